@@ -1,0 +1,3 @@
+"""Store machine-learning experiments anywhere."""
+
+__version__ = "0.1.0"
