@@ -5,10 +5,10 @@ TOX := .venv/bin/tox run
 .PHONY: quickstart test lint docs bench crash format clean
 
 quickstart: .venv/bin/tox  ## Run the main job: train, store, read back in a second process.
-	$(TOX) -q -e quickstart
+	$(TOX) -qq -e quickstart
 
 test: .venv/bin/tox  ## Run all tests, and the snippets of the docs, against installed wheels.
-	$(TOX) -q -e py311
+	$(TOX) -qq -e py
 
 lint: .venv/bin/tox  ## Check style, types and the direction of imports.
 	$(TOX) -q -e lint,types,imports
@@ -20,7 +20,7 @@ bench: .venv/bin/tox  ## Measure PaDRe and its peers side by side.
 	$(TOX) -q -e bench
 
 crash: .venv/bin/tox  ## Kill writers 10,000 times and look for what was lost.
-	$(TOX) -q -e crash
+	$(TOX) -qq -e crash
 
 format: .venv/bin/tox  ## Put the code into the project's style.
 	$(TOX) -q -e format
