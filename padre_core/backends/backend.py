@@ -1,0 +1,289 @@
+"""The large contract: an opened place for records, streams and blobs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, ClassVar
+
+from padre_core.backends.bytestore import IfMatch
+from padre_core.backends.capabilities import API_VERSION, Capabilities
+from padre_core.errors import NotFoundError, PadreError, UnsupportedError
+from padre_core.objects.base import BlobReference
+from padre_core.objects.kinds import kind_of, kinds
+from padre_core.objects.record import Record
+from padre_core.query.model import Query
+from padre_core.streams.columns import Columns, Stream
+from padre_core.streams.writer import StreamWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One record to put, and the version it must follow."""
+
+    record: Record
+    if_match: IfMatch = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a listing; `cursor` leads to the next, None means that this was the last."""
+
+    records: tuple[Record, ...]
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """That an object has a new head, or a run more in its streams (then `etag` is unchanged)."""
+
+    kind: str
+    id: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A part of the change feed.
+
+    Attributes:
+        cursor: Where to go on; also set when nothing is new.
+        reset: The cursor that was given is no longer known: this part begins with the oldest object.
+    """
+
+    entries: tuple[Change, ...]
+    cursor: str
+    more: bool = False
+    reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A contiguous part of a stream: what one writer wrote from sequence number `first` on."""
+
+    writer: str
+    first: int
+    columns: Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What a backend says of itself.
+
+    Attributes:
+        store: The id of the store; the same in every copy of it.
+        durability: What an acknowledged write survives: `process`, `power` or `spooled`.
+    """
+
+    url: str
+    store: str
+    format: int
+    durability: str
+    readonly: bool
+    capabilities: Capabilities
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that `verify` found.
+
+    Attributes:
+        code: `corrupt`, `orphan`, `missing-blob`, `unused-blob`, `summary`, `gap`, `foreign` or `edited`.
+        where: A key of the store, or `<kind> <id>`.
+    """
+
+    code: str
+    where: str
+    message: str
+    quarantined: bool = False
+
+
+class Backend(ABC):
+    """An opened place for records, streams and blobs: a folder, a server, a database.
+
+    Subclass `ByteStore` instead wherever bytes under keys are all there is. A plugin names the class in its entry
+    point `padre.backends` under its URL scheme; core calls it with the URL and the user's options.
+
+    Contract:
+        * A backend checks that a record's content belongs to its etag, and `if_match`; nothing else. Parents are
+          the services' business, so that transfers work in any order.
+        * Writes are idempotent by content: a record whose etag is the head or in its lineage, a stream part whose
+          (writer, first) is stored already, and a blob of a known digest change nothing and succeed.
+        * A put without `if_match` replaces what the record's lineage contains. What has diverged is kept: the
+          greater etag becomes head, the other lies in `conflicts`.
+        * A returned call is durable to the degree that `info().durability` says.
+        * All methods may be called from several threads at once. Records and columns are never changed by either side.
+        * Only errors of `padre_core.errors` leave a backend.
+    """
+
+    api_version: ClassVar[int] = API_VERSION
+    capabilities: Capabilities = Capabilities()
+
+    @abstractmethod
+    def get(self, kind: str, id: str) -> Record:
+        """The head of an object; a tombstone for a deleted one.
+
+        Raises:
+            NotFoundError: The store has never held it.
+        """
+
+    @abstractmethod
+    def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
+        """Stores a version and returns the head that results.
+
+        Raises:
+            ConflictError: `if_match` is neither None nor the head's etag; or is `ABSENT` and something is there.
+            InvalidObjectError: The record's content does not belong to its etag.
+        """
+
+    @abstractmethod
+    def query(self, kind: str, query: Query) -> Page:
+        """A page of the records of a kind."""
+
+    @abstractmethod
+    def count(self, kind: str, query: Query) -> int:
+        """How many records a query finds, whatever its limit and cursor."""
+
+    @abstractmethod
+    def changes(self, cursor: str | None = None, *, limit: int = 1000) -> Changes:
+        """What changed since a cursor; an object that changed twice may come once. None begins with the oldest."""
+
+    @abstractmethod
+    def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:
+        """Adds to a writer's part of a run's stream and returns the next sequence number.
+
+        What is stored already is skipped.
+
+        Raises:
+            ConflictError: There would be a gap; `next` says what is expected.
+        """
+
+    @abstractmethod
+    def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
+        """All parts of a stream, by writer, then by sequence, without overlaps."""
+
+    @abstractmethod
+    def has_blobs(self, digests: Iterable[str]) -> set[str]:
+        """Which of the blobs are stored."""
+
+    @abstractmethod
+    def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
+        """Stores all that is left in a binary file, under the sha-256 of it."""
+
+    @abstractmethod
+    def open_blob(self, digest: str) -> BinaryIO:
+        """A blob as a file; who reads it to the end checks the digest (`padre_core.backends.blobs.verified`).
+
+        Raises:
+            NotFoundError: There is no such blob.
+        """
+
+    @abstractmethod
+    def blobs(self) -> Iterator[str]:
+        """The digests of all blobs, in order."""
+
+    @abstractmethod
+    def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any]) -> Record:
+        """Replaces what this store notes about an object's remotes; no new version."""
+
+    @abstractmethod
+    def info(self) -> Info:
+        """What the backend is."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finishes what is under way; the tree alone is then complete. May be called twice."""
+
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Record | None]:
+        """The heads of objects named by kind and id, in that order; None where there is none."""
+        found: list[Record | None] = []
+        for kind, id in refs:
+            try:
+                found.append(self.get(kind, id))
+            except NotFoundError:
+                found.append(None)
+        return found
+
+    def put_many(self, writes: Sequence[Write]) -> list[Record | PadreError]:
+        """Puts each record by itself, with one barrier for all; what fails stands as its error in the result."""
+        results: list[Record | PadreError] = []
+        for write in writes:
+            try:
+                results.append(self.put(write.record, if_match=write.if_match))
+            except PadreError as error:
+                results.append(error)
+        return results
+
+    def open_writer(self, run: str) -> StreamWriter:
+        """A new writer of a run's streams, for one process."""
+        return StreamWriter(self.append_stream, run)
+
+    def live_runs(self) -> set[str] | None:
+        """The runs that some living process writes; None if the backend cannot tell."""
+        return None
+
+    def batch(self, message: str, actor: str | None = None) -> AbstractContextManager[None]:
+        """Put around the end of a run, deletes and transfers: one barrier, one commit."""
+        return nullcontext()
+
+    def sync(self) -> None:
+        """Returns when everything acknowledged so far has the durability of `info`."""
+        return
+
+    def ping(self) -> None:
+        """Returns if the backend answers.
+
+        Raises:
+            UnavailableError: It does not.
+        """
+        self.info()
+
+    def refresh(self, *, accept_edits: bool = False) -> int:
+        """Looks for what was changed past PaDRe, and returns how many objects were."""
+        return 0
+
+    def verify(self, *, quarantine: bool = False) -> Iterator[Problem]:
+        """Reads and checks everything that is stored.
+
+        Args:
+            quarantine: Move damaged files aside, so that the rest works.
+        """
+        raise UnsupportedError(f"{type(self).__name__} cannot verify itself (not yet)")
+
+    def __getattr__(self, name: str) -> Repository:
+        for model in kinds():
+            if model.folder == name:
+                return Repository(self, model.kind)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __enter__(self) -> Backend:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Repository:
+    """A backend's view of one kind, such as `backend.runs`."""
+
+    def __init__(self, backend: Backend, kind: str) -> None:
+        self.backend, self.kind, self.model = backend, kind, kind_of(kind)
+
+    def get(self, id: str) -> Record:
+        """See `Backend.get`."""
+        return self.backend.get(self.kind, id)
+
+    def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
+        """See `Backend.put`."""
+        return self.backend.put(record, if_match=if_match)
+
+    def query(self, query: Query) -> Page:
+        """See `Backend.query`."""
+        return self.backend.query(self.kind, query)
+
+    def count(self, query: Query) -> int:
+        """See `Backend.count`."""
+        return self.backend.count(self.kind, query)

@@ -1,0 +1,158 @@
+"""The small contract: bytes under keys. Core makes a whole backend of any byte store."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, Final
+
+from padre_core.backends.capabilities import API_VERSION, Capabilities
+from padre_core.errors import NotFoundError, UnsupportedError
+
+
+class Absent:
+    """The type of `ABSENT`."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = Absent()
+"""As `if_match`: only if nothing is there."""
+
+IfMatch = str | Absent | None
+"""A version or etag, `ABSENT`, or None for whatever is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is stored under a key, and the store's token for this state of it."""
+
+    data: bytes
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key in a listing; the size is in bytes."""
+
+    key: str
+    version: str
+    size: int
+
+
+class ByteStore(ABC):
+    """Bytes under `/`-separated keys: subclass this to write a storage plugin.
+
+    A plugin names the class in its entry point `padre.backends`, under its URL scheme; core opens it by calling it
+    with the URL, and makes records, streams, blobs, filters and deletion of it. Keys come from core: segments of
+    `a-z A-Z 0-9 . _ -`, never empty, `.` or `..`, at most 300 characters; a store need not check them again unless
+    they become paths.
+
+    Contract:
+        * A write is atomic: a reader sees the old bytes or the new, never a mixture, and not both.
+        * What `write` returned from is read by the next `read`, from any thread, and from any process that opened
+          the same URL if the store declares `multi_process`.
+        * `if_match` is checked and the bytes written in one step if the store declares `conditional_write`. Without
+          it a workspace opens the store read-only, or for one writer if the user says `single_writer=true`.
+        * All methods may be called from several threads at once.
+        * Bytes that were passed in or returned are never changed by either side.
+
+    Errors: `NotFoundError` for a missing key, `ConflictError` when `if_match` does not hold, `UnavailableError` for
+    what may succeed later, `BackendError` for all else that goes wrong below; nothing else leaves a store.
+
+    Args:
+        url: As the user gave it.
+        readonly: Writing methods are then never called.
+        options: The user's options that no other argument takes.
+    """
+
+    api_version: ClassVar[int] = API_VERSION
+    capabilities: Capabilities = Capabilities()
+
+    log_folder: Path | None = None
+    """A local folder, shared by all who open this store, for the writers' logs; None writes all through."""
+
+    def __init__(self, url: str, *, readonly: bool = False, **options: Any) -> None:
+        self.url = url
+        self.readonly = readonly
+        if options:
+            raise UnsupportedError(f"{url}: unknown option {sorted(options)[0]!r} (impossible)")
+
+    @abstractmethod
+    def read(self, key: str) -> Item:
+        """The bytes under a key."""
+
+    @abstractmethod
+    def write(self, key: str, data: bytes, *, if_match: IfMatch = None) -> str:
+        """Stores bytes under a key and returns the new version, which differs from all before it."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Removes a key; used to purge and to clean up only. A missing key is no error."""
+
+    @abstractmethod
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        """The keys that begin with a prefix and come after a key, in byte order."""
+
+    def read_many(self, keys: Iterable[str]) -> Iterator[Item | None]:
+        """What is under each key, in the order of the keys; None where nothing is."""
+        for key in keys:
+            try:
+                yield self.read(key)
+            except NotFoundError:
+                yield None
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """At most `length` bytes from `start` on; fewer at the end."""
+        return self.read(key).data[start : start + length]
+
+    def open_reader(self, key: str) -> BinaryIO:
+        """The bytes under a key as a file."""
+        return io.BytesIO(self.read(key).data)
+
+    def open_writer(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """A file that becomes the bytes under a key when the block ends, and nothing if it raises."""
+        return _BufferedWriter(self, key)
+
+    def append(self, key: str, data: bytes, *, at: int) -> None:
+        """Adds bytes to a key that holds `at` bytes, creating it for 0.
+
+        Raises:
+            UnsupportedError: The store cannot; core then writes further segments instead.
+        """
+        raise UnsupportedError(f"{self.url} cannot append (impossible)")
+
+    def stat(self, key: str) -> Entry:
+        """Version and size of a key."""
+        item = self.read(key)
+        return Entry(key, item.version, len(item.data))
+
+    def batch(self, message: str, actor: str | None = None) -> AbstractContextManager[None]:
+        """Put around the end of a run, deletes and transfers; a store may make one commit of it."""
+        return nullcontext()
+
+    def sync(self) -> None:
+        """Returns when everything written so far survives the loss of power, as far as the store can tell."""
+        return
+
+    def close(self) -> None:
+        """Frees what the store holds; nothing is called afterwards."""
+        return
+
+
+class _BufferedWriter(io.BytesIO):
+    """Collects bytes in memory and writes them as one value."""
+
+    def __init__(self, store: ByteStore, key: str) -> None:
+        super().__init__()
+        self._store, self._key = store, key
+
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is None:
+            self._store.write(self._key, self.getvalue())
+        super().__exit__(*exception)

@@ -1,0 +1,250 @@
+"""What every kind of object shares: its fields, its content, and how it is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError
+
+from padre_core.errors import InvalidObjectError
+from padre_core.objects import canonical
+from padre_core.objects.identity import check_digest, check_key, check_name, is_id
+
+
+def _check_mapping(value: object, check: Callable[[object], Any]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected a mapping, not {type(value).__name__}")
+    return {check_key(key): check(item) for key, item in value.items()}
+
+
+def _check_tag(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a tag is text: expected str, not {type(value).__name__}")
+    return value
+
+
+def _check_json(value: object) -> Any:
+    return canonical.plain(value)
+
+
+def reference(value: object) -> object:
+    """Turns an object into the id or the name path by which others refer to it."""
+    return value.reference() if isinstance(value, PadreObject) else value
+
+
+Name = Annotated[str, BeforeValidator(check_name)]
+Key = Annotated[str, BeforeValidator(check_key)]
+Json = Annotated[Any, BeforeValidator(_check_json)]
+JsonMap = Annotated[dict[str, Any], BeforeValidator(lambda value: _check_mapping(value, _check_json))]
+Tags = Annotated[dict[str, str], BeforeValidator(lambda value: _check_mapping(value, _check_tag))]
+Reference = Annotated[str, BeforeValidator(reference)]
+Digest = Annotated[str, BeforeValidator(check_digest)]
+
+
+class Part(BaseModel):
+    """A value inside an object, such as the environment of a run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BlobReference(Part):
+    """Bytes that are kept beside the objects, named by their content.
+
+    Attributes:
+        digest: sha-256 in lower-case hex digits.
+        size: In bytes.
+    """
+
+    digest: Digest
+    media_type: str = "application/octet-stream"
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteState:
+    """What the local store knows of an object on one remote.
+
+    Attributes:
+        url: Where the object is on the remote.
+        etag: The version on which both sides last agreed.
+        intent: `track`, `local-only` or `delete`.
+    """
+
+    url: str | None = None
+    etag: str | None = None
+    intent: str = "track"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store knows of an object beside its content."""
+
+    etag: str
+    ancestors: tuple[str, ...] = ()
+    deleted: bool = False
+    stale: bool = False
+    conflicts: tuple[str, ...] = ()
+    remotes: Mapping[str, RemoteState] = field(default_factory=dict)
+
+
+class PadreObject(BaseModel):
+    """Base of all kinds.
+
+    An object is plain data: making or changing one stores nothing; a service's `put` does. What services
+    return carries the version that was read, and `put` of it succeeds only while that version is the newest.
+    Not safe to change from several threads at once.
+
+    Attributes:
+        id: Given by the service; see `docs/concepts.md` for how it follows from names.
+        tags: Text to text, for filters.
+        metadata: Text to any JSON value.
+        created_at: UTC, stamped by the service, as are `updated_at`, `created_by` and `updated_by`.
+
+    Raises:
+        InvalidObjectError: A field is unknown, missing or malformed; the message names it.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    kind: ClassVar[str]
+    folder: ClassVar[str]
+    parents: ClassVar[tuple[str, ...]] = ()
+    parent_field: ClassVar[str | None] = None
+    parent_required: ClassVar[bool] = True
+    frozen_fields: ClassVar[frozenset[str]] = frozenset()
+    outside_content: ClassVar[frozenset[str]] = frozenset(
+        {"id", "created_at", "updated_at", "created_by", "updated_by"}
+    )
+
+    id: str | None = None
+    name: Key | None = None
+    title: str | None = None
+    description: str | None = None
+    tags: Tags = {}
+    metadata: JsonMap = {}
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    created_by: str | None = None
+    updated_by: str | None = None
+
+    _stored: Stored | None = PrivateAttr(default=None)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise invalid(type(self), error) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            raise invalid(type(self), error) from None
+
+    @property
+    def etag(self) -> str | None:
+        """The version that was read or written; None before the first `put`."""
+        return self._stored.etag if self._stored else None
+
+    @property
+    def ancestors(self) -> tuple[str, ...]:
+        """The ids of the objects above this one, outermost first; empty before the first `put`."""
+        return self._stored.ancestors if self._stored else ()
+
+    @property
+    def deleted(self) -> bool:
+        """Whether this is the last state of a deleted object."""
+        return self._stored is not None and self._stored.deleted
+
+    @property
+    def stale(self) -> bool:
+        """Whether a remote could not be asked for a newer version."""
+        return self._stored is not None and self._stored.stale
+
+    @property
+    def conflicts(self) -> tuple[str, ...]:
+        """The etags of versions that lost against this one and are kept until somebody resolves them."""
+        return self._stored.conflicts if self._stored else ()
+
+    @property
+    def remotes(self) -> Mapping[str, RemoteState]:
+        """What is known of the object on each remote, by the remote's name."""
+        return self._stored.remotes if self._stored else {}
+
+    @property
+    def parent_reference(self) -> str | None:
+        """The id or name path of the parent, where the kind has one."""
+        return getattr(self, self.parent_field) if self.parent_field else None
+
+    def key(self) -> tuple[str | int | None, ...]:
+        """What identifies the object within its parent."""
+        return (self.name,)
+
+    def reference(self) -> str:
+        """The id, or before the first `put` the name path, by which other objects refer to this one.
+
+        Raises:
+            ValueError: It has neither.
+        """
+        if self.id is not None:
+            return self.id
+        raise ValueError(f"the {self.kind} was not put yet, so it has no id to refer to")
+
+    def content(self) -> bytes:
+        """The canonical JSON of what the object says: all but its id and the bookkeeping.
+
+        Raises:
+            InvalidObjectError: A value cannot be stored.
+        """
+        data = canonical.to_json(canonical.plain_fields(self))
+        if len(data) > canonical.MAX_CONTENT:
+            limit = canonical.MAX_CONTENT // 2**20
+            raise InvalidObjectError(
+                f"{self.kind}: {len(data) / 2**20:.1f} MiB are too much for one object (at most {limit} MiB); "
+                "store large data as an artifact"
+            )
+        return data
+
+    @classmethod
+    def from_content(cls, content: bytes) -> Self:
+        """The object of a stored content.
+
+        Raises:
+            InvalidObjectError: The content is not one of this kind.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            raise invalid(cls, error) from None
+
+    def _bind(self, stored: Stored, **bookkeeping: Any) -> None:
+        # Past validation on purpose: these values come from a store, and are set for every listed object.
+        self.__dict__.update(bookkeeping)
+        self._stored = stored
+
+
+class NamedObject(PadreObject):
+    """A kind that is found by its name path: project, experiment, dataset."""
+
+    name: Name  # type: ignore[assignment]  # narrower and required
+
+    def reference(self) -> str:
+        if self.id is not None:
+            return self.id
+        parent = self.parent_reference
+        return self.name if parent is None or is_id(parent) else f"{parent}/{self.name}"
+
+
+def invalid(model: type[BaseModel], error: ValidationError) -> InvalidObjectError:
+    """What is wrong with the first field of a model, as PaDRe's error."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(map(str, first["loc"])) or "content"
+    label = getattr(model, "kind", model.__name__.lower())
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(sorted(model.model_fields))
+        return InvalidObjectError(f"{label}.{field}: there is no such field; the fields are {known}")
+    message = first["msg"].removeprefix("Value error, ")
+    return InvalidObjectError(f"{label}.{field}: {message}")

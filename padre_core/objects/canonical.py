@@ -1,0 +1,124 @@
+"""Canonical JSON: one text for one content, so that hashes agree on every machine."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pydantic_core
+from pydantic import BaseModel
+
+from padre_core.errors import InvalidObjectError
+
+MAX_DEPTH = 32
+MAX_CONTENT = 16 * 1024 * 1024
+_INT64 = 2**63
+
+
+def to_json(value: Any) -> bytes:
+    """JSON without spaces in UTF-8; NaN and infinities stand as `NaN`, `Infinity` and `-Infinity`."""
+    return pydantic_core.to_json(value, inf_nan_mode="constants")
+
+
+def from_json(data: bytes | str) -> Any:
+    """The value of a JSON text, `NaN` and infinities included.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    return pydantic_core.from_json(data, allow_inf_nan=True, cache_strings="keys")
+
+
+def digest(data: bytes) -> str:
+    """The sha-256 of the bytes in hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def format_time(time: datetime) -> str:
+    """A UTC time as text of fixed width, so that text order is time order."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def parse_time(text: str) -> datetime:
+    """The time that `format_time` wrote."""
+    return datetime.fromisoformat(text)
+
+
+def now() -> str:
+    """The present time as stored text."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
+    """The value as plain JSON data with all keys sorted; NumPy scalars and arrays become numbers and lists.
+
+    Args:
+        where: What to call the value in an error, such as `parameters.optimizer`.
+
+    Raises:
+        InvalidObjectError: It holds what JSON cannot, an integer beyond 64 bits, or too many levels.
+    """
+    kind = type(value)
+    if kind is str:
+        if not value.isascii():
+            _check_text(value, where)
+        return value
+    if value is None or kind is bool or kind is float:
+        return value
+    if kind is int:
+        if not -_INT64 <= value < _INT64:
+            raise InvalidObjectError(f"{where}: the integer {value:.3e} does not fit into 64 bits; store it as text")
+        return value
+    if depth > MAX_DEPTH:
+        raise InvalidObjectError(f"{where}: nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, BaseModel):
+        return plain_fields(value, where, depth)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise InvalidObjectError(f"{where}: the key {key!r:.80} is not text")
+            _check_text(key, where)
+        return {str(key): plain(value[key], f"{where}.{key}", depth + 1) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
+    if isinstance(value, datetime):
+        return format_time(value)
+    for base in (str, int, float):  # subclasses, such as enumerations and numpy.float64
+        if isinstance(value, base):
+            return plain(base(value), where, depth)
+    if hasattr(value, "tolist"):  # NumPy
+        return plain(value.tolist(), where, depth + 1)
+    raise InvalidObjectError(
+        f"{where}: {type(value).__name__} is not JSON; store text, numbers, lists and dicts, or a file as an artifact"
+    )
+
+
+def plain_fields(model: BaseModel, where: str = "", depth: int = 0) -> dict[str, Any]:
+    """The fields of a model that differ from their defaults, as plain JSON data, sorted by name."""
+    values = model.__dict__
+    prefix = f"{where}." if where else ""
+    return {
+        name: plain(values[name], prefix + name, depth + 1)
+        for name, default in _layout(type(model))
+        if values[name] != default
+    }
+
+
+@functools.cache
+def _layout(model: type[BaseModel]) -> tuple[tuple[str, Any], ...]:
+    """The names and defaults of a model's fields, sorted by name, without the bookkeeping of objects."""
+    outside: frozenset[str] = getattr(model, "outside_content", frozenset())
+    fields = model.model_fields.items()
+    return tuple(
+        (name, field.get_default(call_default_factory=True)) for name, field in sorted(fields) if name not in outside
+    )
+
+
+def _check_text(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidObjectError(f"{where}: holds a lone surrogate, which is not valid text") from None

@@ -1,0 +1,63 @@
+"""Datasets: what experiments work on."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from padre_core.objects import canonical
+from padre_core.objects.base import BlobReference, Json, Key, NamedObject, Part, Reference
+from padre_core.objects.experiment import References
+
+
+class Attribute(Part):
+    """One column of a dataset.
+
+    Attributes:
+        type: What the values are, such as `float`, `int`, `text`, `nominal` or an ontology's term.
+        context: Anything else that belongs to the column, such as its role in a graph.
+        target: Whether it is what models should predict.
+    """
+
+    context: Json = None
+    description: str | None = None
+    measurement_level: str | None = None
+    name: Key
+    nullable: bool = False
+    target: bool = False
+    type: str | None = None
+    unit: str | None = None
+
+
+class Dataset(NamedObject):
+    """One version of a dataset, in a project or shared by the whole store; its content never changes.
+
+    Attributes:
+        version: By default the digest of attributes, formats and sources.
+        formats: The data itself: format (such as `csv` or `parquet`) to bytes.
+        origin: Where the data came from, such as a citation or an address.
+        derived_from: Ids of the datasets that it was made from.
+    """
+
+    kind: ClassVar[str] = "dataset"
+    folder: ClassVar[str] = "datasets"
+    parents: ClassVar[tuple[str, ...]] = ("project",)
+    parent_field: ClassVar[str | None] = "project"
+    parent_required: ClassVar[bool] = False
+    frozen_fields: ClassVar[frozenset[str]] = frozenset({"attributes", "formats", "origin", "derived_from"})
+
+    project: Reference | None = None
+    version: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    attributes: tuple[Attribute, ...] = ()
+    formats: dict[Key, BlobReference] = {}
+    origin: str | None = None
+    derived_from: References = ()
+
+    def model_post_init(self, context: object) -> None:
+        if self.version is None:
+            frozen = {name: canonical.plain(getattr(self, name), name) for name in sorted(self.frozen_fields)}
+            self.__dict__["version"] = canonical.digest(canonical.to_json(frozen))[:16]
+
+    def key(self) -> tuple[str | int | None, ...]:
+        return (self.name, self.version)

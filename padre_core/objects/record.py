@@ -1,0 +1,225 @@
+"""Records: objects in stored form, and the line of JSON that holds one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from padre_core.errors import CorruptObjectError, InvalidObjectError
+from padre_core.objects import canonical
+from padre_core.objects.summary import WriterSummary
+
+LINEAGE = 32
+"""How many ancestors' etags a record always keeps."""
+
+MAX_LINEAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """That an object was deleted.
+
+    Attributes:
+        id: The deletion's own id, so that a repeated delete is known as the same one.
+        at: UTC, as stored text.
+    """
+
+    id: str
+    at: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A version that lost against the head and waits to be resolved."""
+
+    etag: str
+    lineage: tuple[str, ...]
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One object as a store holds it.
+
+    Attributes:
+        ancestors: Ids of the objects above it, outermost first, the parent last.
+        etag: `<n>-<16 hex digits>`; equal in every store that holds this version.
+        lineage: Etags of earlier versions, newest first.
+        deleted: Set when this version is a tombstone; the content is then the last one.
+        content: Canonical JSON, in UTF-8.
+        conflicts: Versions that lost; they travel, but are outside hash and etag.
+        version: Counts the writes of this object in this store. Never travels.
+        envelope: What this store notes about remotes. Never travels.
+        summaries: Of a run's points, for each metric and writer; derived.
+    """
+
+    kind: str
+    id: str
+    content: bytes
+    etag: str
+    ancestors: tuple[str, ...] = ()
+    lineage: tuple[str, ...] = ()
+    deleted: Tombstone | None = None
+    created_at: str = ""
+    updated_at: str = ""
+    created_by: str | None = None
+    updated_by: str | None = None
+    conflicts: tuple[Conflict, ...] = ()
+    version: int = 0
+    envelope: Mapping[str, Any] = field(default_factory=dict)
+    summaries: tuple[WriterSummary, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """sha-256 of the content in hex digits."""
+        return canonical.digest(self.content)
+
+    @property
+    def revision(self) -> int:
+        """The number before the dash of the etag."""
+        return int(self.etag.partition("-")[0])
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the object right above it."""
+        return self.ancestors[-1] if self.ancestors else None
+
+    def data(self) -> dict[str, Any]:
+        """The content as plain data."""
+        data: dict[str, Any] = canonical.from_json(self.content)
+        return data
+
+
+def make_etag(parents: Iterable[str], hash: str, deleted: str | None) -> str:
+    """The etag of a version made from others.
+
+    Args:
+        parents: Etags of the versions that it was made from: none, one, or two for a merge.
+        deleted: The deletion's id for a tombstone.
+    """
+    ordered = sorted(parents)
+    number = 1 + max((int(etag.partition("-")[0]) for etag in ordered), default=0)
+    digest = hashlib.sha256(canonical.to_json([ordered, hash, deleted])).hexdigest()
+    return f"{number}-{digest[:16]}"
+
+
+def first(kind: str, id: str, content: bytes, ancestors: tuple[str, ...], *, by: str | None, at: str) -> Record:
+    """The first version of an object."""
+    etag = make_etag((), canonical.digest(content), None)
+    return Record(kind, id, content, etag, ancestors, (), None, at, at, by, by)
+
+
+def successor(
+    before: Record, content: bytes, *, by: str | None, at: str, deleted: Tombstone | None = None,
+    ancestors: tuple[str, ...] | None = None,
+) -> Record:  # fmt: skip
+    """The version that follows another: an edit, a delete or a restore."""
+    etag = make_etag((before.etag,), canonical.digest(content), deleted.id if deleted else None)
+    return replace(
+        before,
+        content=content,
+        etag=etag,
+        lineage=(before.etag, *before.lineage[: LINEAGE - 1]),
+        deleted=deleted,
+        ancestors=before.ancestors if ancestors is None else ancestors,
+        updated_at=max(at, before.updated_at),
+        updated_by=by,
+    )
+
+
+def check(record: Record) -> None:
+    """Checks that a version is what its etag says as far as one record can tell.
+
+    Raises:
+        InvalidObjectError: The etag or the lineage is malformed, or the content does not belong to the etag.
+    """
+    number, dash, digest = record.etag.partition("-")
+    if not (dash and number.isdecimal() and len(digest) == 16) or len(record.lineage) > MAX_LINEAGE:
+        raise InvalidObjectError(f"{record.kind} {record.id}: malformed etag or lineage")
+    deleted = record.deleted.id if record.deleted else None
+    # The parents are not named, but are one of: none, the newest ancestor, or two of the newest ancestors.
+    newest = record.lineage[:2]
+    candidates: list[tuple[str, ...]] = [newest[:1], newest] if newest else [()]
+    hash = record.hash
+    if not any(make_etag(parents, hash, deleted) == record.etag for parents in candidates):
+        raise InvalidObjectError(f"{record.kind} {record.id}: the content does not belong to version {record.etag}")
+
+
+def encode(record: Record) -> bytes:
+    """The record as one line of JSON, with a checksum over the rest of the line, and without a line feed."""
+    head: dict[str, Any] = {"kind": record.kind, "id": record.id, "version": record.version, "etag": record.etag}
+    if record.ancestors:
+        head["ancestors"] = record.ancestors
+    if record.lineage:
+        head["lineage"] = record.lineage
+    if record.deleted:
+        head["deleted"] = [record.deleted.id, record.deleted.at, record.deleted.by]
+    head["stamps"] = [record.created_at, record.created_by, record.updated_at, record.updated_by]
+    if record.conflicts:
+        head["conflicts"] = [[item.etag, item.lineage, item.content.decode()] for item in record.conflicts]
+    if record.envelope:
+        head["envelope"] = canonical.to_json(record.envelope).decode()
+    if record.summaries:
+        head["summaries"] = [summary.as_json() for summary in record.summaries]
+    rest = b'%b,"content":%b}' % (canonical.to_json(head)[1:-1], record.content)
+    return b'{"check":"%b",%b' % (hashlib.sha256(rest).hexdigest()[:16].encode(), rest)
+
+
+def decode(line: bytes, where: str) -> Record:
+    """The record of a line.
+
+    Args:
+        where: What to call the line in an error, such as its key in the store.
+
+    Raises:
+        CorruptObjectError: The line is not what `encode` wrote.
+    """
+    rest = line[28:]
+    if line[:10] != b'{"check":"' or line[10:26].decode(errors="replace") != hashlib.sha256(rest).hexdigest()[:16]:
+        raise CorruptObjectError(
+            f"{where} is damaged or was edited by hand: its checksum does not fit; "
+            "`padre verify` lists all such files, `padre refresh --accept-edits` takes edits as new versions"
+        )
+    return _parse(rest, where)
+
+
+def decode_edited(line: bytes, where: str) -> Record:
+    """The record of a line whose checksum does not fit, for people who edit by hand.
+
+    Raises:
+        CorruptObjectError: It is no record at all.
+    """
+    return _parse(line[28:], where)
+
+
+def _parse(rest: bytes, where: str) -> Record:
+    # Before the content no key is called "content": whatever users name stands there as a value or inside text.
+    split = rest.find(b',"content":')
+    try:
+        head = canonical.from_json(b"{%b}" % rest[:split])
+        created_at, created_by, updated_at, updated_by = head["stamps"]
+        deleted = head.get("deleted")
+        return Record(
+            kind=head["kind"],
+            id=head["id"],
+            content=rest[split + 11 : -1],
+            etag=head["etag"],
+            ancestors=tuple(head.get("ancestors", ())),
+            lineage=tuple(head.get("lineage", ())),
+            deleted=Tombstone(*deleted) if deleted else None,
+            created_at=created_at,
+            updated_at=updated_at,
+            created_by=created_by,
+            updated_by=updated_by,
+            conflicts=tuple(
+                Conflict(etag, tuple(lineage), content.encode()) for etag, lineage, content in head.get("conflicts", ())
+            ),
+            version=head["version"],
+            envelope=canonical.from_json(head["envelope"]) if "envelope" in head else {},
+            summaries=tuple(WriterSummary.from_json(values) for values in head.get("summaries", ())),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptObjectError(f"{where} is not a record: {type(error).__name__}") from error

@@ -1,0 +1,87 @@
+"""Runs: one pass of an execution, with its parameters, environment and fate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from padre_core.objects.base import JsonMap, PadreObject, Part, Reference
+
+
+class RunStatus(StrEnum):
+    """Where a run stands; `lost` is derived by readers when its writer is gone, and never stored."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    KILLED = "killed"
+    LOST = "lost"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is expected of the run."""
+        return self not in (RunStatus.CREATED, RunStatus.RUNNING)
+
+
+class Environment(Part):
+    """Where a run ran. Environment variables are never part of it.
+
+    Attributes:
+        packages: Installed distributions, name to version.
+        commit: The git commit of the working folder's repository, if any.
+        changes: sha-256 over the uncommitted changes of that repository.
+    """
+
+    changes: str | None = None
+    commit: str | None = None
+    hostname: str | None = None
+    packages: dict[str, str] = {}
+    platform: str | None = None
+    processors: int | None = None
+    python: str | None = None
+
+
+class RunError(Part):
+    """Why a run failed."""
+
+    message: str
+    traceback: str | None = None
+    type: str
+
+
+class Progress(Part):
+    """How far the work has come, in the unit of the caller."""
+
+    current: float
+    phase: str | None = None
+    total: float | None = None
+
+
+class Run(PadreObject):
+    """One pass of an execution.
+
+    Attributes:
+        parent: The id of the run that this one is a part of; it is no ancestor.
+        command: The command line, with values of secret-looking options replaced by `***`.
+        progress: As last noted when the run ended; `runs.progress` follows a run while it works.
+        moved_from: The ids of executions that the run belonged to before, oldest first.
+    """
+
+    kind: ClassVar[str] = "run"
+    folder: ClassVar[str] = "runs"
+    parents: ClassVar[tuple[str, ...]] = ("execution",)
+    parent_field: ClassVar[str | None] = "execution"
+
+    execution: Reference
+    parent: Reference | None = None
+    parameters: JsonMap = {}
+    command: tuple[str, ...] | None = None
+    environment: Environment | None = None
+    status: RunStatus = RunStatus.CREATED
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    progress: Progress | None = None
+    error: RunError | None = None
+    moved_from: tuple[str, ...] = ()

@@ -1,0 +1,173 @@
+"""Summaries of points: derived, never part of a revision."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+class Point(NamedTuple):
+    """One scalar measurement; the time is in microseconds since 1970 in UTC."""
+
+    step: int
+    time: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class WriterSummary:
+    """What one writer's points of one metric come to, in the order in which it wrote them.
+
+    Attributes:
+        total: The sum of the values that are not NaN, added one after the other.
+        numbers: How many values are not NaN; 0 means that `min`, `max` and their steps mean nothing.
+    """
+
+    metric: str
+    writer: str
+    count: int
+    numbers: int
+    first: Point
+    last: Point
+    min: float
+    min_step: int
+    max: float
+    max_step: int
+    total: float
+
+    def as_json(self) -> list[Any]:
+        """The form that records keep."""
+        return [
+            self.metric, self.writer, self.count, self.numbers, list(self.first), list(self.last),
+            self.min, self.min_step, self.max, self.max_step, self.total,
+        ]  # fmt: skip
+
+    @classmethod
+    def from_json(cls, values: Sequence[Any]) -> WriterSummary:
+        """Reads what `as_json` wrote."""
+        metric, writer, count, numbers, first, last, *rest = values
+        return cls(metric, writer, count, numbers, Point(*first), Point(*last), *rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What all points of one metric of a run come to.
+
+    `first` and `last` are by (step, time, writer, order of writing). NaN counts in `count` and may be `last`, but
+    enters neither `min`, `max` nor `mean`; where all values are NaN, these are NaN and their steps None.
+    """
+
+    metric: str
+    count: int
+    first: float
+    last: float
+    min: float
+    max: float
+    mean: float
+    first_step: int
+    last_step: int
+    min_step: int | None
+    max_step: int | None
+
+
+def summarise(
+    metric: str, writer: str, steps: Sequence[int], times: Sequence[int], values: Sequence[float]
+) -> WriterSummary:
+    """The summary of some points of one writer, which must not be empty."""
+    first = last = 0
+    if not _ascending(steps, times):
+        order = list(zip(steps, times, strict=True))
+        first = min(range(len(order)), key=order.__getitem__)
+        last = max(range(len(order)), key=lambda index: (order[index], index))
+    else:
+        last = len(values) - 1
+    total = functools.reduce(operator.add, values, 0.0)
+    numbers: Sequence[float] = values
+    if math.isnan(total):
+        numbers = [value for value in values if value == value]
+        total = functools.reduce(operator.add, numbers, 0.0)
+    low, high = (min(numbers), max(numbers)) if numbers else (math.nan, math.nan)
+    return WriterSummary(
+        metric=metric,
+        writer=writer,
+        count=len(values),
+        numbers=len(numbers),
+        first=Point(steps[first], times[first], values[first]),
+        last=Point(steps[last], times[last], values[last]),
+        min=low,
+        min_step=steps[values.index(low)] if numbers else 0,
+        max=high,
+        max_step=steps[values.index(high)] if numbers else 0,
+        total=total,
+    )
+
+
+def extend(before: WriterSummary, after: WriterSummary, values: Sequence[float]) -> WriterSummary:
+    """The summary of a writer's points after more of them came.
+
+    Args:
+        after: The summary of the new points alone.
+        values: The new values, to be added one after the other to the old sum.
+    """
+    low = before if not after.numbers or (before.numbers and before.min <= after.min) else after
+    high = before if not after.numbers or (before.numbers and before.max >= after.max) else after
+    return WriterSummary(
+        metric=before.metric,
+        writer=before.writer,
+        count=before.count + after.count,
+        numbers=before.numbers + after.numbers,
+        first=min(before.first, after.first, key=_place),
+        last=before.last if _place(before.last) > _place(after.last) else after.last,
+        min=low.min,
+        min_step=low.min_step,
+        max=high.max,
+        max_step=high.max_step,
+        total=functools.reduce(operator.add, (value for value in values if value == value), before.total),
+    )
+
+
+def combine(parts: Iterable[WriterSummary]) -> dict[str, Summary]:
+    """The summaries of all metrics of a run from those of its writers, by metric name."""
+    grouped: dict[str, list[WriterSummary]] = {}
+    for part in sorted(parts, key=lambda part: (part.metric, part.writer)):
+        grouped.setdefault(part.metric, []).append(part)
+    return {metric: _combine(metric, writers) for metric, writers in grouped.items()}
+
+
+def _combine(metric: str, writers: list[WriterSummary]) -> Summary:
+    first = min(writers, key=lambda part: _place(part.first)).first
+    last = writers[0].last
+    for part in writers[1:]:
+        if _place(part.last) >= _place(last):
+            last = part.last
+    valid = [part for part in writers if part.numbers]
+    low = min(valid, key=lambda part: part.min, default=None)
+    high = max(valid, key=lambda part: part.max, default=None)
+    numbers = sum(part.numbers for part in valid)
+    return Summary(
+        metric=metric,
+        count=sum(part.count for part in writers),
+        first=first.value,
+        last=last.value,
+        min=low.min if low else math.nan,
+        max=high.max if high else math.nan,
+        mean=functools.reduce(operator.add, (part.total for part in valid), 0.0) / numbers if numbers else math.nan,
+        first_step=first.step,
+        last_step=last.step,
+        min_step=low.min_step if low else None,
+        max_step=high.max_step if high else None,
+    )
+
+
+def _place(point: Point) -> tuple[int, int]:
+    return point.step, point.time
+
+
+def _ascending(steps: Sequence[int], times: Sequence[int]) -> bool:
+    return all(map(operator.lt, steps, steps[1:])) or (
+        all(map(operator.le, steps, steps[1:])) and all(map(operator.le, times, times[1:]))
+    )

@@ -1,0 +1,173 @@
+"""What streams are made of: columns of points, and lines of text."""
+
+from __future__ import annotations
+
+import array
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from padre_core.errors import InvalidObjectError
+from padre_core.objects.canonical import plain
+from padre_core.objects.identity import check_key
+
+Stream = Literal["points", "lines"]
+
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Scalar measurements as columns of equal length, in the order of writing.
+
+    Attributes:
+        metrics: The names that occur.
+        keys: For each point the position of its metric in `metrics`; None where there is one metric only.
+        steps: 64-bit integers.
+        times: Microseconds since 1970 in UTC.
+        values: 64-bit floats; NaN and infinities are values like any other.
+    """
+
+    metrics: tuple[str, ...]
+    keys: array.array[int] | None
+    steps: array.array[int]
+    times: array.array[int]
+    values: array.array[float]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def skip(self, count: int) -> Points:
+        """The points without the first `count`."""
+        keys = None if self.keys is None else self.keys[count:]
+        return Points(self.metrics, keys, self.steps[count:], self.times[count:], self.values[count:])
+
+    def of(self, metric: str) -> tuple[Sequence[int], Sequence[int], Sequence[float]]:
+        """Steps, times and values of one metric."""
+        if metric not in self.metrics:
+            return array.array("q"), array.array("q"), array.array("d")
+        if self.keys is None:
+            return self.steps, self.times, self.values
+        key = self.metrics.index(metric)
+        rows = [row for row, other in enumerate(self.keys) if other == key]
+        return (
+            array.array("q", [self.steps[row] for row in rows]),
+            array.array("q", [self.times[row] for row in rows]),
+            array.array("d", [self.values[row] for row in rows]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a run's log; the time is in microseconds since 1970 in UTC.
+
+    Attributes:
+        level: `DEBUG`, `INFO`, `WARNING`, `ERROR`, `CRITICAL`, or `PROGRESS`, whose text is JSON
+            `[current, total, phase]`.
+    """
+
+    time: int
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines in the order of writing."""
+
+    lines: tuple[Line, ...]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def skip(self, count: int) -> Lines:
+        """The lines without the first `count`."""
+        return Lines(self.lines[count:])
+
+
+Columns = Points | Lines
+
+
+def stream_of(columns: Columns) -> Stream:
+    """The stream that columns belong to."""
+    return "points" if isinstance(columns, Points) else "lines"
+
+
+def now() -> int:
+    """The present time as streams keep it."""
+    return time.time_ns() // 1000
+
+
+def make_points(
+    metric: str, values: Iterable[float], steps: Iterable[int] | None, times: Iterable[int] | None, first_step: int
+) -> Points:
+    """Columns of one metric, from lists, ranges or NumPy arrays.
+
+    Args:
+        first_step: Where steps begin if none are given; they then count up by one.
+
+    Raises:
+        InvalidObjectError: Lengths differ, or something is not a number.
+    """
+    value_column = _column("d", values, f"the values of {metric!r}")
+    count = len(value_column)
+    step_column = _column("q", range(first_step, first_step + count) if steps is None else steps, "steps")
+    time_column = array.array("q", [now()]) * count if times is None else _column("q", times, "times")
+    if not count == len(step_column) == len(time_column):
+        raise InvalidObjectError(
+            f"log_points({metric!r}): {count} values, {len(step_column)} steps and {len(time_column)} times; "
+            "give as many of each"
+        )
+    return Points((metric_name(metric),), None, step_column, time_column, value_column)
+
+
+def metric_name(name: object) -> str:
+    """A metric's name, checked.
+
+    Raises:
+        InvalidObjectError: It is no valid name.
+    """
+    try:
+        return check_key(name)
+    except ValueError as error:
+        raise InvalidObjectError(f"the metric name {name!r:.80} {error}") from None
+
+
+def metric_value(metric: str, value: Any) -> float:
+    """A value as a float; NumPy scalars and anything else with `__float__` are taken.
+
+    Raises:
+        InvalidObjectError: It is no real number.
+    """
+    try:
+        if isinstance(value, str):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidObjectError(
+            f"metric {metric!r}: {value!r:.80} is not a number; put structured values as padre.Metric(value=...)"
+        ) from None
+
+
+def metric_step(metric: str, step: Any) -> int:
+    """A step as a 64-bit integer.
+
+    Raises:
+        InvalidObjectError: It is none.
+    """
+    step = plain(step, f"metric {metric!r}: step")
+    if not isinstance(step, int) or isinstance(step, bool):
+        raise InvalidObjectError(f"metric {metric!r}: the step {step!r:.80} is not an integer")
+    return step
+
+
+def _column(code: str, items: Any, what: str) -> array.array[Any]:
+    dtype = getattr(items, "dtype", None)
+    try:
+        if dtype is not None and dtype.kind in "iuf" and (code == "d" or dtype.kind in "iu"):
+            column: array.array[Any] = array.array(code)
+            column.frombytes(items.astype("float64" if code == "d" else "int64").tobytes())
+            return column
+        return array.array(code, items.tolist() if dtype is not None else items)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidObjectError(f"log_points: {what} must be numbers ({error})") from None
