@@ -1,0 +1,83 @@
+"""PaDRe, by its public API alone."""
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import padre_core as padre
+from benchmarks.subject import Subject
+
+
+class Padre(Subject[padre.ActiveRun]):
+    """As `padre.open(path)` gives it: each finished run survives a power cut, each point kill -9."""
+
+    durability: ClassVar[Literal["power", "process"]] = "power"
+    read_imports: ClassVar[tuple[str, ...]] = ("numpy",)
+
+    def open(self) -> None:
+        self.workspace = padre.open(self.folder.as_uri(), durability=self.durability)
+        self.experiment = "benchmark/trackers"
+
+    def close(self) -> None:
+        self.workspace.close()
+
+    def run(
+        self, parameters: dict[str, float | str], tags: dict[str, str], body: Callable[[padre.ActiveRun], None]
+    ) -> str:
+        with self.workspace.start_run(self.experiment, parameters=parameters, tags=tags) as run:
+            body(run)
+        return str(run.id)
+
+    def log_point(self, run: padre.ActiveRun, name: str, value: float, step: int) -> None:
+        run.log_metric(name, value, step=step)
+
+    def log_points(self, run: padre.ActiveRun, name: str, values: Sequence[float], steps: Sequence[int]) -> None:
+        run.log_points(name, values=values, steps=steps)
+
+    def log_line(self, run: padre.ActiveRun, text: str) -> None:
+        run.log(text)
+
+    def read_points(self, run_id: str, name: str) -> Sequence[float]:
+        return self.workspace.runs.points(run_id, name).values
+
+    def list_runs(self) -> Sequence[object]:
+        return list(self.workspace.runs.list())
+
+    def search(self, accuracy: float, model: str, top: int) -> Sequence[object]:
+        where = f"metrics.accuracy.last > {accuracy} and parameters.model == '{model}'"
+        return list(self.workspace.runs.list(where=where, order_by="-metrics.accuracy.last", limit=top))
+
+    def get(self, run_id: str) -> object:
+        return self.workspace.runs.get(run_id)
+
+    def put_files(self, run: padre.ActiveRun, source: Path) -> None:
+        if source.is_dir():
+            run.log_artifacts(source)
+        else:
+            run.log_artifact(source)
+
+    def fetch_files(self, run_id: str, target: Path) -> None:
+        self.workspace.artifacts.download(run_id, to=target)
+
+    def delete(self, run_ids: Sequence[str]) -> None:
+        self.workspace.runs.delete(run_ids)
+
+    def first_page(self) -> Sequence[object]:
+        return list(islice(self.workspace.runs.list(order_by="-created_at", limit=50), 50))
+
+    def search_all(self) -> Sequence[object]:
+        where = "parameters.p3 == 1.5 and not tags.stage == 'final'"
+        return list(self.workspace.runs.list(where=where, order_by="-metrics.loss.mean", limit=20))
+
+
+class ProcessPadre(Padre):
+    """The same without barriers: everything survives kill -9."""
+
+    durability = "process"
+
+
+class BarePadre(Padre):
+    """The same where numpy is not installed."""
+
+    read_imports = ()

@@ -1,0 +1,87 @@
+"""The catalogue of workloads, in the order in which they run and are reported."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store that must be there before a workload.
+
+    Attributes:
+        target: Function of `benchmarks.workloads` that fills it, as `module:function`.
+        size: How many runs or points it holds.
+        budget: Seconds after which a slow tracker may stop; what reads it is scaled then.
+    """
+
+    target: str
+    size: int
+    budget: float = 60
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One row or more of the report.
+
+    Attributes:
+        key: Its name on the command line and in results.
+        title: What it does, for the report.
+        target: The function that does it, as `module:function` in `benchmarks.workloads`.
+        size: How much of it.
+        quick: How much of it with `--quick`.
+        uses: The method of a subject without which it makes no sense.
+        store: What must be stored before; the workload's size is the store's.
+        changes_store: It gets a copy of the store, for others read it too.
+        whole_process: Its one figure, `all`, is a whole process of `starter.py`, which takes the target as it is.
+        subjects: Names of the only subjects, where the others have nothing to show.
+    """
+
+    key: str
+    title: str
+    target: str
+    size: int
+    quick: int
+    uses: str = "run"
+    store: Store | None = None
+    changes_store: bool = False
+    whole_process: bool = False
+    subjects: tuple[str, ...] = ()
+
+    def sized(self, *, quick: bool) -> "Workload":
+        """The same workload at the size it is to run at."""
+        size = self.quick if quick else self.size
+        return replace(self, size=size, store=replace(self.store, size=size) if self.store else None)
+
+
+RUNS = Store("stores:runs", 2000)
+POINTS = Store("stores:points", 100_000)
+PROCESS = ("padre-process",)
+MANY_RUNS = Store("stores:runs", 100_000, budget=900)
+
+WORKLOADS = (
+    Workload("import", "import", "load", 1, 1, whole_process=True),
+    Workload("start", "import, open a new store, create one run", "start", 1, 1, whole_process=True),
+    Workload("create", "create and finish {size} runs", "writing:create", 500, 50),
+    Workload("points", "log {size} points, one call each", "writing:points", 20_000, 2000),
+    Workload(
+        "points-beside",
+        "log points beside one busy Python thread",
+        "writing:points_beside",
+        2000,
+        500,
+        subjects=("limit-process", "padre"),
+    ),
+    Workload("batches", "log {size} points in batches of 1,000", "writing:batches", 100_000, 10_000),
+    Workload("read", "open, read {size} points of one metric", "reading:read", 100_000, 10_000, "read_points", POINTS),
+    Workload("list", "list {size} runs as objects", "reading:list_runs", 2000, 200, "list_runs", RUNS),
+    Workload("search", "top 20 of a search in {size} runs", "reading:search", 2000, 200, "search", RUNS),
+    Workload("get", "get one of {size} runs by id", "reading:get", 2000, 200, "get", RUNS),
+    Workload("parallel", "4 processes, {size} runs each, 1,000 points a run", "parallel:four_writers", 50, 5),
+    Workload("large-file", "one file of {size} MB", "files:large_file", 256, 16, "put_files"),
+    Workload("small-files", "{size} files of 4 KB", "files:small_files", 1000, 100, "put_files"),
+    Workload(
+        "delete", "delete a quarter of {size} runs", "reading:delete", 2000, 200, "delete", RUNS, changes_store=True
+    ),
+    Workload("growth-small", "in {size} runs", "reading:growth", 1000, 100, "run", MANY_RUNS, subjects=PROCESS),
+    Workload("growth-large", "in {size} runs", "reading:growth", 100_000, 1000, "run", MANY_RUNS, subjects=PROCESS),
+    Workload("footprint", "files on disk a finished run", "writing:footprint", 20, 5),
+)
