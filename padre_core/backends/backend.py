@@ -183,7 +183,7 @@ class Backend(ABC):
 
     @abstractmethod
     def blobs(self) -> Iterator[str]:
-        """The digests of all blobs, in order."""
+        """The digests of all blobs, in no particular order."""
 
     @abstractmethod
     def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any]) -> Record:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,12 +115,18 @@ class ByteStore(ABC):
         """The bytes under a key as a file."""
         return io.BytesIO(self.read(key).data)
 
-    def open_writer(self, key: str) -> AbstractContextManager[BinaryIO]:
-        """A file that becomes the bytes under a key when the block ends, and nothing if it raises."""
+    def open_writer(self, key: Callable[[], str]) -> AbstractContextManager[BinaryIO]:
+        """A file that becomes the bytes under a key when the block ends, and nothing if it raises.
+
+        Args:
+            key: Asked when the block ends, for the name of a blob follows from its bytes.
+        """
         return _BufferedWriter(self, key)
 
     def append(self, key: str, data: bytes, *, at: int) -> None:
-        """Adds bytes to a key that holds `at` bytes, creating it for 0.
+        """Makes an existing key hold its first `at` bytes and the new ones behind them.
+
+        Only used on stores that name a `log_folder`, by one process at a time; need not be atomic.
 
         Raises:
             UnsupportedError: The store cannot; core then writes further segments instead.
@@ -131,6 +137,10 @@ class ByteStore(ABC):
         """Version and size of a key."""
         item = self.read(key)
         return Entry(key, item.version, len(item.data))
+
+    def changes(self, cursor: str | None) -> tuple[tuple[str, ...], str] | None:
+        """The keys written or deleted since a cursor, and the next cursor; None if only a listing can tell."""
+        return None
 
     def batch(self, message: str, actor: str | None = None) -> AbstractContextManager[None]:
         """Put around the end of a run, deletes and transfers; a store may make one commit of it."""
@@ -148,11 +158,11 @@ class ByteStore(ABC):
 class _BufferedWriter(io.BytesIO):
     """Collects bytes in memory and writes them as one value."""
 
-    def __init__(self, store: ByteStore, key: str) -> None:
+    def __init__(self, store: ByteStore, key: Callable[[], str]) -> None:
         super().__init__()
         self._store, self._key = store, key
 
     def __exit__(self, *exception: Any) -> None:
         if exception[0] is None:
-            self._store.write(self._key, self.getvalue())
+            self._store.write(self._key(), self.getvalue())
         super().__exit__(*exception)

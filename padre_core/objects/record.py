@@ -140,11 +140,10 @@ def check(record: Record) -> None:
     if not (dash and number.isdecimal() and len(digest) == 16) or len(record.lineage) > MAX_LINEAGE:
         raise InvalidObjectError(f"{record.kind} {record.id}: malformed etag or lineage")
     deleted = record.deleted.id if record.deleted else None
-    # The parents are not named, but are one of: none, the newest ancestor, or two of the newest ancestors.
-    newest = record.lineage[:2]
-    candidates: list[tuple[str, ...]] = [newest[:1], newest] if newest else [()]
+    # The parents are not named, but are none, the newest ancestor, or the two newest.
     hash = record.hash
-    if not any(make_etag(parents, hash, deleted) == record.etag for parents in candidates):
+    parents = (record.lineage[:count] for count in (1, 0, 2) if count <= len(record.lineage))
+    if not any(make_etag(etags, hash, deleted) == record.etag for etags in parents):
         raise InvalidObjectError(f"{record.kind} {record.id}: the content does not belong to version {record.etag}")
 
 

@@ -1,0 +1,93 @@
+"""Blobs: immutable bytes under the sha-256 of them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from padre_core.backends import layout
+from padre_core.backends.bytestore import ByteStore
+from padre_core.errors import CorruptObjectError, NotFoundError
+from padre_core.objects.base import BlobReference
+
+CHUNK = 1024 * 1024
+
+
+def write_blob(store: ByteStore, source: BinaryIO, media_type: str) -> BlobReference:
+    """Stores what is left in a file and returns its name; memory stays bounded."""
+    hashed = hashlib.sha256()
+    size = 0
+    with store.open_writer(lambda: layout.blob_key(hashed.hexdigest())) as target:
+        while chunk := source.read(CHUNK):
+            hashed.update(chunk)
+            target.write(chunk)
+            size += len(chunk)
+    return BlobReference(digest=hashed.hexdigest(), media_type=media_type, size=size)
+
+
+def open_blob(store: ByteStore, digest: str) -> BinaryIO:
+    """A blob as a file that checks its digest when read to the end.
+
+    Raises:
+        NotFoundError: There is no such blob.
+    """
+    try:
+        return verified(store.open_reader(layout.blob_key(digest)), digest)
+    except NotFoundError:
+        raise NotFoundError(f"{store.url} has no blob {digest}") from None
+
+
+def has_blob(store: ByteStore, digest: str) -> bool:
+    """Whether a blob is stored."""
+    try:
+        store.stat(layout.blob_key(digest))
+    except NotFoundError:
+        return False
+    return True
+
+
+def list_blobs(store: ByteStore) -> Iterator[str]:
+    """The digests of all blobs, by their last two hex digits, then by all."""
+    return (entry.key.rpartition("/")[2] for entry in store.list(layout.BLOBS))
+
+
+def verified(source: BinaryIO, digest: str) -> BinaryIO:
+    """A file that raises `CorruptObjectError` at its end if the bytes are not those of the digest.
+
+    A reader that seeks gives up the check.
+    """
+    return io.BufferedReader(_Verified(source, digest), CHUNK)  # type: ignore[return-value]  # it is one
+
+
+class _Verified(io.RawIOBase):
+    def __init__(self, source: BinaryIO, digest: str) -> None:
+        self._source, self._digest = source, digest
+        self._hash: hashlib._Hash | None = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._source.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._hash = None
+        return self._source.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._source.tell()
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # narrower than Buffer
+        count: int = self._source.readinto(buffer)  # type: ignore[attr-defined]  # every binary file has it
+        if self._hash is not None:
+            self._hash.update(memoryview(buffer)[:count])
+            if not count and len(buffer) and self._hash.hexdigest() != self._digest:
+                raise CorruptObjectError(f"the blob {self._digest} is damaged: its bytes have another digest")
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._source.close()
+        super().close()

@@ -1,0 +1,162 @@
+"""The open layout, version 1: which key holds what. `docs/layout.md` says it for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from padre_core.errors import CorruptObjectError, InvalidObjectError
+from padre_core.objects import canonical
+from padre_core.objects.identity import check_digest, check_id, run_of
+from padre_core.objects.kinds import kind_of, kinds
+from padre_core.objects.record import Record, decode, decode_edited, encode, successor
+from padre_core.streams.columns import Stream
+
+FORMAT: Final = 1
+MARKER: Final = "padre.json"
+LOG: Final = "log/"
+SNAPSHOTS: Final = "snapshots/"
+BLOBS: Final = "blobs/"
+RUNS: Final = "runs/"
+
+_SEGMENT = re.compile(r"([0-9a-f]{16})-(\d{1,19})\.(points|lines)")
+
+
+def shard(id: str) -> str:
+    """The two folders that an id's last hex digits choose; ids that begin with a time would fill one after another."""
+    return f"{id[-4:-2]}/{id[-2:]}"
+
+
+def record_key(kind: str, id: str) -> str:
+    """The key that holds a record: its own file, or the file of the run that it lives in.
+
+    Raises:
+        InvalidObjectError: The id is none, or there is no such kind.
+    """
+    check_id(id)
+    run = run_of(id)
+    if run is not None:
+        return f"{run_folder(run)}children.json"
+    if kind == "run":
+        return f"{run_folder(id)}run.json"
+    return f"{kind_of(kind).folder}/{shard(id)}/{id}.json"
+
+
+def run_folder(run: str) -> str:
+    """The prefix of all keys of a run."""
+    return f"{RUNS}{shard(check_id(run))}/{run}/"
+
+
+def segment_key(run: str, writer: str, first: int, stream: Stream) -> str:
+    """The key of a part of a run's stream."""
+    return f"{run_folder(run)}{writer}-{first}.{stream}"
+
+
+def parse_segment(key: str) -> tuple[str, int, str] | None:
+    """Writer, first sequence number and stream of a key; None if it is no part of a stream."""
+    found = _SEGMENT.fullmatch(key.rpartition("/")[2])
+    return (found[1], int(found[2]), found[3]) if found else None
+
+
+def blob_key(digest: str) -> str:
+    """The key of a blob."""
+    check_digest(digest)
+    return f"{BLOBS}{digest[-2:]}/{digest}"
+
+
+def is_record_key(key: str) -> bool:
+    """Whether a key holds records."""
+    return key.endswith(".json") and key != MARKER
+
+
+def encode_children(records: list[Record]) -> bytes:
+    """The file of what lives in a run: a JSON array with one record a line, by kind and id."""
+    lines = [encode(record) for record in sorted(records, key=lambda record: (record.kind, record.id))]
+    return b"[\n%b\n]\n" % b",\n".join(lines)
+
+
+def split_lines(key: str, data: bytes) -> list[bytes]:
+    """The record lines of a file.
+
+    Raises:
+        CorruptObjectError: The file is not of the layout.
+    """
+    if not key.endswith("/children.json"):
+        if not data.endswith(b"}\n"):
+            raise CorruptObjectError(f"{key} is damaged: it does not end as a record does")
+        return [data[:-1]]
+    if not (data.startswith(b"[\n") and data.endswith(b"\n]\n")):
+        raise CorruptObjectError(f"{key} is damaged: it is not a list of records")
+    lines = data[2:-3].split(b"\n")
+    if any(not line.endswith(b"},") for line in lines[:-1]) or not lines[-1].endswith(b"}"):
+        raise CorruptObjectError(f"{key} is damaged: it is not a list of records")
+    return [line.removesuffix(b",") for line in lines]
+
+
+def decode_records(key: str, data: bytes) -> list[Record]:
+    """The records of a file.
+
+    Raises:
+        CorruptObjectError: The file or a record in it is damaged, or belongs elsewhere.
+    """
+    records = [decode(line, key) for line in split_lines(key, data)]
+    for record in records:
+        if record_key(record.kind, record.id) != key:
+            raise CorruptObjectError(f"{key} holds the {record.kind} {record.id}, which belongs elsewhere")
+    return records
+
+
+def encode_marker(store: str) -> bytes:
+    """The file that makes a folder a store."""
+    data = canonical.to_json({"format": FORMAT, "store": store})
+    return b'{"check":"%b",%b\n' % (canonical.digest(data)[:16].encode(), data[1:])
+
+
+def decode_marker(data: bytes, where: str) -> str:
+    """The id of the store.
+
+    Raises:
+        InvalidObjectError: A newer padre-core made it.
+        CorruptObjectError: It is not what `encode_marker` wrote.
+    """
+    try:
+        values = canonical.from_json(data)
+        format, store = values["format"], str(values["store"])
+    except (KeyError, TypeError, ValueError):
+        raise CorruptObjectError(f"{where}: {MARKER} is damaged; take it from a copy of the store") from None
+    if not isinstance(format, int) or format > FORMAT:
+        raise InvalidObjectError(
+            f"{where} has format {format}, newer than {FORMAT}: upgrade padre-core to open it; nothing was changed"
+        )
+    if data != encode_marker(store):
+        raise CorruptObjectError(f"{where}: {MARKER} is damaged; take it from a copy of the store")
+    return store
+
+
+def record_prefixes() -> Iterator[str]:
+    """The prefixes below which records lie; what lives in runs lies with them."""
+    return (f"{model.folder}/" for model in kinds() if "run" not in model.parents or model.kind == "artifact")
+
+
+def accept_edits(key: str, data: bytes) -> list[Record]:
+    """The records of a file that somebody edited by hand; each that was changed becomes a new version.
+
+    Raises:
+        CorruptObjectError: The file holds no records, or content that its kind does not allow.
+    """
+    records = []
+    for line in split_lines(key, data):
+        try:
+            record = decode(line, key)
+        except CorruptObjectError:
+            before = decode_edited(line, key)
+            try:
+                content = kind_of(before.kind).from_content(before.content).content()
+            except InvalidObjectError as error:
+                raise CorruptObjectError(f"{key} cannot be taken as edited: {error}") from None
+            after = successor(before, content, by=None, at=canonical.now())
+            record = replace(after, version=before.version + 1)
+        records.append(record)
+    return records

@@ -1,0 +1,390 @@
+"""A backend whose writers keep logs: what a call acknowledged is in the log, and reaches the tree behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from padre_core.backends import layout
+from padre_core.backends.backend import Problem, Segment
+from padre_core.backends.bytestore import ByteStore, IfMatch
+from padre_core.backends.fold import fold_log
+from padre_core.backends.listing import Listing, decode_listing, encode_listing, newest
+from padre_core.backends.merge import resolve
+from padre_core.backends.store import ByteStoreBackend, lives_in_run
+from padre_core.backends.tree import Part, joined, summaries_with, with_summaries
+from padre_core.backends.verify import verify
+from padre_core.errors import BackendError, ConflictError, CorruptObjectError, PadreError
+from padre_core.objects.base import BlobReference
+from padre_core.objects.identity import check_id
+from padre_core.objects.record import Record
+from padre_core.streams.columns import Columns, Points, Stream, stream_of
+from padre_core.streams.journal import Journal, JournalWriter
+from padre_core.streams.log import LogReader
+
+if TYPE_CHECKING:
+    from padre_core.backends.index import Index
+
+logger = logging.getLogger(__name__)
+
+FOLD_RUNS = 64
+"""How many ended runs a log gathers before it is folded."""
+
+MERGE_NOTES = 40
+SNAPSHOT_RECORDS = 1000
+COMPARE_AT_OPEN = 10_000
+"""Up to how many records the whole tree is looked over for changes by hand when a store is first queried."""
+
+
+class LoggedBackend(ByteStoreBackend):
+    """Records, streams and blobs on a byte store whose openers share a local folder for their logs.
+
+    Args:
+        durability: `power`: records outside of running runs, and the end of a run, survive the loss of power when
+            the call returns. `process`: they survive the end of the process only.
+    """
+
+    def __init__(
+        self, store: ByteStore, folder: Path, *, durability: str = "power", readonly: bool = False,
+        single_writer: bool = False,
+    ) -> None:  # fmt: skip
+        self.durability = durability
+        super().__init__(store, readonly=readonly, single_writer=single_writer)
+        self.journal = Journal(folder, readonly=self.readonly)
+        self._batches = threading.local()
+        self._ended = 0
+        self._loose_blobs = False
+        self._folding = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._taken: dict[str, int] = {}
+        self._listed = -2
+        self._compared = False
+        if not self.readonly:
+            self._recover()
+
+    def get(self, kind: str, id: str) -> Record:
+        record = self._head(kind, id)
+        if record is None:
+            raise self._missing(kind, id)
+        if kind == "run" and self.journal.views:
+            parts = self._logged_parts(id)
+            if parts:
+                rested = self.tree.head(kind, id)
+                record = with_summaries(record if rested is None else _newer(record, rested), joined(parts))
+        return record
+
+    def _head(self, kind: str, id: str) -> Record | None:
+        # Logs first: what leaves a log is in the tree before.
+        with self.journal.lock:
+            self.journal.refresh()
+            logged = self.journal.head((kind, id))
+        return _newer(logged, self.tree.head(kind, id))
+
+    def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
+        self._writable()
+        layout.record_key(record.kind, record.id)
+        head = self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match))
+        self._barrier(head)
+        return head
+
+    def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any]) -> Record:
+        head = super().set_envelope(kind, id, envelope)
+        self._barrier(head)
+        return head
+
+    def _replace(self, kind: str, id: str, change: Any) -> Record:
+        with self.journal.exclusive():
+            current = self._head(kind, id)
+            head: Record = change(current)
+            if head is not current:
+                self.journal.put(head)
+        return head
+
+    def _barrier(self, record: Record) -> None:
+        """What lies outside of running runs is safe from the loss of power when the call or the batch ends."""
+        run = lives_in_run(record)
+        if run is not None:
+            head = record if record.kind == "run" else self._head("run", run)
+            if head is not None and head.data().get("status") == "running":
+                return
+            if record.kind == "run":
+                self._ended += 1
+        if not getattr(self._batches, "depth", 0):
+            self.sync()
+        if self.journal.sealed or self._ended >= FOLD_RUNS:
+            self._fold_behind()
+
+    @contextlib.contextmanager
+    def batch(self, message: str, actor: str | None = None) -> Iterator[None]:
+        self._batches.depth = getattr(self._batches, "depth", 0) + 1
+        try:
+            yield
+        finally:
+            self._batches.depth -= 1
+            if not self._batches.depth:
+                self.sync()
+
+    def sync(self) -> None:
+        if self.durability != "power" or self.readonly:
+            return
+        self.journal.sync()
+        if self._loose_blobs:
+            self._loose_blobs = False
+            self.store.sync()
+
+    def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
+        reference = super().write_blob(source, media_type=media_type)
+        self._loose_blobs = True
+        return reference
+
+    def open_writer(self, run: str) -> JournalWriter:  # type: ignore[override]  # the same contract by structure
+        self._writable()
+        return self.journal.open_writer(check_id(run))
+
+    def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:
+        self._writable()
+        check_id(run)
+        stream = stream_of(columns)
+        with self.journal.exclusive():
+            parts = [part for part in self._logged_parts(run) if part[0] == writer and stream_of(part[2]) == stream]
+            next_ = max([self.tree.end(run, writer, stream)[0], *(part[1] + len(part[2]) for part in parts)])
+            if first > next_:
+                raise ConflictError(
+                    f"run {run}: {first} does not follow on what {writer} wrote, which ends at {next_}", next=next_
+                )
+            if first + len(columns) <= next_:
+                return next_
+            self.journal.add_columns(run, writer, next_, columns.skip(next_ - first))
+        if not getattr(self._batches, "depth", 0):
+            self.sync()
+        return first + len(columns)
+
+    def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
+        logged = self._logged_parts(check_id(run))
+        parts = [part for part in logged if stream_of(part[2]) == stream]
+        damage: CorruptObjectError | None = None
+        try:
+            for part in self.tree.parts(run, stream):
+                parts.append(part)
+        except CorruptObjectError as error:
+            damage = error
+        yield from joined(parts)
+        if damage:
+            raise damage
+
+    def _logged_parts(self, run: str) -> list[Part]:
+        """What the logs hold of a run's streams."""
+        with self.journal.lock:
+            self.journal.refresh()
+            for view in self.journal.views.values():
+                view.scan()
+            return self.journal.parts(run)
+
+    def live_runs(self) -> set[str]:
+        with self.journal.lock:
+            self.journal.refresh()
+            return self.journal.live_runs()
+
+    def verify(self, *, quarantine: bool = False) -> Iterator[Problem]:
+        if not self.readonly:
+            self.fold()
+        with self.journal.lock:
+            self.journal.refresh()
+            logged = {id for view in self.journal.views.values() for _, id in view.records}
+            damaged = self.journal.damaged()
+        for name in damaged:
+            yield Problem("corrupt", f"log/{name}", f"the log {name} is damaged; all that could be read was folded")
+        if quarantine:
+            self._writable()
+        yield from verify(self.store, quarantine=quarantine, elsewhere=logged)
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        self._batches = threading.local()
+        self._folding = threading.Lock()
+        self._thread = None
+        self._taken.clear()
+        self._listed = -2
+
+    def fold(self) -> None:
+        """Brings all that this process acknowledged, and what dead processes left, into the tree.
+
+        Raises:
+            BackendError: The tree cannot be written; the logs keep what they hold.
+        """
+        self._writable()
+        self.journal.seal()
+        self._fold_sealed()
+        self._recover()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if not self.readonly:
+                self.journal.writers.clear()
+                self.journal.seal()
+                self._fold_sealed()
+        finally:
+            self.journal.close()
+            super().close()
+
+    def _fold_behind(self) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._ended = 0
+        self.journal.seal()
+        self._thread = threading.Thread(target=self._fold_quietly, name="padre-fold", daemon=True)
+        self._thread.start()
+
+    def _fold_quietly(self) -> None:
+        try:
+            self._fold_sealed()
+        except PadreError as error:
+            logger.warning("%s: what was acknowledged stays in the log for now: %s", self.store.url, error)
+
+    def _fold_sealed(self) -> None:
+        with self._folding:
+            names = [log.path.name for log in self.journal.sealed]
+            if not names:
+                return
+            with self.journal.folding(wait=True):
+                for name in names:
+                    self._fold(name)
+                self._merge_notes()
+
+    def _recover(self) -> None:
+        """Folds what dead processes left, unless somebody else is doing it; readers see it either way."""
+        names = self.journal.names()
+        if not names:
+            return
+        with self._folding, self.journal.folding(wait=False) as mine:
+            for name in names if mine else ():
+                with self.journal.take_over(name) as dead:
+                    if dead:
+                        self._fold(name)
+
+    def _fold(self, name: str) -> None:
+        entries = fold_log(self.journal.folder / name, self.tree, self._head)
+        if entries:
+            self.store.write(f"{layout.LOG}{name}.notes", encode_listing(Listing(tuple(entries))))
+        if self.durability == "power":
+            self.store.sync()
+        self.journal.forget(name)
+
+    def _merge_notes(self) -> None:
+        """Makes snapshots of the change notes once there are many. The lock for folding is held."""
+        notes = [entry.key for entry in self.store.list(layout.LOG) if entry.key.endswith(".notes")]
+        if len(notes) < MERGE_NOTES:
+            return
+        old = [entry.key for entry in self.store.list(layout.SNAPSHOTS)]
+        merged = notes if len(old) < MERGE_NOTES else [*old, *notes]
+        listings = [decode_listing(key, self.store.read(key).data) for key in merged]
+        entries = list(newest(entry for listing in listings for entry in listing.entries).values())
+        for start in range(0, len(entries), SNAPSHOT_RECORDS):
+            part = Listing(tuple(entries[start : start + SNAPSHOT_RECORDS]), tuple(merged))
+            self.store.write(f"{layout.SNAPSHOTS}{secrets.token_hex(8)}", encode_listing(part))
+        self.store.sync()
+        for key in merged:
+            self.store.delete(key)
+
+    def _caught_up(self) -> Index:
+        with self._lock:
+            index = self._open_index()
+            with self.journal.lock:
+                self.journal.refresh()
+                generation = self.journal.generation()
+                changed = self._changed_runs()
+                news = self._untaken()
+            if changed or news or generation != self._listed or generation < 0:
+                with index.transaction():
+                    if generation != self._listed or generation < 0:
+                        self._take_listings(index)
+                        self._listed = generation
+                    index.put(news)
+                    for run in changed:
+                        index.put_summaries(run, self._summaries(run))
+            if not self._compared:
+                self._compared = True
+                if index.size() <= COMPARE_AT_OPEN:
+                    self._compare(index)
+            return index
+
+    def _changed_runs(self) -> set[str]:
+        """The runs whose streams grew in the logs since the last call."""
+        changed: set[str] = set()
+        for view in self.journal.views.values():
+            view.scan()
+            changed |= view.changed
+            view.changed.clear()
+        return changed
+
+    def _untaken(self) -> list[Record]:
+        """The records in the logs that the index has not got from this process."""
+        news = []
+        for view in self.journal.views.values():
+            start = self._taken.get(view.name, 0)
+            news += [view.records[ref] for ref in view.order[start:]]
+            self._taken[view.name] = len(view.order)
+        return news
+
+    def _take_listings(self, index: Index) -> None:
+        """Takes up change notes and snapshots that are new; all, if some have vanished: then the store was replaced."""
+        keys = {entry.key for prefix in (layout.SNAPSHOTS, layout.LOG) for entry in self.store.list(prefix)}
+        keys = {key for key in keys if key.endswith(".notes") or key.startswith(layout.SNAPSHOTS)}
+        self._take(index, keys - index.sources().keys())
+        if index.sources().keys() - keys:
+            index.clear()
+            self._taken.clear()
+            self._take(index, keys)
+            index.put(self._untaken())
+            self._compare(index)
+
+    def _take(self, index: Index, keys: Iterable[str]) -> None:
+        for key in sorted(keys, reverse=True):  # snapshots first
+            try:
+                listing = decode_listing(key, self.store.read(key).data)
+            except PadreError as error:
+                logger.warning("%s", error)
+                self._compared = False
+                continue
+            stamps = {(record.kind, record.id): version for version, record in listing.entries}
+            index.put((record for _, record in listing.entries), stamps=stamps)
+            for name in listing.merges:
+                index.drop_source(name)
+            index.set_source(key, 1)
+
+    def _summaries(self, run: str) -> tuple[Any, ...]:
+        parts = self._logged_parts(run)
+        rested = self.tree.head("run", run)
+        if rested is not None:
+            return summaries_with(rested.summaries, joined(parts))
+        return summaries_with((), joined([*parts, *self.tree.parts(run, "points")]))
+
+    def _gone(self, index: Index, kind: str, id: str) -> None:
+        if self._head(kind, id) is None:
+            index.remove(kind, id)
+
+
+def backend_of(
+    store: ByteStore, *, durability: str = "power", readonly: bool = False, single_writer: bool = False
+) -> ByteStoreBackend:
+    """The backend that fits a byte store: with the writer's log where the store names a folder for it."""
+    if store.log_folder is None:
+        return ByteStoreBackend(store, readonly=readonly, single_writer=single_writer)
+    return LoggedBackend(
+        store, store.log_folder, durability=durability, readonly=readonly, single_writer=single_writer
+    )
+
+
+def _newer(one: Record | None, other: Record | None) -> Record | None:
+    if one is None or other is None:
+        return one or other
+    return one if one.version > other.version else other

@@ -1,0 +1,70 @@
+"""What a put comes to: by lineages, never by clocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from padre_core.backends.bytestore import Absent, IfMatch
+from padre_core.errors import AlreadyExistsError, ConflictError
+from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, check
+
+
+def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record:
+    """The head after a put; the current record itself if the put changes nothing.
+
+    Raises:
+        InvalidObjectError: The record's content does not belong to its etag.
+        ConflictError: `if_match` does not hold.
+    """
+    check(record)
+    if current is None:
+        if isinstance(if_match, str):
+            raise ConflictError(f"{record.kind} {record.id} is not here, so it cannot be at {if_match}")
+        return replace(record, version=1, envelope={}, summaries=())
+    head = _head(current, record, if_match)
+    if head == current:
+        return current
+    return replace(head, version=current.version + 1, envelope=current.envelope, summaries=current.summaries)
+
+
+def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
+    if record.etag == current.etag:
+        return _united(current, record, current.lineage)
+    if record.etag in current.lineage:
+        return _united(current, record, current.lineage)
+    if isinstance(if_match, Absent):
+        raise AlreadyExistsError(f"{record.kind} {record.id} exists already, at {current.etag}")
+    if if_match is not None and if_match != current.etag:
+        raise ConflictError(
+            f"{record.kind} {record.id} is at {current.etag}, not at {if_match}: "
+            "somebody changed it meanwhile; get it again and repeat the change"
+        )
+    if current.etag in record.lineage:
+        return _united(record, current, record.lineage)
+    winner, loser = sorted((current, record), key=_rank, reverse=True)
+    if winner.hash == loser.hash and winner.deleted == loser.deleted:
+        lineage = dict.fromkeys((*winner.lineage, loser.etag, *loser.lineage))
+        return _united(winner, loser, tuple(lineage)[:MAX_LINEAGE])
+    lost = Conflict(loser.etag, loser.lineage, loser.content)
+    return _united(replace(winner, conflicts=(*winner.conflicts, lost)), loser, winner.lineage)
+
+
+def _united(head: Record, other: Record, lineage: tuple[str, ...]) -> Record:
+    """The head with the conflicts and stamps of both; a conflict that the head was made from drops out."""
+    known = {head.etag, *lineage}
+    conflicts = {item.etag: item for item in (*head.conflicts, *other.conflicts) if item.etag not in known}
+    created = min(head, other, key=lambda record: record.created_at)
+    updated = max(head, other, key=lambda record: record.updated_at)
+    return replace(
+        head,
+        lineage=lineage,
+        conflicts=tuple(conflicts[etag] for etag in sorted(conflicts)),
+        created_at=created.created_at,
+        created_by=created.created_by,
+        updated_at=updated.updated_at,
+        updated_by=updated.updated_by,
+    )
+
+
+def _rank(record: Record) -> tuple[int, str]:
+    return record.revision, record.etag.partition("-")[2]

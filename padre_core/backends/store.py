@@ -1,0 +1,299 @@
+"""A whole backend of any byte store."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+import threading
+import uuid
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from padre_core.backends import blobs, layout
+from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Segment
+from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch
+from padre_core.backends.merge import resolve
+from padre_core.backends.tree import Tree, joined, summaries_with, with_summaries
+from padre_core.backends.verify import verify
+from padre_core.errors import AlreadyExistsError, ConflictError, CorruptObjectError, NotFoundError, ReadOnlyError
+from padre_core.objects.base import BlobReference
+from padre_core.objects.identity import check_id, run_of
+from padre_core.objects.record import Record
+from padre_core.query.model import Query
+from padre_core.streams.columns import Columns, Points, Stream, stream_of
+
+if TYPE_CHECKING:
+    from padre_core.backends.index import Index
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 100
+
+
+class ByteStoreBackend(Backend):
+    """Records, streams and blobs on a byte store, in the open layout.
+
+    This class writes all through, by compare-and-swap, and answers queries from an index that it brings up to date
+    from the store's listing. `LoggedBackend` adds the writer's log.
+    """
+
+    durability = "process"
+
+    def __init__(self, store: ByteStore, *, readonly: bool = False, single_writer: bool = False) -> None:
+        self.store = store
+        self.tree = Tree(store)
+        self.readonly = readonly or not (store.capabilities.conditional_write or single_writer)
+        self._reason = "" if readonly else " because it cannot write conditionally; single_writer=true overrides this"
+        self._lock = threading.RLock()
+        self._index: Index | None = None
+        self._cursor: str | None = None
+        self._versions: dict[str, str] | None = None
+        self.id = self._open()
+        _BACKENDS.add(self)
+        self.capabilities = replace(
+            store.capabilities,
+            server_query=True,
+            change_feed=True,
+            conditional_write=store.capabilities.conditional_write or single_writer,
+        )
+
+    def _open(self) -> str:
+        try:
+            return layout.decode_marker(self.store.read(layout.MARKER).data, self.store.url)
+        except NotFoundError:
+            if self.readonly:
+                raise NotFoundError(f"{self.store.url} is no store: it has no {layout.MARKER}{self._reason}") from None
+        try:
+            if_match = ABSENT if self.store.capabilities.conditional_write else None
+            self.store.write(layout.MARKER, layout.encode_marker(str(uuid.uuid4())), if_match=if_match)
+        except AlreadyExistsError:
+            logger.debug("%s was made a store by somebody else meanwhile", self.store.url)
+        return layout.decode_marker(self.store.read(layout.MARKER).data, self.store.url)
+
+    def _writable(self) -> None:
+        if self.readonly:
+            raise ReadOnlyError(f"{self.store.url} was opened read-only{self._reason}")
+
+    def get(self, kind: str, id: str) -> Record:
+        record = self.tree.head(kind, id)
+        if record is None:
+            raise self._missing(kind, id)
+        return record
+
+    def _missing(self, kind: str, id: str) -> NotFoundError:
+        return NotFoundError(f"{self.store.url} has no {kind} {id}")
+
+    def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
+        self._writable()
+        return self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match))
+
+    def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any]) -> Record:
+        self._writable()
+        return self._replace(kind, id, lambda current: self._with_envelope(kind, id, current, envelope))
+
+    def _with_envelope(self, kind: str, id: str, current: Record | None, envelope: Mapping[str, Any]) -> Record:
+        if current is None:
+            raise self._missing(kind, id)
+        if current.envelope == envelope:
+            return current
+        return replace(current, envelope=dict(envelope), version=current.version + 1)
+
+    def _replace(self, kind: str, id: str, change: Any) -> Record:
+        """Makes a new head of the present one, again if somebody else was faster."""
+        key = layout.record_key(kind, id)
+        for _ in range(_ATTEMPTS):
+            records, version = self.tree.records(key)
+            current = next((record for record in records if record.kind == kind and record.id == id), None)
+            head: Record = change(current)
+            if head is current:
+                return head
+            others = [record for record in records if record is not current]
+            if kind == "run" and current is None:
+                parts = joined(self.tree.parts(id, "points"))
+                head = replace(head, summaries=summaries_with((), parts))
+            try:
+                self.tree.write(key, [*others, head], version if self.store.capabilities.conditional_write else None)
+            except ConflictError:
+                continue
+            return head
+        raise ConflictError(f"{kind} {id} in {self.store.url} is changed too often by others; try again")
+
+    def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:
+        self._writable()
+        check_id(run)
+        with self._lock:
+            next_, _, _ = self.tree.end(run, writer, stream_of(columns))
+            if first > next_:
+                raise ConflictError(
+                    f"run {run}: {first} does not follow on what {writer} wrote, which ends at {next_}", next=next_
+                )
+            end = self.tree.extend(run, writer, first, columns, append=False)
+            if end > next_ and isinstance(columns, Points) and self.tree.head("run", run) is not None:
+                self._replace("run", run, self._summarised)
+            return end
+
+    def _summarised(self, run: Record | None) -> Record:
+        assert run is not None
+        head = with_summaries(run, joined(self.tree.parts(run.id, "points")))
+        return run if head is run else replace(head, version=run.version + 1)
+
+    def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
+        return joined(self.tree.parts(check_id(run), stream))
+
+    def has_blobs(self, digests: Iterable[str]) -> set[str]:
+        return {digest for digest in digests if blobs.has_blob(self.store, digest)}
+
+    def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
+        self._writable()
+        return blobs.write_blob(self.store, source, media_type)
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        return blobs.open_blob(self.store, digest)
+
+    def blobs(self) -> Iterator[str]:
+        return blobs.list_blobs(self.store)
+
+    def query(self, kind: str, query: Query) -> Page:
+        return self._caught_up().query(kind, query)
+
+    def count(self, kind: str, query: Query) -> int:
+        return self._caught_up().count(kind, query)
+
+    def changes(self, cursor: str | None = None, *, limit: int = 1000) -> Changes:
+        return self._caught_up().changes(cursor, limit)
+
+    def batch(self, message: str, actor: str | None = None) -> AbstractContextManager[None]:
+        return self.store.batch(message, actor)
+
+    def sync(self) -> None:
+        self.store.sync()
+
+    def info(self) -> Info:
+        return Info(
+            url=self.store.url,
+            store=self.id,
+            format=layout.FORMAT,
+            durability=self.durability,
+            readonly=self.readonly,
+            capabilities=self.capabilities,
+        )
+
+    def refresh(self, *, accept_edits: bool = False) -> int:
+        with self._lock:
+            index = self._open_index()
+            return self._compare(index, accept_edits=accept_edits)
+
+    def verify(self, *, quarantine: bool = False) -> Iterator[Problem]:
+        if quarantine:
+            self._writable()
+        return verify(self.store, quarantine=quarantine)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._index is not None:
+                self._index.close()
+                self._index = None
+        self.store.close()
+
+    def _after_fork(self) -> None:
+        # The parent's connection must not be used, nor closed, here; its locks may be held by threads that are gone.
+        self._lock = threading.RLock()
+        self._index = None
+
+    def _open_index(self) -> Index:
+        if self._index is None:
+            from padre_core.backends.index import Index  # sqlite3 costs time that writers need not spend
+
+            self._index = Index(index_path(self.store.url, self.id) if self.store.capabilities.persistent else None)
+        return self._index
+
+    def _caught_up(self) -> Index:
+        """The index, with all that is in the store."""
+        with self._lock:
+            index = self._open_index()
+            changed = self.store.changes(self._cursor)
+            if changed is None:
+                self._compare(index)
+            else:
+                keys, self._cursor = changed
+                with index.transaction():
+                    self._apply(index, [key for key in keys if layout.is_record_key(key)])
+            return index
+
+    def _compare(self, index: Index, *, accept_edits: bool = False) -> int:
+        """Brings the index up to date with a listing of the store, and returns how many files were new."""
+        known: dict[str, str] = {}
+        owners: dict[str, list[tuple[str, str]]] = {}
+        for kind, id, version in index.stamps():
+            key = layout.record_key(kind, id)
+            known[key] = version
+            owners.setdefault(key, []).append((kind, id))
+        listed = {entry.key: entry.version for entry in self._record_entries()}
+        changed = [key for key, version in listed.items() if known.get(key) != version]
+        with index.transaction():
+            for key in known.keys() - listed.keys():
+                for kind, id in owners[key]:
+                    self._gone(index, kind, id)
+            self._apply(index, changed, accept_edits=accept_edits)
+        return len(changed) + len(known.keys() - listed.keys())
+
+    def _gone(self, index: Index, kind: str, id: str) -> None:
+        index.remove(kind, id)
+
+    def _record_entries(self) -> Iterator[Any]:
+        for prefix in layout.record_prefixes():
+            for entry in self.store.list(prefix):
+                if layout.is_record_key(entry.key):
+                    yield entry
+
+    def _apply(self, index: Index, keys: Sequence[str], *, accept_edits: bool = False) -> None:
+        for key, item in zip(keys, self.store.read_many(keys), strict=True):
+            if item is None:
+                continue
+            try:
+                records = layout.decode_records(key, item.data)
+            except CorruptObjectError as error:
+                if not accept_edits:
+                    logger.warning("%s", error)
+                    continue
+                records = self._accept(key, item.data)
+            index.put(records, stamps={(record.kind, record.id): item.version for record in records})
+
+    def _accept(self, key: str, data: bytes) -> list[Record]:
+        """Takes what somebody edited by hand as new versions."""
+        self._writable()
+        records = layout.accept_edits(key, data)
+        self.tree.write(key, records)
+        return records
+
+
+_BACKENDS: weakref.WeakSet[ByteStoreBackend] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for backend in list(_BACKENDS):
+        backend._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def index_path(url: str, store: str) -> Path:
+    """Where the index of a store is kept on this machine: `$PADRE_CACHE`, or the user's cache folder."""
+    home = os.environ.get("PADRE_CACHE")
+    if home is None:
+        caches = Path.home() / "Library" / "Caches" if sys.platform == "darwin" else Path.home() / ".cache"
+        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or caches, "padre")
+    place = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return Path(home) / f"{store}-{place}.sqlite"
+
+
+def lives_in_run(record: Record) -> str | None:
+    """The run that a record is or lives in."""
+    return record.id if record.kind == "run" else run_of(record.id)

@@ -1,0 +1,185 @@
+"""The tree of the open layout on a byte store: where records and streams rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from padre_core.backends import layout
+from padre_core.backends.backend import Segment
+from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch
+from padre_core.errors import CorruptObjectError, NotFoundError
+from padre_core.objects.canonical import to_json
+from padre_core.objects.record import Record
+from padre_core.objects.summary import WriterSummary, extend, summarise
+from padre_core.streams import lines, points
+from padre_core.streams.columns import Columns, Lines, Points, Stream
+
+Part = tuple[str, int, Columns]
+"""A writer, the sequence number of its first entry here, and the entries."""
+
+
+class Tree:
+    """Reads and writes the files of the open layout. As safe for threads as the store is."""
+
+    def __init__(self, store: ByteStore) -> None:
+        self.store = store
+
+    def head(self, kind: str, id: str) -> Record | None:
+        """The record of an object, if it is in the tree."""
+        key = layout.record_key(kind, id)
+        try:
+            data = self.store.read(key).data
+        except NotFoundError:
+            return None
+        if not key.endswith("/children.json"):
+            (record,) = layout.decode_records(key, data)
+            return record
+        mark = f'"id":"{id}"'.encode()
+        found = [line for line in layout.split_lines(key, data) if mark in line[:200]]
+        records = [layout.decode(line, key) for line in found]
+        return next((record for record in records if record.kind == kind and record.id == id), None)
+
+    def records(self, key: str) -> tuple[list[Record], IfMatch]:
+        """The records of a file and its version; nothing and `ABSENT` where there is none."""
+        try:
+            item = self.store.read(key)
+        except NotFoundError:
+            return [], ABSENT
+        return layout.decode_records(key, item.data), item.version
+
+    def write(self, key: str, records: list[Record], if_match: IfMatch = None) -> str:
+        """Replaces a file of records and returns its version."""
+        if key.endswith("/children.json"):
+            return self.store.write(key, layout.encode_children(records), if_match=if_match)
+        (record,) = records
+        return self.store.write(key, layout.encode(record) + b"\n", if_match=if_match)
+
+    def segments(self, run: str, stream: Stream) -> dict[str, list[tuple[int, str, int]]]:
+        """First sequence number, key and size of each part of a stream, in order, by writer."""
+        found: dict[str, list[tuple[int, str, int]]] = {}
+        for entry in self.store.list(layout.run_folder(run)):
+            segment = layout.parse_segment(entry.key)
+            if segment is not None and segment[2] == stream:
+                found.setdefault(segment[0], []).append((segment[1], entry.key, entry.size))
+        return {writer: sorted(parts) for writer, parts in sorted(found.items())}
+
+    def parts(self, run: str, stream: Stream) -> Iterator[Part]:
+        """All that the tree holds of a stream.
+
+        Raises:
+            CorruptObjectError: Something is damaged; raised after all that can be read.
+        """
+        damage: CorruptObjectError | None = None
+        for writer, files in self.segments(run, stream).items():
+            for _, key, _ in files:
+                try:
+                    for first, columns in decode_part(stream, self.store.read(key).data, key):
+                        yield writer, first, columns
+                except CorruptObjectError as error:
+                    damage = damage or error
+        if damage:
+            raise damage
+
+    def extend(self, run: str, writer: str, first: int, columns: Columns, *, append: bool) -> int:
+        """Adds to a stream what it does not hold yet and returns the next sequence number.
+
+        Where `first` lies behind the end, a gap stays and the entries keep their numbers.
+
+        Args:
+            append: Whether to let the last file grow instead of adding one.
+        """
+        stream: Stream = "points" if isinstance(columns, Points) else "lines"
+        start, key, sound = self.end(run, writer, stream)
+        skip = max(0, start - first)
+        if skip >= len(columns):
+            return start
+        rest = columns.skip(skip) if skip else columns
+        data = encode_part(first + skip, rest)
+        if append and key is not None and first <= start:
+            self.store.append(key, data, at=sound)
+        else:
+            self.store.write(layout.segment_key(run, writer, first + skip, stream), data)
+        return first + skip + len(rest)
+
+    def end(self, run: str, writer: str, stream: Stream) -> tuple[int, str | None, int]:
+        """The next sequence number, the last file, and how many of its bytes are sound."""
+        files = self.segments(run, stream).get(writer)
+        if not files:
+            return 0, None, 0
+        next_, key, _ = files[-1]
+        data = self.store.read(key).data
+        sound = sound_size(stream, data)
+        for first, columns in decode_part(stream, data[:sound], key):
+            next_ = first + len(columns)
+        return next_, key, sound
+
+
+def encode_part(first: int, columns: Columns) -> bytes:
+    """Columns as the bytes of a stream's file."""
+    if isinstance(columns, Lines):
+        return lines.encode(first, columns)
+    return b"".join(points.encode(first, columns))
+
+
+def decode_part(stream: Stream, data: bytes, where: str) -> Iterator[tuple[int, Columns]]:
+    """What the bytes of a stream's file hold; see the decoders of the two streams."""
+    return points.decode(data, where) if stream == "points" else lines.decode(data, where)
+
+
+def sound_size(stream: Stream, data: bytes) -> int:
+    """The size of the part of a stream's file that ends with a complete and sound entry."""
+    return points.complete(data) if stream == "points" else lines.complete(data)
+
+
+def joined(parts: Iterable[Part]) -> Iterator[Segment]:
+    """Parts without their overlaps, by writer, then by sequence."""
+    writer, next_ = "", 0
+    for name, first, columns in sorted(parts, key=lambda part: part[:2]):
+        if name != writer:
+            writer, next_ = name, 0
+        skip = max(0, next_ - first)
+        if skip >= len(columns):
+            continue
+        rest = columns.skip(skip) if skip else columns
+        yield Segment(writer, first + skip, rest)
+        next_ = first + skip + len(rest)
+
+
+def folded(summaries: Iterable[WriterSummary], writer: str) -> int:
+    """How many points of a writer some summaries speak of."""
+    return sum(summary.count for summary in summaries if summary.writer == writer)
+
+
+def summaries_with(summaries: Iterable[WriterSummary], parts: Iterable[Segment]) -> tuple[WriterSummary, ...]:
+    """Summaries after more points came; points that they speak of already are left out."""
+    found = {(summary.metric, summary.writer): summary for summary in summaries}
+    counts: dict[str, int] = {}
+    for part in parts:
+        if not isinstance(part.columns, Points):
+            continue
+        seen = counts.setdefault(part.writer, folded(found.values(), part.writer))
+        skip = max(0, seen - part.first)
+        if skip >= len(part.columns):
+            continue
+        columns = part.columns.skip(skip) if skip else part.columns
+        for metric in columns.metrics:
+            steps, times, values = columns.of(metric)
+            if not len(values):
+                continue
+            place = (metric, part.writer)
+            new = summarise(metric, part.writer, steps, times, values)
+            found[place] = extend(found[place], new, values) if place in found else new
+        counts[part.writer] = seen + len(columns)
+    return tuple(found[place] for place in sorted(found))
+
+
+def with_summaries(record: Record, parts: Iterable[Segment]) -> Record:
+    """A run's record with the summaries of its points brought up to date."""
+    summaries = summaries_with(record.summaries, parts)
+    return record if same_summaries(summaries, record.summaries) else replace(record, summaries=summaries)
+
+
+def same_summaries(one: Iterable[WriterSummary], other: Iterable[WriterSummary]) -> bool:
+    """Whether summaries are equal; NaN equals NaN."""
+    return to_json([item.as_json() for item in one]) == to_json([item.as_json() for item in other])

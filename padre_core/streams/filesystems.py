@@ -1,0 +1,63 @@
+"""What differs between operating systems and file systems when bytes must last."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import functools
+import os
+import sys
+from pathlib import Path
+
+# Not those that copy on write: there a full disk can take preallocated pages away.
+_LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs", "overlay"})
+
+
+def datasync(fd: int) -> None:
+    """Returns when the contents of a file are on the disk; raises OSError if that failed."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(fd)
+
+
+def sync_tree(fd: int) -> bool:
+    """Returns when all that was written to the file system of an open folder is on the disk.
+
+    Returns:
+        False where the system cannot say so; the caller then syncs every file.
+    """
+    syncfs = _syncfs()
+    if syncfs is None:
+        return False
+    if syncfs(fd) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return True
+
+
+@functools.cache
+def _syncfs() -> ctypes._NamedFuncPointer | None:
+    if sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+
+
+@functools.cache
+def is_local(folder: Path) -> bool:
+    """Whether memory maps of preallocated files in a folder may be trusted: on known local file systems of Linux.
+
+    Elsewhere a full disk or another machine can take the pages away under the writer.
+    """
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    place = str(folder.resolve())
+    best, kind = -1, ""
+    for mount in mounts:
+        fields, _, rest = mount.partition(" - ")
+        point = fields.split()[4].replace("\\040", " ")
+        if len(point) > best and (place == point or place.startswith(point.rstrip("/") + "/")):
+            best, kind = len(point), rest.split()[0]
+    return kind in _LOCAL

@@ -1,0 +1,496 @@
+"""The logs of a store: the one that this process writes, and those of all others.
+
+All openers of a store share a local folder. It holds the logs, a file `lock` whose lock (flock) is held while a record
+is checked and written, and whose first eight bytes count how often the set of logs changed, and a file `fold` whose
+lock is held by the one process that folds logs into the tree.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import mmap
+import os
+import re
+import secrets
+import struct
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from padre_core.errors import BackendError, ReadOnlyError
+from padre_core.objects import canonical
+from padre_core.objects.record import Record, decode, encode
+from padre_core.streams import lines, points
+from padre_core.streams.columns import Columns, Line, Lines, Points
+from padre_core.streams.log import POINT_TAG, Frame, FrameKind, LogReader, LogWriter, point_columns
+
+_NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})")
+_COUNTER = struct.Struct("<Q")
+
+Ref = tuple[str, str]
+"""Kind and id of an object."""
+
+
+@dataclass(slots=True)
+class LoggedWriter:
+    """What a log says of one writer of a run's streams."""
+
+    run: str
+    writer: str
+    next: dict[str, int]
+    open: bool = True
+    parts: list[tuple[int, Columns]] = field(default_factory=list)
+
+    def add(self, columns: Columns) -> None:
+        stream = "points" if isinstance(columns, Points) else "lines"
+        self.parts.append((self.next[stream], columns))
+        self.next[stream] += len(columns)
+
+
+class LogView:
+    """One log as far as it was read: its newest records, and its parts of streams. Guarded by the journal's lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.reader = LogReader(path)
+        self.name = path.name
+        self.records: dict[Ref, Record] = {}
+        self.order: list[Ref] = []
+        self.writers: dict[int, LoggedWriter] = {}
+        self.changed: set[str] = set()
+        self._metrics: dict[int, tuple[int, str]] = {}
+
+    def poll(self) -> None:
+        """Takes up records that were written since the last call."""
+        for frame in self.reader.new_records():
+            self.add(decode(frame.payload, f"log/{self.name}"))
+
+    def add(self, record: Record) -> None:
+        """Takes up one record."""
+        ref = record.kind, record.id
+        known = self.records.get(ref)
+        if known is None or known.version < record.version:
+            self.records[ref] = record
+            self.order.append(ref)
+
+    def scan(self) -> None:
+        """Takes up parts of streams that were written since the last call, and notes their runs in `changed`."""
+        for frame in self.reader.new_frames():
+            if frame.kind == FrameKind.POINT:
+                self._points(frame)
+            elif frame.kind == FrameKind.WRITER:
+                run, writer, next_points, next_lines = canonical.from_json(frame.payload)
+                self.writers[frame.key] = LoggedWriter(run, writer, {"points": next_points, "lines": next_lines})
+            elif frame.kind == FrameKind.METRIC:
+                self._metrics[frame.key] = tuple(canonical.from_json(frame.payload))
+            elif (writer_of := self.writers.get(frame.key)) is not None and frame.kind != FrameKind.RECORD:
+                self.changed.add(writer_of.run)
+                if frame.kind == FrameKind.CLOSED:
+                    writer_of.open = False
+                elif frame.kind == FrameKind.LINE:
+                    found = lines.decode_line(frame.payload)
+                    if found is not None:
+                        writer_of.add(Lines((found[1],)))
+                else:
+                    for _, columns in points.decode(frame.payload, f"log/{self.name}"):
+                        writer_of.add(columns)
+
+    def _points(self, frame: Frame) -> None:
+        steps, times, values, keys = point_columns(frame)
+        columns = array.array("q", steps), array.array("q", times), array.array("d", values)
+        names = dict.fromkeys(keys)
+        owners = {self._metrics[key][0] for key in names if key in self._metrics}
+        if len(owners) == 1 and names.keys() <= self._metrics.keys():
+            (owner,) = owners
+            metrics = tuple(self._metrics[key][1] for key in names)
+            places = {key: place for place, key in enumerate(names)}
+            column = array.array("I", map(places.__getitem__, keys)) if len(names) > 1 else None
+            self.writers[owner].add(Points(metrics, column, *columns))
+            self.changed.add(self.writers[owner].run)
+            return
+        for owner in owners:
+            self.changed.add(self.writers[owner].run)
+            rows = [row for row, key in enumerate(keys) if key in self._metrics and self._metrics[key][0] == owner]
+            metrics = tuple(dict.fromkeys(self._metrics[keys[row]][1] for row in rows))
+            places = {name: place for place, name in enumerate(metrics)}
+            column = array.array("I", [places[self._metrics[keys[row]][1]] for row in rows])
+            self.writers[owner].add(
+                Points(
+                    metrics,
+                    column if len(metrics) > 1 else None,
+                    *(array.array(part.typecode, [part[row] for row in rows]) for part in columns),
+                )
+            )
+
+
+class Journal:
+    """All logs of a store, as one process sees and writes them. Safe for threads; a forked child begins a log of its own.
+
+    Attributes:
+        lock: Held while this process writes its log or looks at others.
+    """
+
+    def __init__(self, folder: Path, *, readonly: bool) -> None:
+        self.folder = folder
+        self.readonly = readonly
+        self._start()
+        _JOURNALS.add(self)
+
+    def _start(self) -> None:
+        self.lock = threading.RLock()
+        self.log: LogWriter | None = None
+        self.sealed: list[LogWriter] = []
+        self.views: dict[str, LogView] = {}
+        self.writers: dict[str, JournalWriter] = {}
+        self._id = secrets.token_hex(8)
+        self._number = 0
+        self._depth = 0
+        self._seen = -1
+        self._fds: dict[str, int] = {}
+        self._counter: mmap.mmap | None = None
+
+    def exclusive(self) -> contextlib.AbstractContextManager[None]:
+        """While held, no other thread or process writes a record to the store."""
+        return self._locked("lock")
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        with self.lock:
+            if self._depth == 0:
+                fcntl.flock(self._lock_file(name), fcntl.LOCK_EX)
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    fcntl.flock(self._fds[name], fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def folding(self, *, wait: bool) -> Iterator[bool]:
+        """While held and true, no other process folds logs of the store; false if one does and `wait` is not set."""
+        fd = os.open(self.folder / "fold", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(fd)
+
+    def _lock_file(self, name: str) -> int:
+        if name not in self._fds:
+            try:
+                fd = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+                if os.fstat(fd).st_size < _COUNTER.size:
+                    os.ftruncate(fd, _COUNTER.size)
+            except OSError as error:
+                raise BackendError(f"{self.folder / name} cannot be opened: {error.strerror}") from error
+            self._fds[name] = fd
+            self._counter = mmap.mmap(fd, _COUNTER.size)
+        return self._fds[name]
+
+    def generation(self) -> int:
+        """Counts the changes of the set of logs; -1 where that is not known."""
+        if self._counter is None:
+            try:
+                fd = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return -1
+            try:
+                if os.fstat(fd).st_size < _COUNTER.size:
+                    return -1
+                self._counter = mmap.mmap(fd, _COUNTER.size, prot=mmap.PROT_READ)
+            finally:
+                os.close(fd)
+        count: int = _COUNTER.unpack_from(self._counter)[0]
+        return count
+
+    def _changed(self) -> None:
+        """Counts a change of the set of logs; the store's lock is held."""
+        self._lock_file("lock")
+        assert self._counter is not None
+        self._counter[:8] = _COUNTER.pack(self.generation() + 1)
+
+    def refresh(self) -> None:
+        """Takes up what was acknowledged by anybody. The lock is held."""
+        generation = self.generation()
+        if generation < 0 or generation != self._seen:
+            self._list()
+            self._seen = generation
+        for view in self.views.values():
+            view.poll()
+
+    def _list(self) -> None:
+        present = set(self.names())
+        for name in self.views.keys() - present:
+            self.views.pop(name).reader.close()
+        for name in present - self.views.keys():
+            try:
+                self.views[name] = LogView(self.folder / name)
+            except FileNotFoundError:
+                continue  # folded since the listing: the tree has it
+            except OSError as error:
+                raise BackendError(f"the log {name} cannot be read: {error.strerror}") from error
+
+    def names(self) -> list[str]:
+        """The names of all logs, by writer and number."""
+        try:
+            return sorted(name for name in os.listdir(self.folder) if _NAME.fullmatch(name))
+        except FileNotFoundError:
+            return []
+
+    def head(self, ref: Ref) -> Record | None:
+        """The newest record of an object in the logs, as of the last refresh. The lock is held."""
+        found: Record | None = None
+        for view in self.views.values():
+            record = view.records.get(ref)
+            if record is not None and (found is None or record.version > found.version):
+                found = record
+        return found
+
+    def parts(self, run: str) -> list[tuple[str, int, Columns]]:
+        """Writer, first sequence number and columns of a run's parts in the logs, as of the last scan."""
+        return [
+            (writer.writer, first, columns)
+            for view in self.views.values()
+            for writer in view.writers.values()
+            if writer.run == run
+            for first, columns in writer.parts
+        ]
+
+    def live_runs(self) -> set[str]:
+        """The runs that living processes have writers of. The lock is held."""
+        live = [view for view in self.views.values() if view.reader.is_live()]
+        for view in live:
+            view.scan()
+        return {writer.run for view in live for writer in view.writers.values() if writer.open}
+
+    def damaged(self) -> list[str]:
+        """The names of logs that were damaged in the middle, and are kept for people to look at."""
+        return sorted(name for name in os.listdir(self.folder) if name.endswith(".damaged"))
+
+    @contextlib.contextmanager
+    def take_over(self, name: str) -> Iterator[bool]:
+        """Whether a log's process is dead; it is then locked within the block."""
+        try:
+            reader = LogReader(self.folder / name)
+        except FileNotFoundError:
+            yield False
+            return
+        try:
+            with self.exclusive():  # against one that makes a log and has not locked it yet
+                dead = reader.take_over()
+            yield dead
+        finally:
+            reader.close()
+
+    def add_columns(self, run: str, writer: str, first: int, columns: Columns) -> None:
+        """Acknowledges a part of a stream that some other store's writer wrote. The store's lock is held."""
+        JournalWriter(self, run).transfer(writer, first, columns)
+
+    def put(self, record: Record) -> None:
+        """Acknowledges a record. The store's lock is held."""
+        payload = encode(record)
+        log = self._room(len(payload))
+        log.append(FrameKind.RECORD, 0, payload)
+        # The tip moved past what this process knows already; poll() would decode it again.
+        view = self.views[log.path.name]
+        view.add(record)
+        view.reader.skip_records(log.tip)
+
+    def _room(self, size: int) -> LogWriter:
+        log = self.log
+        if log is not None and log.room(size):
+            return log
+        return self._roll(size)
+
+    def _roll(self, size: int) -> LogWriter:
+        """Begins a new log in which a payload of some size has room, and declares this process's writers in it."""
+        if self.readonly:
+            raise ReadOnlyError("the store was opened read-only")
+        with self.exclusive():
+            if self.log is not None:
+                self.sealed.append(self.log)
+            self._number += 1
+            need = size + 256 * len(self.writers)
+            self.log = LogWriter(self.folder / f"{self._id}-{self._number:06}", need=need)
+            self._changed()
+            self._list()
+            self._seen = self.generation()
+            for writer in self.writers.values():
+                writer.declare(self.log)
+            return self.log
+
+    def seal(self) -> None:
+        """Makes the present log one that can be folded; the next write begins another."""
+        with self.lock:
+            if self.writers:
+                self._roll(0)  # readers tell by a log that the writers live
+            elif self.log is not None:
+                self.sealed.append(self.log)
+                self.log = None
+
+    def sync(self) -> None:
+        """Returns when all that this process acknowledged survives the loss of power."""
+        with self.lock:
+            logs = [*self.sealed, *([self.log] if self.log else [])]
+        for log in logs:
+            log.sync()
+
+    def forget(self, name: str) -> None:
+        """Removes a log that was folded, this process's or a dead one's."""
+        with self.exclusive():
+            view = self.views.pop(name, None)
+            if view is not None:
+                view.reader.close()
+            for log in [log for log in self.sealed if log.path.name == name]:
+                self.sealed.remove(log)
+                log.close()
+            if view is not None and view.reader.damaged:
+                (self.folder / name).rename(self.folder / f"{name}.damaged")
+            else:
+                (self.folder / name).unlink(missing_ok=True)
+            self._changed()
+
+    def open_writer(self, run: str) -> JournalWriter:
+        """A writer of a run's streams."""
+        with self.lock:
+            writer = JournalWriter(self, run)
+            self.writers[writer.id] = writer
+            if self.log is not None and self.log.room(256):
+                writer.declare(self.log)
+            else:
+                self._roll(256)
+            return writer
+
+    def close(self) -> None:
+        """Lets go of all files; logs that are not folded stay."""
+        with self.lock:
+            for log in [*self.sealed, *([self.log] if self.log else [])]:
+                log.close()
+            for view in self.views.values():
+                view.reader.close()
+            for fd in self._fds.values():
+                os.close(fd)
+            self.sealed, self.log, self.views, self._fds, self._counter = [], None, {}, {}, None
+
+    def _after_fork(self) -> None:
+        # The parent goes on with its log; the locks on it are shared with the child as long as it holds the files.
+        for log in [*self.sealed, *([self.log] if self.log else [])]:
+            log.close()
+        for view in self.views.values():
+            view.reader.close()
+        for fd in self._fds.values():
+            os.close(fd)
+        writers = list(self.writers.values())
+        self._start()
+        for writer in writers:
+            writer.begin()
+
+
+class JournalWriter:
+    """A writer of a run's points and lines into the log of this process; see `StreamWriter` for the contract."""
+
+    def __init__(self, journal: Journal, run: str) -> None:
+        self.run = run
+        self._journal = journal
+        self.begin()
+
+    def begin(self) -> None:
+        """Takes a new identity."""
+        self.id = secrets.token_hex(8)
+        self.closed = False
+        self._log: LogWriter | None = None
+        self._key = 0
+        self._tags: dict[str, int] = {}
+        self._points = 0
+        self._lines = 0
+
+    def point(self, metric: str, step: int, value: float, time: int) -> None:
+        """Adds one point; the metric's name has been checked, the time is in microseconds."""
+        with self._journal.lock:
+            log = self._ready(0)
+            tag = self._tags.get(metric)
+            if tag is None:
+                tag = self._define(metric)
+                log = self._ready(0)
+            log.point(tag, step, time, value)
+            self._points += 1
+
+    def points(self, columns: Points) -> None:
+        """Adds columns of points."""
+        with self._journal.lock:
+            for block in points.encode(self._points, columns):
+                self._ready(len(block)).append(FrameKind.POINTS, self._key, block)
+            self._points += len(columns)
+
+    def line(self, line: Line) -> None:
+        """Adds one line."""
+        with self._journal.lock:
+            payload = lines.encode_line(self._lines, line)[:-1]
+            self._ready(len(payload)).append(FrameKind.LINE, self._key, payload)
+            self._lines += 1
+
+    def transfer(self, writer: str, first: int, columns: Columns) -> None:
+        """Adds a part under the identity of another writer."""
+        self.id, self._points, self._lines = writer, first, first
+        if isinstance(columns, Points):
+            self.points(columns)
+        else:
+            for line in columns.lines:
+                self.line(line)
+        self.close()
+
+    def flush(self) -> None:
+        """Does nothing: every call is acknowledged when it returns."""
+
+    def close(self) -> None:
+        """Says that this writer adds nothing more."""
+        with self._journal.lock:
+            if not self.closed:
+                self._ready(0).append(FrameKind.CLOSED, self._key, b"")
+                self.closed = True
+                self._journal.writers.pop(self.id, None)
+
+    def declare(self, log: LogWriter) -> None:
+        """Introduces this writer to a log that has room for it."""
+        self._log = log
+        self._tags = {}
+        self._key = log.next
+        payload = canonical.to_json([self.run, self.id, self._points, self._lines])
+        log.append(FrameKind.WRITER, self._key, payload)
+
+    def _ready(self, size: int) -> LogWriter:
+        log = self._journal.log
+        if log is None or log is not self._log or not log.room(size):
+            if self.id not in self._journal.writers:
+                self._journal.writers[self.id] = self
+            self._journal._room(size + 512)
+            log = self._journal.log
+            assert log is not None
+            if log is not self._log:
+                self.declare(log)
+        return log
+
+    def _define(self, metric: str) -> int:
+        log = self._ready(1024)  # a name has 255 bytes at most, but escapes may make it longer
+        key = log.append(FrameKind.METRIC, log.next, canonical.to_json([self._key, metric]))
+        tag = self._tags[metric] = key | POINT_TAG
+        return tag
+
+
+_JOURNALS: weakref.WeakSet[Journal] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for journal in list(_JOURNALS):
+        journal._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

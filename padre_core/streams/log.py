@@ -1,0 +1,314 @@
+"""The writer's log: what one process acknowledged and has not yet folded into the tree.
+
+A log is a file of 32-byte slots, all little endian. Slot 0 is the header: `PADRELOG`, the version (u32), four zero
+bytes, the slot of the newest record frame (u64), eight zero bytes. Then frames follow without gaps; the first empty
+slot ends the log. A point is one slot:
+
+| bytes | field |
+|---|---|
+| 0–7, 8–15, 16–23 | step, time (microseconds), value |
+| 24–27 | 1 in the highest byte, the key of the metric in the others |
+| 28–31 | CRC-32 of bytes 0–27, begun with the number of the slot |
+
+Every other frame is a header slot (payload size, CRC-32 of the payload, slot of the record frame before this one, kind
+and key, CRC as above) and its payload in the slots behind, which are written first: a frame is there when its header
+slot is. The record frames are chained from the header, so that readers find new ones without looking at points.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from padre_core.errors import BackendError
+from padre_core.streams.filesystems import datasync, is_local
+
+SLOT = 32
+SIZE = 8 * 1024 * 1024
+SMALL = 64 * 1024
+_MAGIC = b"PADRELOG"
+_VERSION = 1
+_HEADER = struct.Struct("<8sI4xQ8x")
+_TIP = struct.Struct("<Q")
+_TIP_OFFSET = 16
+_POINT = struct.Struct("<qqdI")
+_FRAME = struct.Struct("<QQQI")
+_CRC = struct.Struct("<I")
+_WHOLE_POINT = struct.Struct("<qqdII")
+
+
+class FrameKind(IntEnum):
+    """What a frame holds; the key is the number that points and later frames refer to."""
+
+    POINT = 1
+    RECORD = 2
+    WRITER = 3
+    METRIC = 4
+    POINTS = 5
+    LINE = 6
+    CLOSED = 7
+
+
+POINT_TAG = FrameKind.POINT << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame; for points `payload` holds whole slots of consecutive points, and `count` says how many."""
+
+    slot: int
+    kind: FrameKind
+    key: int
+    payload: bytes
+    count: int = 1
+
+
+class LogWriter:
+    """The log that this process writes. Callers hold `lock`-like exclusion of their own; not safe by itself.
+
+    Raises:
+        BackendError: The file cannot be made, or the disk is full.
+    """
+
+    def __init__(self, path: Path, *, need: int = 0) -> None:
+        self.path = path
+        self.failed: str | None = None
+        self.dirty = False
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)  # a reader's probe may hold it for a moment
+            self.slots = self._allocate(need + 4 * SLOT) // SLOT
+        except OSError as error:
+            raise BackendError(f"the log {path.name} cannot be made: {error.strerror}") from error
+        self._map = mmap.mmap(self._fd, self.slots * SLOT) if is_local(path.parent) else _Written(self._fd)
+        self._map[0:SLOT] = _HEADER.pack(_MAGIC, _VERSION, 0)
+        self.next = 1
+        self.tip = 0
+
+    def _allocate(self, need: int) -> int:
+        for size in (max(SIZE, need), max(SMALL, need)):
+            try:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(self._fd, 0, size)
+                else:
+                    os.ftruncate(self._fd, size)
+                return size - size % SLOT
+            except OSError as error:
+                if error.errno != errno.ENOSPC or size == max(SMALL, need):
+                    os.unlink(self.path)
+                    raise
+        raise AssertionError("unreachable")
+
+    def room(self, size: int) -> bool:
+        """Whether a payload of this size still fits."""
+        return (self.next + 1) * SLOT + size + SLOT <= self.slots * SLOT
+
+    def point(self, tag: int, step: int, time: int, value: float) -> None:
+        """Adds a point; the caller has checked that there is room. `tag` is the key with `POINT_TAG`."""
+        slot = self.next
+        data = _POINT.pack(step, time, value, tag)
+        offset = slot * SLOT
+        self._map[offset : offset + SLOT] = data + _CRC.pack(zlib.crc32(data, slot))
+        self.next = slot + 1
+        self.dirty = True
+
+    def append(self, kind: FrameKind, key: int, payload: bytes) -> int:
+        """Adds a frame and returns its slot; the caller has checked that there is room."""
+        slot = self.next
+        start = (slot + 1) * SLOT
+        self._map[start : start + len(payload)] = payload
+        head = _FRAME.pack(len(payload), zlib.crc32(payload), self.tip, kind << 24 | key)
+        self._map[slot * SLOT : start] = head + _CRC.pack(zlib.crc32(head, slot))
+        self.next = slot + 1 + -(-len(payload) // SLOT)
+        if kind == FrameKind.RECORD:
+            self.tip = slot
+            self._map[_TIP_OFFSET : _TIP_OFFSET + 8] = _TIP.pack(slot)
+        self.dirty = True
+        return slot
+
+    def sync(self) -> None:
+        """Returns when all frames survive the loss of power.
+
+        Raises:
+            BackendError: The disk failed. The log is not used again: what it holds cannot be trusted to be stored.
+        """
+        if self.failed:
+            raise BackendError(self.failed)
+        if not self.dirty:
+            return
+        self.dirty = False
+        try:
+            datasync(self._fd)
+        except OSError as error:
+            self.failed = f"the log {self.path.name} could not be synced: {error.strerror}; open the store again"
+            raise BackendError(self.failed) from error
+
+    def close(self) -> None:
+        """Lets go of the file and of the lock on it; after a fork, of this process's copies only."""
+        self._map.close()
+        os.close(self._fd)
+
+
+class _Written:
+    """The slice assignment of a memory map, by `pwrite`, where a map of the file cannot be trusted."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __setitem__(self, place: slice, data: bytes) -> None:
+        try:
+            os.pwrite(self._fd, data, place.start)
+        except OSError as error:
+            raise BackendError(f"the log cannot be written: {error.strerror}") from error
+
+    def close(self) -> None:
+        return
+
+
+class LogReader:
+    """Reads a log while its owner writes it, or after its owner died. Not safe for several threads at once.
+
+    Attributes:
+        damaged: Set when a frame in the middle is not sound; frames before and behind it are read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.damaged = False
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        size = os.fstat(self._fd).st_size
+        self._map: Any = mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b""
+        self._slots = size // SLOT
+        self.valid = self._slots > 0 and self._map[:12] == _MAGIC + struct.pack("<I", _VERSION)
+        self._tip = 0
+        self._next = 1
+
+    def is_live(self) -> bool:
+        """Whether the process that writes it is there: it holds the lock on the file."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        return False
+
+    def take_over(self) -> bool:
+        """Locks the log of a dead process for folding; False if its process lives, or somebody else folds it."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return os.fstat(self._fd).st_nlink > 0
+
+    def new_records(self) -> list[Frame]:
+        """The record frames since the last call, oldest first."""
+        if not self.valid:
+            return []
+        (tip,) = _TIP.unpack_from(self._map, _TIP_OFFSET)
+        frames: list[Frame] = []
+        slot = tip
+        while slot > self._tip:
+            frame, before = self._frame(slot)
+            if frame is None or frame.kind != FrameKind.RECORD or before >= slot:
+                # A chain that cannot be trusted: walk the whole log instead.
+                return self._records_by_walking(tip)
+            frames.append(frame)
+            slot = before
+        self._tip = max(self._tip, tip)
+        frames.reverse()
+        return frames
+
+    def skip_records(self, tip: int) -> None:
+        """Leaves out the records up to a slot: the caller knows them."""
+        self._tip = tip
+
+    def new_frames(self) -> Iterator[Frame]:
+        """All frames since the last call, oldest first; consecutive points as one."""
+        if not self.valid:
+            return
+        while self._next < self._slots:
+            slot = self._next
+            if self._map[slot * SLOT + 27] == FrameKind.POINT:
+                count = self._points(slot)
+                if count:
+                    self._next = slot + count
+                    yield Frame(slot, FrameKind.POINT, 0, self._map[slot * SLOT : (slot + count) * SLOT], count)
+                    continue
+            frame, _ = self._frame(slot)
+            if frame is None:
+                following = self._resume(slot)
+                if following is None:
+                    return
+                self.damaged = True
+                self._next = following
+                continue
+            self._next = slot + 1 + -(-len(frame.payload) // SLOT)
+            yield frame
+
+    def close(self) -> None:
+        """Lets go of the file and of any lock taken."""
+        if self._slots:
+            self._map.close()
+        os.close(self._fd)
+
+    def _records_by_walking(self, tip: int) -> list[Frame]:
+        resume, self._next = self._next, 1
+        frames = [frame for frame in self.new_frames() if frame.kind == FrameKind.RECORD and frame.slot > self._tip]
+        self._next = resume
+        self._tip = max([self._tip, *(frame.slot for frame in frames)])
+        return frames
+
+    def _frame(self, slot: int) -> tuple[Frame | None, int]:
+        """The frame with a header in a slot and the record frame before it; None if it is not sound."""
+        if not 0 < slot < self._slots:
+            return None, 0
+        offset = slot * SLOT
+        head = self._map[offset : offset + SLOT]
+        size, payload_crc, before, tag = _FRAME.unpack_from(head)
+        if zlib.crc32(head[:28], slot) != _CRC.unpack_from(head, 28)[0]:
+            return None, 0
+        payload = self._map[offset + SLOT : offset + SLOT + size]
+        kind = tag >> 24
+        if len(payload) != size or zlib.crc32(payload) != payload_crc or kind not in FrameKind.__members__.values():
+            return None, 0
+        return Frame(slot, FrameKind(kind), tag & 0xFFFFFF, payload), before
+
+    def _points(self, slot: int) -> int:
+        """How many sound points stand in a row from a slot on."""
+        stop = min(self._slots, slot + 4096)
+        kinds = self._map[slot * SLOT + 27 : stop * SLOT : SLOT]
+        count = len(kinds) - len(kinds.lstrip(b"\x01"))
+        data = self._map[slot * SLOT : (slot + count) * SLOT]
+        crc32 = zlib.crc32
+        for place, (crc,) in enumerate(struct.iter_unpack("<28xI", data)):
+            if crc32(data[place * SLOT : place * SLOT + 28], slot + place) != crc:
+                return place
+        return count
+
+    def _resume(self, slot: int) -> int | None:
+        """The next slot behind a bad one at which a sound frame begins; None if only emptiness follows."""
+        rest = self._map[slot * SLOT : self._slots * SLOT]
+        used = slot + -(-len(rest.rstrip(b"\0")) // SLOT)
+        for candidate in range(slot + 1, used):
+            if self._map[candidate * SLOT + 27] == FrameKind.POINT:
+                if self._points(candidate):
+                    return candidate
+            elif self._frame(candidate)[0] is not None:
+                return candidate
+        return None
+
+
+def point_columns(frame: Frame) -> tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...], tuple[int, ...]]:
+    """Steps, times, values and metric keys of a frame of points."""
+    steps, times, values, tags, _ = zip(*_WHOLE_POINT.iter_unpack(frame.payload), strict=True)
+    return steps, times, values, tuple(tag & 0xFFFFFF for tag in tags)

@@ -1,0 +1,139 @@
+"""Points as bytes: blocks of columns, one after the other.
+
+A block is a header of 32 bytes and a body, all little endian:
+
+| bytes | field |
+|---|---|
+| 0–3 | `PDP1` |
+| 4–7 | size of the block, header included |
+| 8–15 | sequence number of its first point |
+| 16–19 | number of points n |
+| 20–23 | size of the names, in bytes |
+| 24–27 | 1 if there are keys, else 0 |
+| 28–31 | CRC-32 of bytes 0–27 and the body |
+
+The body holds the names of the metrics (a JSON array, padded with spaces to a multiple of 8), the keys (n unsigned
+32-bit positions in the names, padded with zeros to a multiple of 8; only if there is more than one name), and steps,
+times (microseconds since 1970, UTC) and values, n times 8 bytes each.
+"""
+
+from __future__ import annotations
+
+import array
+import struct
+import sys
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from padre_core.errors import CorruptObjectError
+from padre_core.objects import canonical
+from padre_core.streams.columns import Points
+
+MAX_POINTS = 100_000
+"""How many points a block holds at most; longer columns become several."""
+
+_HEADER = struct.Struct("<4sIQIII")
+_MAGIC = b"PDP1"
+_CRC = struct.Struct("<I")
+HEADER_SIZE = _HEADER.size + _CRC.size
+
+
+def encode(first: int, points: Points) -> Iterator[bytes]:
+    """The blocks of some points, the first of which has the sequence number `first`."""
+    for start in range(0, len(points), MAX_POINTS):
+        yield _block(first + start, points if len(points) <= MAX_POINTS else _slice(points, start))
+
+
+def decode(data: bytes | memoryview, where: str) -> Iterator[tuple[int, Points]]:
+    """The blocks of a file with their first sequence numbers; an incomplete block at the end is left out.
+
+    Raises:
+        CorruptObjectError: A block is damaged; raised after all blocks that can still be read.
+    """
+    damage: str | None = None
+    for offset, block in blocks(data):
+        if block is None:
+            damage = damage or f"{where}: the block at byte {offset} is damaged"
+        else:
+            yield block
+    if damage:
+        raise CorruptObjectError(f"{damage}; what stands before and behind it was read")
+
+
+def blocks(data: bytes | memoryview) -> Iterator[tuple[int, tuple[int, Points] | None]]:
+    """The offset of each complete block, and its contents or None if it is damaged."""
+    view = memoryview(data)
+    offset = 0
+    while offset + HEADER_SIZE <= len(view):
+        magic, size, first, count, names, keyed = _HEADER.unpack_from(view, offset)
+        if magic != _MAGIC or size < HEADER_SIZE + names + 24 * count:
+            yield offset, None
+            following = bytes(view[offset + 1 :]).find(_MAGIC)
+            if following < 0:
+                return
+            offset += 1 + following
+            continue
+        if offset + size > len(view):
+            return
+        block = view[offset : offset + size]
+        (crc,) = _CRC.unpack_from(block, _HEADER.size)
+        if zlib.crc32(block[HEADER_SIZE:], zlib.crc32(block[: _HEADER.size])) == crc:
+            yield offset, (first, _columns(block, count, names, keyed))
+        else:
+            yield offset, None
+        offset += size
+
+
+def complete(data: bytes | memoryview) -> int:
+    """The size of the part of a file that ends with a complete and sound block."""
+    end = 0
+    for offset, block in blocks(data):
+        if block is None:
+            return end
+        end = offset + int(_HEADER.unpack_from(data, offset)[1])
+    return end
+
+
+def _block(first: int, points: Points) -> bytes:
+    names = _pad(canonical.to_json(list(points.metrics)), b" ")
+    keys = b"" if points.keys is None else _pad(_bytes(points.keys), b"\0")
+    body = b"".join([names, keys, _bytes(points.steps), _bytes(points.times), _bytes(points.values)])
+    header = _HEADER.pack(_MAGIC, HEADER_SIZE + len(body), first, len(points), len(names), points.keys is not None)
+    return b"".join([header, _CRC.pack(zlib.crc32(body, zlib.crc32(header))), body])
+
+
+def _columns(block: memoryview, count: int, names: int, keyed: int) -> Points:
+    offset = HEADER_SIZE + names
+    metrics = tuple(canonical.from_json(bytes(block[HEADER_SIZE:offset])))
+    keys = None
+    if keyed:
+        keys = _array("I", block, offset, count)
+        offset += -(-4 * count // 8) * 8
+    columns = [_array(code, block, offset + 8 * count * place, count) for place, code in enumerate("qqd")]
+    return Points(metrics, keys, *columns)
+
+
+def _slice(points: Points, start: int) -> Points:
+    stop = start + MAX_POINTS
+    keys = None if points.keys is None else points.keys[start:stop]
+    return Points(points.metrics, keys, points.steps[start:stop], points.times[start:stop], points.values[start:stop])
+
+
+def _pad(data: bytes, filler: bytes) -> bytes:
+    return data + filler * (-len(data) % 8)
+
+
+def _bytes(column: array.array[Any]) -> bytes:
+    if sys.byteorder == "big":
+        column = column[:]
+        column.byteswap()
+    return column.tobytes()
+
+
+def _array(code: str, block: memoryview, offset: int, count: int) -> array.array[Any]:
+    column: array.array[Any] = array.array(code)
+    column.frombytes(block[offset : offset + count * column.itemsize])
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column

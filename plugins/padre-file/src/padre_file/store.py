@@ -1,0 +1,360 @@
+"""A folder as a byte store: one file for each key."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item
+from padre_core.backends.capabilities import Capabilities
+from padre_core.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    BackendError,
+    ConflictError,
+    InvalidObjectError,
+    NotFoundError,
+    PadreError,
+    ReadOnlyError,
+    UnavailableError,
+)
+from padre_core.streams.filesystems import datasync, sync_tree
+from padre_file.confined import check_regular, make_folders, open_beneath
+
+_MARKER = "padre.json"
+_TEMPORARY = ".tmp"
+
+
+class FileStore(ByteStore):
+    """A folder, `file:///path`; made if it is missing, refused if it holds other things.
+
+    Several processes may use it at once, on this machine and, as far as the network file system honours `flock`, on
+    others. It may be moved or copied as a whole, and read without PaDRe.
+    """
+
+    capabilities = Capabilities(persistent=True, multi_process=True, conditional_write=True, streaming=True)
+
+    def __init__(self, url: str, *, readonly: bool = False, **options: Any) -> None:
+        super().__init__(url, readonly=readonly, **options)
+        path = Path(_path(url)).absolute()
+        with _errors(url):
+            self._root = _open_root(path, readonly)
+            self.url = path.resolve().as_uri()
+        self.log_folder = path.resolve() / "log"
+        if not readonly:
+            with _errors(url):
+                os.close(make_folders(self._root, "log"))
+        self._path = path
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._unsynced: set[str] = set()
+        _STORES.add(self)
+
+    def read(self, key: str) -> Item:
+        with self._mapped(key):
+            fd = open_beneath(self._root, key, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                status = os.fstat(fd)
+                check_regular(status, key)
+                return Item(_read_all(fd, status.st_size), _version(status))
+            finally:
+                os.close(fd)
+
+    def write(self, key: str, data: bytes, *, if_match: IfMatch = None) -> str:
+        folder, _, name = key.rpartition("/")
+        with self._mapped(key), self._folder(folder) as parent, self._exclusive():
+            before = _status(parent, name)
+            if isinstance(if_match, Absent) and before is not None:
+                raise AlreadyExistsError(f"{self.url} has {key} already")
+            if isinstance(if_match, str) and (before is None or _version(before) != if_match):
+                raise ConflictError(f"{key} in {self.url} was changed meanwhile")
+            temporary = f".{name}{_TEMPORARY}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(temporary, flags, 0o644, dir_fd=parent)
+            try:
+                _write_all(fd, data)
+                status = os.fstat(fd)
+                if before is not None and status.st_mtime_ns <= before.st_mtime_ns:
+                    # The clock ticks slower than we write; versions must differ all the same.
+                    os.utime(fd, ns=(status.st_atime_ns, before.st_mtime_ns + 1))
+                    status = os.fstat(fd)
+            except OSError:
+                os.unlink(temporary, dir_fd=parent)
+                raise
+            finally:
+                os.close(fd)
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            self._wrote(key)
+            return _version(status)
+
+    def delete(self, key: str) -> None:
+        folder, _, name = key.rpartition("/")
+        with self._mapped(key), contextlib.suppress(FileNotFoundError):
+            parent = open_beneath(self._root, folder or ".", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.unlink(name, dir_fd=parent)
+            finally:
+                os.close(parent)
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        folder, slash, start = prefix.rpartition("/")
+        return self._walk(folder + slash, start, after)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        with self.open_reader(key) as file:
+            file.seek(start)
+            return file.read(length)
+
+    def open_reader(self, key: str) -> BinaryIO:
+        with self._mapped(key):
+            fd = open_beneath(self._root, key, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                check_regular(os.fstat(fd), key)
+            except OSError:
+                os.close(fd)
+                raise
+            return os.fdopen(fd, "rb", buffering=0)  # type: ignore[return-value]  # a raw file reads as well
+
+    @contextlib.contextmanager
+    def open_writer(self, key: Callable[[], str]) -> Iterator[BinaryIO]:
+        with self._mapped("a new file"):
+            fd, temporary = self._temporary()
+            try:
+                with os.fdopen(fd, "wb", buffering=1024 * 1024) as file:
+                    yield file
+                    file.flush()
+                    name = key()
+                    folder, _, last = name.rpartition("/")
+                    with self._folder(folder) as parent:
+                        self._publish(fd, temporary, parent, last)
+                    self._wrote(name)
+            finally:
+                if temporary is not None:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(temporary, dir_fd=self._root)
+
+    def append(self, key: str, data: bytes, *, at: int) -> None:
+        with self._mapped(key):
+            fd = open_beneath(self._root, key, os.O_WRONLY | os.O_NONBLOCK)
+            try:
+                check_regular(os.fstat(fd), key)
+                os.ftruncate(fd, at)
+                os.lseek(fd, at, os.SEEK_SET)
+                _write_all(fd, data)
+            finally:
+                os.close(fd)
+            self._wrote(key)
+
+    def stat(self, key: str) -> Entry:
+        with self._mapped(key):
+            fd = open_beneath(self._root, key, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                status = os.fstat(fd)
+                check_regular(status, key)
+            finally:
+                os.close(fd)
+            return Entry(key, _version(status), status.st_size)
+
+    def sync(self) -> None:
+        with self._mapped("the store"):
+            if not sync_tree(self._root):
+                self._sync_each()
+
+    def close(self) -> None:
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
+
+    def _walk(self, folder: str, start: str, after: str) -> Iterator[Entry]:
+        """What lies in a folder (empty, or with a slash at its end) under names that begin with `start`."""
+        for name, status in self._scan(folder):
+            key = folder + name
+            if not key.startswith(folder + start):
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                if key + "/" > after[: len(key) + 1] or after.startswith(key + "/"):
+                    yield from self._walk(key + "/", "", after)
+            elif key > after and stat.S_ISREG(status.st_mode):
+                yield Entry(key, _version(status), status.st_size)
+
+    def _scan(self, folder: str) -> list[tuple[str, os.stat_result]]:
+        """The entries of a folder in the byte order of the keys that they lead to."""
+        with self._mapped(folder):
+            try:
+                fd = open_beneath(self._root, folder.rstrip("/") or ".", os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                return []
+            try:
+                found = []
+                with os.scandir(fd) as entries:
+                    for entry in entries:
+                        if not entry.name.endswith(_TEMPORARY):
+                            with contextlib.suppress(FileNotFoundError):
+                                found.append((entry.name, entry.stat(follow_symlinks=False)))
+            finally:
+                os.close(fd)
+        return sorted(found, key=lambda item: item[0] + "/" if stat.S_ISDIR(item[1].st_mode) else item[0])
+
+    @contextlib.contextmanager
+    def _folder(self, folder: str) -> Iterator[int]:
+        fd = make_folders(self._root, folder or ".")
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Between the check of a version and the write no other process writes."""
+        with self._lock:
+            fcntl.flock(self._root, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._root, fcntl.LOCK_UN)
+
+    def _temporary(self) -> tuple[int, str | None]:
+        """A file without a name where the system has such, else one that listings leave out."""
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        if hasattr(os, "O_TMPFILE"):
+            try:
+                return os.open(".", flags | os.O_TMPFILE, 0o644, dir_fd=self._root), None
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                    raise
+        name = f".{secrets.token_hex(8)}{_TEMPORARY}"
+        return os.open(name, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=self._root), name
+
+    def _publish(self, fd: int, temporary: str | None, parent: int, name: str) -> None:
+        if temporary is not None:
+            os.rename(temporary, name, src_dir_fd=self._root, dst_dir_fd=parent)
+            return
+        with contextlib.suppress(FileExistsError):  # a blob's name says its content: it is the same file
+            os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
+
+    def _wrote(self, key: str) -> None:
+        self._unsynced.add(key)
+
+    def _sync_each(self) -> None:
+        keys, self._unsynced = self._unsynced, set()
+        folders = {key.rpartition("/")[0] for key in keys}
+        ancestors = {"/".join(folder.split("/")[:depth]) for folder in folders for depth in range(folder.count("/") + 1)}
+        for path in [*sorted(keys), *sorted(folders | ancestors, reverse=True)]:
+            with contextlib.suppress(FileNotFoundError):
+                fd = open_beneath(self._root, path or ".", os.O_RDONLY)
+                try:
+                    datasync(fd)
+                finally:
+                    os.close(fd)
+
+    @contextlib.contextmanager
+    def _mapped(self, key: str) -> Iterator[None]:
+        with _errors(f"{key} in {self.url}"):
+            yield
+
+    def _after_fork(self) -> None:
+        # Locks belong to the opened folder, which parent and child would share.
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._lock = threading.RLock()
+
+
+_STORES: weakref.WeakSet[FileStore] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_STORES):
+        store._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _path(url: str) -> str:
+    """The path that a `file:` URL or a bare path names."""
+    if "\0" in url:
+        raise InvalidObjectError(f"{url!r:.80}: a path must not hold NUL")
+    if not url.startswith("file:"):
+        return os.path.expanduser(url)
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
+        raise InvalidObjectError(f"{url!r:.200} names no local folder: write file:///absolute/path, or just the path")
+    path = unquote(parts.path, errors="strict")
+    if "\0" in path:
+        raise InvalidObjectError(f"{url!r:.80}: a path must not hold NUL")
+    return path
+
+
+def _open_root(path: Path, readonly: bool) -> int:
+    if not readonly:
+        path.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        names = set(os.listdir(fd))
+    except OSError:
+        os.close(fd)
+        raise
+    if not readonly and names - {"log", ".git"} and _MARKER not in names:
+        os.close(fd)
+        raise InvalidObjectError(
+            f"{path} is no store, and not empty: choose an empty or new folder, or put {_MARKER} of the store back"
+        )
+    return fd
+
+
+@contextlib.contextmanager
+def _errors(what: str) -> Iterator[None]:
+    """Turns errors of the system into those that leave a store."""
+    try:
+        yield
+    except PadreError:
+        raise
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{what}: there is no such file") from error
+    except PermissionError as error:
+        raise AccessDeniedError(f"{what}: permission denied; open the store with readonly=True to read it") from error
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            raise ReadOnlyError(f"{what}: the file system is read-only; open the store with readonly=True") from error
+        if error.errno in (errno.ELOOP, errno.EXDEV, errno.ENXIO, errno.ENOTDIR):
+            raise AccessDeniedError(
+                f"{what}: refused, for it is a symlink, a device or the like: a store holds plain files and folders"
+            ) from error
+        if error.errno in (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):
+            raise UnavailableError(f"{what}: {error.strerror}") from error
+        raise BackendError(f"{what}: {error.strerror}") from error
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns:x}-{status.st_ino:x}-{status.st_size:x}"
+
+
+def _status(parent: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _read_all(fd: int, size: int) -> bytes:
+    data = os.read(fd, size + 1)
+    while len(data) < size and (more := os.read(fd, size + 1 - len(data))):
+        data += more
+    return data
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
