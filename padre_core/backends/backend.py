@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, Self
 
 from padre_core.backends.bytestore import IfMatch
 from padre_core.backends.capabilities import API_VERSION, Capabilities
@@ -259,7 +259,7 @@ class Backend(ABC):
                 return Repository(self, model.kind)
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
-    def __enter__(self) -> Backend:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

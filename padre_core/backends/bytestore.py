@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Final
 
 from padre_core.backends.capabilities import API_VERSION, Capabilities
@@ -81,7 +82,7 @@ class ByteStore(ABC):
         self.url = url
         self.readonly = readonly
         if options:
-            raise UnsupportedError(f"{url}: unknown option {sorted(options)[0]!r} (impossible)")
+            raise UnsupportedError(f"{url}: unknown option {min(options)!r} (impossible)")
 
     @abstractmethod
     def read(self, key: str) -> Item:
@@ -162,7 +163,9 @@ class _BufferedWriter(io.BytesIO):
         super().__init__()
         self._store, self._key = store, key
 
-    def __exit__(self, *exception: Any) -> None:
-        if exception[0] is None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
             self._store.write(self._key(), self.getvalue())
-        super().__exit__(*exception)
+        super().__exit__(kind, error, traceback)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from padre_core.backends import layout
-from padre_core.backends.store import lives_in_run
 from padre_core.backends.tree import Tree, joined, summaries_with, with_summaries
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError

@@ -7,6 +7,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,16 +17,16 @@ from padre_core.backends.bytestore import ByteStore, IfMatch
 from padre_core.backends.fold import fold_log
 from padre_core.backends.listing import Listing, decode_listing, encode_listing, newest
 from padre_core.backends.merge import resolve
-from padre_core.backends.store import ByteStoreBackend, lives_in_run
+from padre_core.backends.store import ByteStoreBackend, Change, lives_in_run
 from padre_core.backends.tree import Part, joined, summaries_with, with_summaries
 from padre_core.backends.verify import verify
-from padre_core.errors import BackendError, ConflictError, CorruptObjectError, PadreError
+from padre_core.errors import ConflictError, CorruptObjectError, PadreError
 from padre_core.objects.base import BlobReference
 from padre_core.objects.identity import check_id
 from padre_core.objects.record import Record
-from padre_core.streams.columns import Columns, Points, Stream, stream_of
+from padre_core.objects.summary import WriterSummary
+from padre_core.streams.columns import Columns, Stream, stream_of
 from padre_core.streams.journal import Journal, JournalWriter
-from padre_core.streams.log import LogReader
 
 if TYPE_CHECKING:
     from padre_core.backends.index import Index
@@ -76,7 +77,9 @@ class LoggedBackend(ByteStoreBackend):
             parts = self._logged_parts(id)
             if parts:
                 rested = self.tree.head(kind, id)
-                record = with_summaries(record if rested is None else _newer(record, rested), joined(parts))
+                if rested is not None:
+                    record = replace(record, summaries=rested.summaries)
+                record = with_summaries(record, joined(parts))
         return record
 
     def _head(self, kind: str, id: str) -> Record | None:
@@ -98,10 +101,10 @@ class LoggedBackend(ByteStoreBackend):
         self._barrier(head)
         return head
 
-    def _replace(self, kind: str, id: str, change: Any) -> Record:
+    def _replace(self, kind: str, id: str, change: Change) -> Record:
         with self.journal.exclusive():
             current = self._head(kind, id)
-            head: Record = change(current)
+            head = change(current)
             if head is not current:
                 self.journal.put(head)
         return head
@@ -170,8 +173,7 @@ class LoggedBackend(ByteStoreBackend):
         parts = [part for part in logged if stream_of(part[2]) == stream]
         damage: CorruptObjectError | None = None
         try:
-            for part in self.tree.parts(run, stream):
-                parts.append(part)
+            parts.extend(self.tree.parts(run, stream))
         except CorruptObjectError as error:
             damage = error
         yield from joined(parts)
@@ -361,7 +363,7 @@ class LoggedBackend(ByteStoreBackend):
                 index.drop_source(name)
             index.set_source(key, 1)
 
-    def _summaries(self, run: str) -> tuple[Any, ...]:
+    def _summaries(self, run: str) -> tuple[WriterSummary, ...]:
         parts = self._logged_parts(run)
         rested = self.tree.head("run", run)
         if rested is not None:
@@ -371,17 +373,6 @@ class LoggedBackend(ByteStoreBackend):
     def _gone(self, index: Index, kind: str, id: str) -> None:
         if self._head(kind, id) is None:
             index.remove(kind, id)
-
-
-def backend_of(
-    store: ByteStore, *, durability: str = "power", readonly: bool = False, single_writer: bool = False
-) -> ByteStoreBackend:
-    """The backend that fits a byte store: with the writer's log where the store names a folder for it."""
-    if store.log_folder is None:
-        return ByteStoreBackend(store, readonly=readonly, single_writer=single_writer)
-    return LoggedBackend(
-        store, store.log_folder, durability=durability, readonly=readonly, single_writer=single_writer
-    )
 
 
 def _newer(one: Record | None, other: Record | None) -> Record | None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import uuid
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 100
+
+Change = Callable[[Record | None], Record]
+"""Makes the new head of an object from the present one; returns that itself to change nothing."""
 
 
 class ByteStoreBackend(Backend):
@@ -72,6 +75,8 @@ class ByteStoreBackend(Backend):
         try:
             if_match = ABSENT if self.store.capabilities.conditional_write else None
             self.store.write(layout.MARKER, layout.encode_marker(str(uuid.uuid4())), if_match=if_match)
+            if self.durability == "power":
+                self.store.sync()
         except AlreadyExistsError:
             logger.debug("%s was made a store by somebody else meanwhile", self.store.url)
         return layout.decode_marker(self.store.read(layout.MARKER).data, self.store.url)
@@ -104,13 +109,13 @@ class ByteStoreBackend(Backend):
             return current
         return replace(current, envelope=dict(envelope), version=current.version + 1)
 
-    def _replace(self, kind: str, id: str, change: Any) -> Record:
+    def _replace(self, kind: str, id: str, change: Change) -> Record:
         """Makes a new head of the present one, again if somebody else was faster."""
         key = layout.record_key(kind, id)
         for _ in range(_ATTEMPTS):
             records, version = self.tree.records(key)
             current = next((record for record in records if record.kind == kind and record.id == id), None)
-            head: Record = change(current)
+            head = change(current)
             if head is current:
                 return head
             others = [record for record in records if record is not current]
@@ -135,13 +140,14 @@ class ByteStoreBackend(Backend):
                 )
             end = self.tree.extend(run, writer, first, columns, append=False)
             if end > next_ and isinstance(columns, Points) and self.tree.head("run", run) is not None:
-                self._replace("run", run, self._summarised)
+                self._replace("run", run, lambda current: self._summarised(run, current))
             return end
 
-    def _summarised(self, run: Record | None) -> Record:
-        assert run is not None
-        head = with_summaries(run, joined(self.tree.parts(run.id, "points")))
-        return run if head is run else replace(head, version=run.version + 1)
+    def _summarised(self, run: str, current: Record | None) -> Record:
+        if current is None:
+            raise self._missing("run", run)
+        head = with_summaries(current, joined(self.tree.parts(run, "points")))
+        return current if head is current else replace(head, version=current.version + 1)
 
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
         return joined(self.tree.parts(check_id(run), stream))

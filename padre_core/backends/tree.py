@@ -10,7 +10,7 @@ from padre_core.backends.backend import Segment
 from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch
 from padre_core.errors import CorruptObjectError, NotFoundError
 from padre_core.objects.canonical import to_json
-from padre_core.objects.record import Record
+from padre_core.objects.record import Record, decode, encode
 from padre_core.objects.summary import WriterSummary, extend, summarise
 from padre_core.streams import lines, points
 from padre_core.streams.columns import Columns, Lines, Points, Stream
@@ -37,7 +37,7 @@ class Tree:
             return record
         mark = f'"id":"{id}"'.encode()
         found = [line for line in layout.split_lines(key, data) if mark in line[:200]]
-        records = [layout.decode(line, key) for line in found]
+        records = [decode(line, key) for line in found]
         return next((record for record in records if record.kind == kind and record.id == id), None)
 
     def records(self, key: str) -> tuple[list[Record], IfMatch]:
@@ -53,7 +53,7 @@ class Tree:
         if key.endswith("/children.json"):
             return self.store.write(key, layout.encode_children(records), if_match=if_match)
         (record,) = records
-        return self.store.write(key, layout.encode(record) + b"\n", if_match=if_match)
+        return self.store.write(key, encode(record) + b"\n", if_match=if_match)
 
     def segments(self, run: str, stream: Stream) -> dict[str, list[tuple[int, str, int]]]:
         """First sequence number, key and size of each part of a stream, in order, by writer."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from padre_core.backends import blobs, layout
 from padre_core.backends.backend import Problem
@@ -13,11 +14,12 @@ from padre_core.backends.tree import Tree, decode_part, joined, same_summaries, 
 from padre_core.errors import CorruptObjectError, InvalidObjectError, PadreError
 from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record, check
+from padre_core.streams.columns import Stream
 
 QUARANTINE = "quarantine/"
 
 
-def verify(store: ByteStore, *, quarantine: bool, elsewhere: Set[str] = frozenset()) -> Iterator[Problem]:
+def verify(store: ByteStore, *, quarantine: bool, elsewhere: AbstractSet[str] = frozenset()) -> Iterator[Problem]:
     """Every problem of a store: damaged files, objects without parent, missing blobs, wrong summaries, strange files.
 
     Memory grows with the number of objects (about 200 bytes each), not with their size.
@@ -77,7 +79,7 @@ def _check(store: ByteStore, key: str) -> list[Record]:
         return []
     segment = layout.parse_segment(key)
     if segment is not None:
-        stream = "points" if segment[2] == "points" else "lines"
+        stream: Stream = "points" if segment[2] == "points" else "lines"
         data = store.read(key).data
         size = sum(len(columns) for _, columns in decode_part(stream, data, key))
         if not size or sound_size(stream, data) != len(data):

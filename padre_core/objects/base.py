@@ -229,7 +229,7 @@ class PadreObject(BaseModel):
 class NamedObject(PadreObject):
     """A kind that is found by its name path: project, experiment, dataset."""
 
-    name: Name  # type: ignore[assignment]  # narrower and required
+    name: Name
 
     def reference(self) -> str:
         if self.id is not None:

@@ -52,7 +52,7 @@ def decode(data: bytes) -> dict[str, list[Any]]:
     """
     line, newline, body = data.partition(b"\n")
     try:
-        header = canonical.from_json(line) if newline else None
+        header = canonical.from_json(line if newline else b"null")
         if header["format"] != "padre-columns" or header["version"] != 1:
             raise InvalidObjectError("columns: not of format padre-columns, version 1; a newer padre-core may read it")
         columns, offset = {}, 0
@@ -120,6 +120,6 @@ def _kind(values: list[Any]) -> str | None:
         return "float64"
     if types == {bool}:
         return "bool"
-    if types == {int} and -(2**63) <= min(values) and max(values) < 2**63:
+    if types == {int} and min(values) >= -(2**63) and max(values) < 2**63:
         return "int64"
     return None

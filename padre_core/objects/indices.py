@@ -36,7 +36,7 @@ class Indices(Sequence[int]):
         ranges = []
         for part in text.split(",") if text else ():
             first, dash, last = part.partition("-")
-            if not (first.isdecimal() and first.isascii() and (not dash or last.isdecimal() and last.isascii())):
+            if not (first.isdecimal() and first.isascii() and (not dash or (last.isdecimal() and last.isascii()))):
                 raise ValueError(f"{part!r:.40} is not a row number or range such as 0-99")
             start, end = int(first), int(last) if dash else int(first)
             if end < start or end >= 2**63:

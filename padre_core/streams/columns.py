@@ -15,7 +15,6 @@ from padre_core.objects.identity import check_key
 Stream = Literal["points", "lines"]
 
 
-
 @dataclass(frozen=True, slots=True)
 class Points:
     """Scalar measurements as columns of equal length, in the order of writing.

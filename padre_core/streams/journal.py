@@ -27,6 +27,7 @@ from padre_core.objects.record import Record, decode, encode
 from padre_core.streams import lines, points
 from padre_core.streams.columns import Columns, Line, Lines, Points
 from padre_core.streams.log import POINT_TAG, Frame, FrameKind, LogReader, LogWriter, point_columns
+from padre_core.streams.writer import columns_of
 
 _NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})")
 _COUNTER = struct.Struct("<Q")
@@ -100,7 +101,6 @@ class LogView:
 
     def _points(self, frame: Frame) -> None:
         steps, times, values, keys = point_columns(frame)
-        columns = array.array("q", steps), array.array("q", times), array.array("d", values)
         names = dict.fromkeys(keys)
         owners = {self._metrics[key][0] for key in names if key in self._metrics}
         if len(owners) == 1 and names.keys() <= self._metrics.keys():
@@ -108,26 +108,23 @@ class LogView:
             metrics = tuple(self._metrics[key][1] for key in names)
             places = {key: place for place, key in enumerate(names)}
             column = array.array("I", map(places.__getitem__, keys)) if len(names) > 1 else None
-            self.writers[owner].add(Points(metrics, column, *columns))
+            self.writers[owner].add(
+                Points(metrics, column, array.array("q", steps), array.array("q", times), array.array("d", values))
+            )
             self.changed.add(self.writers[owner].run)
             return
-        for owner in owners:
+        mixed: dict[int, list[tuple[str, int, int, float]]] = {}
+        for step, time, value, key in zip(steps, times, values, keys, strict=True):
+            if key in self._metrics:
+                owner, metric = self._metrics[key]
+                mixed.setdefault(owner, []).append((metric, step, time, value))
+        for owner, entries in mixed.items():
             self.changed.add(self.writers[owner].run)
-            rows = [row for row, key in enumerate(keys) if key in self._metrics and self._metrics[key][0] == owner]
-            metrics = tuple(dict.fromkeys(self._metrics[keys[row]][1] for row in rows))
-            places = {name: place for place, name in enumerate(metrics)}
-            column = array.array("I", [places[self._metrics[keys[row]][1]] for row in rows])
-            self.writers[owner].add(
-                Points(
-                    metrics,
-                    column if len(metrics) > 1 else None,
-                    *(array.array(part.typecode, [part[row] for row in rows]) for part in columns),
-                )
-            )
+            self.writers[owner].add(columns_of(entries))
 
 
 class Journal:
-    """All logs of a store, as one process sees and writes them. Safe for threads; a forked child begins a log of its own.
+    """All logs of a store, as one process sees and writes them. Safe for threads; a forked child begins its own.
 
     Attributes:
         lock: Held while this process writes its log or looks at others.
@@ -213,9 +210,8 @@ class Journal:
 
     def _changed(self) -> None:
         """Counts a change of the set of logs; the store's lock is held."""
-        self._lock_file("lock")
-        assert self._counter is not None
-        self._counter[:8] = _COUNTER.pack(self.generation() + 1)
+        if self._counter is not None:
+            self._counter[:8] = _COUNTER.pack(self.generation() + 1)
 
     def refresh(self) -> None:
         """Takes up what was acknowledged by anybody. The lock is held."""
@@ -297,14 +293,15 @@ class Journal:
     def put(self, record: Record) -> None:
         """Acknowledges a record. The store's lock is held."""
         payload = encode(record)
-        log = self._room(len(payload))
+        log = self.room(len(payload))
         log.append(FrameKind.RECORD, 0, payload)
         # The tip moved past what this process knows already; poll() would decode it again.
         view = self.views[log.path.name]
         view.add(record)
         view.reader.skip_records(log.tip)
 
-    def _room(self, size: int) -> LogWriter:
+    def room(self, size: int) -> LogWriter:
+        """The log that this process writes, with room for a payload of some size. The lock is held."""
         log = self.log
         if log is not None and log.room(size):
             return log
@@ -471,9 +468,7 @@ class JournalWriter:
         if log is None or log is not self._log or not log.room(size):
             if self.id not in self._journal.writers:
                 self._journal.writers[self.id] = self
-            self._journal._room(size + 512)
-            log = self._journal.log
-            assert log is not None
+            log = self._journal.room(size + 512)
             if log is not self._log:
                 self.declare(log)
         return log

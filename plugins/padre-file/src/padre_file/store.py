@@ -10,8 +10,8 @@ import secrets
 import stat
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
@@ -106,10 +106,6 @@ class FileStore(ByteStore):
             finally:
                 os.close(parent)
 
-    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
-        folder, slash, start = prefix.rpartition("/")
-        return self._walk(folder + slash, start, after)
-
     def read_range(self, key: str, start: int, length: int) -> bytes:
         with self.open_reader(key) as file:
             file.seek(start)
@@ -123,7 +119,7 @@ class FileStore(ByteStore):
             except OSError:
                 os.close(fd)
                 raise
-            return os.fdopen(fd, "rb", buffering=0)  # type: ignore[return-value]  # a raw file reads as well
+            return os.fdopen(fd, "rb", buffering=0)
 
     @contextlib.contextmanager
     def open_writer(self, key: Callable[[], str]) -> Iterator[BinaryIO]:
@@ -175,6 +171,10 @@ class FileStore(ByteStore):
             os.close(self._root)
             self._root = -1
 
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        folder, slash, start = prefix.rpartition("/")
+        return self._walk(folder + slash, start, after)
+
     def _walk(self, folder: str, start: str, after: str) -> Iterator[Entry]:
         """What lies in a folder (empty, or with a slash at its end) under names that begin with `start`."""
         for name, status in self._scan(folder):
@@ -187,7 +187,7 @@ class FileStore(ByteStore):
             elif key > after and stat.S_ISREG(status.st_mode):
                 yield Entry(key, _version(status), status.st_size)
 
-    def _scan(self, folder: str) -> list[tuple[str, os.stat_result]]:
+    def _scan(self, folder: str) -> Sequence[tuple[str, os.stat_result]]:
         """The entries of a folder in the byte order of the keys that they lead to."""
         with self._mapped(folder):
             try:
@@ -248,8 +248,9 @@ class FileStore(ByteStore):
     def _sync_each(self) -> None:
         keys, self._unsynced = self._unsynced, set()
         folders = {key.rpartition("/")[0] for key in keys}
-        ancestors = {"/".join(folder.split("/")[:depth]) for folder in folders for depth in range(folder.count("/") + 1)}
-        for path in [*sorted(keys), *sorted(folders | ancestors, reverse=True)]:
+        for folder in list(folders):
+            folders.update(str(above) for above in PurePosixPath(folder).parents)
+        for path in [*sorted(keys), *sorted(folders, reverse=True)]:
             with contextlib.suppress(FileNotFoundError):
                 fd = open_beneath(self._root, path or ".", os.O_RDONLY)
                 try:
