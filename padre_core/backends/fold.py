@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from padre_core.backends import layout
-from padre_core.backends.tree import Tree, joined, summaries_with, with_summaries
+from padre_core.backends.backend import Segment
+from padre_core.backends.tree import Part, Tree, joined, summaries_with, with_summaries
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError
 from padre_core.objects.record import Record, encode
@@ -38,34 +39,29 @@ def fold_log(path: Path, tree: Tree, head: Head) -> list[tuple[str, Record]]:
 
 def _fold(view: LogView, tree: Tree, head: Head) -> list[tuple[str, Record]]:
     files: dict[str, list[Record]] = {}
-    runs: set[str] = {writer.run for writer in view.writers.values() if writer.parts}
+    runs: dict[str, list[Part]] = {}
+    for writer in view.writers.values():
+        parts = runs.setdefault(writer.run, [])
+        parts += [(writer.writer, first, columns) for first, columns in writer.parts]
     for record in view.records.values():
         if record.kind == "run":
-            runs.add(record.id)
+            runs.setdefault(record.id, [])
         else:
             files.setdefault(layout.record_key(record.kind, record.id), []).append(record)
     written = []
-    for run in runs:
-        written += _fold_run(run, view, tree, head)
+    for run, parts in runs.items():
+        written += _fold_run(run, list(joined(parts)), view.records.get(("run", run)) or head("run", run), tree)
     for key, records in files.items():
         written += _merge(key, records, tree)
     return written
 
 
-def _fold_run(run: str, view: LogView, tree: Tree, head: Head) -> list[tuple[str, Record]]:
+def _fold_run(run: str, segments: list[Segment], after: Record | None, tree: Tree) -> list[tuple[str, Record]]:
     key = layout.record_key("run", run)
     before = next(iter(_records(key, tree)), None)
     summaries = before.summaries if before else summaries_with((), joined(tree.parts(run, "points")))
-    parts = [
-        (writer.writer, first, columns)
-        for writer in view.writers.values()
-        if writer.run == run
-        for first, columns in writer.parts
-    ]
-    segments = list(joined(parts))
     for segment in segments:
         tree.extend(run, segment.writer, segment.first, segment.columns, append=True)
-    after = view.records.get(("run", run)) or head("run", run)
     if after is None:
         return []
     if before is not None and before.version >= after.version:

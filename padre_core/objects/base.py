@@ -199,7 +199,7 @@ class PadreObject(BaseModel):
         Raises:
             InvalidObjectError: A value cannot be stored.
         """
-        data = canonical.to_json(canonical.plain_fields(self))
+        data = canonical.canonical_json(canonical.plain_fields(self))
         if len(data) > canonical.MAX_CONTENT:
             limit = canonical.MAX_CONTENT // 2**20
             raise InvalidObjectError(

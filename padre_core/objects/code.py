@@ -63,4 +63,6 @@ class Code(PadreObject):
 
     def key(self) -> tuple[str | int | None, ...]:
         fields = {name: getattr(self, name) for name in sorted(self.frozen_fields)}
-        return (canonical.to_json({name: value for name, value in fields.items() if value is not None}).decode(),)
+        return (
+            canonical.canonical_json({name: value for name, value in fields.items() if value is not None}).decode(),
+        )

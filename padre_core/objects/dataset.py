@@ -57,7 +57,7 @@ class Dataset(NamedObject):
     def model_post_init(self, context: object) -> None:
         if self.version is None:
             frozen = {name: canonical.plain(getattr(self, name), name) for name in sorted(self.frozen_fields)}
-            self.__dict__["version"] = canonical.digest(canonical.to_json(frozen))[:16]
+            self.__dict__["version"] = canonical.digest(canonical.canonical_json(frozen))[:16]
 
     def key(self) -> tuple[str | int | None, ...]:
         return (self.name, self.version)

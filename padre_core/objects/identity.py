@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 import uuid
 
-import pydantic_core
-
 from padre_core.errors import InvalidObjectError
+from padre_core.objects.canonical import canonical_json, digest
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "padre-core")
 
@@ -31,13 +29,13 @@ def object_id(kind: str, parent: str | None, *key: Key, generation: int = 0) -> 
     parts: list[object] = [kind, parent, *map(_normal, key)]
     if generation:
         parts.append(generation)
-    return str(uuid.uuid5(NAMESPACE, pydantic_core.to_json(parts).decode()))
+    return str(uuid.uuid5(NAMESPACE, canonical_json(parts).decode()))
 
 
 def run_child_id(run: str, kind: str, *key: Key) -> str:
     """The id of what lives in a run: the run's id and 16 hex digits of the kind and key."""
-    digest = hashlib.sha256(pydantic_core.to_json([kind, *map(_normal, key)])).hexdigest()
-    return f"{run}-{digest[:16]}"
+    hash = digest(canonical_json([kind, *map(_normal, key)]))
+    return f"{run}-{hash[:16]}"
 
 
 def run_of(id: str) -> str | None:

@@ -102,7 +102,7 @@ def make_etag(parents: Iterable[str], hash: str, deleted: str | None) -> str:
     """
     ordered = sorted(parents)
     number = 1 + max((int(etag.partition("-")[0]) for etag in ordered), default=0)
-    digest = hashlib.sha256(canonical.to_json([ordered, hash, deleted])).hexdigest()
+    digest = canonical.digest(canonical.canonical_json([ordered, hash, deleted]))
     return f"{number}-{digest[:16]}"
 
 
@@ -177,7 +177,7 @@ def decode(line: bytes, where: str) -> Record:
         CorruptObjectError: The line is not what `encode` wrote.
     """
     rest = line[28:]
-    if line[:10] != b'{"check":"' or line[10:26].decode(errors="replace") != hashlib.sha256(rest).hexdigest()[:16]:
+    if line[:28] != b'{"check":"%b",' % hashlib.sha256(rest).hexdigest()[:16].encode():
         raise CorruptObjectError(
             f"{where} is damaged or was edited by hand: its checksum does not fit; "
             "`padre verify` lists all such files, `padre refresh --accept-edits` takes edits as new versions"
