@@ -228,7 +228,11 @@ class Journal:
             self.views.pop(name).reader.close()
         for name in present - self.views.keys():
             try:
-                self.views[name] = LogView(self.folder / name)
+                view = LogView(self.folder / name)
+                if view.reader.valid:
+                    self.views[name] = view
+                else:
+                    view.reader.close()  # still being made: it is counted when it can be read
             except FileNotFoundError:
                 continue  # folded since the listing: the tree has it
             except OSError as error:
