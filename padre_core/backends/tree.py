@@ -13,7 +13,7 @@ from padre_core.objects.canonical import to_json
 from padre_core.objects.record import Record, decode, encode
 from padre_core.objects.summary import WriterSummary, extend, summarise
 from padre_core.streams import lines, points
-from padre_core.streams.columns import Columns, Lines, Points, Stream
+from padre_core.streams.columns import Columns, Lines, Points, Stream, stream_of
 
 Part = tuple[str, int, Columns]
 """A writer, the sequence number of its first entry here, and the entries."""
@@ -133,11 +133,11 @@ def sound_size(stream: Stream, data: bytes) -> int:
 
 
 def joined(parts: Iterable[Part]) -> Iterator[Segment]:
-    """Parts without their overlaps, by writer, then by sequence."""
-    writer, next_ = "", 0
-    for name, first, columns in sorted(parts, key=lambda part: part[:2]):
-        if name != writer:
-            writer, next_ = name, 0
+    """Parts without their overlaps, by writer, then by stream and sequence."""
+    place, next_ = ("", ""), 0
+    for writer, first, columns in sorted(parts, key=lambda part: (part[0], stream_of(part[2]), part[1])):
+        if place != (writer, stream_of(columns)):
+            place, next_ = (writer, stream_of(columns)), 0
         skip = max(0, next_ - first)
         if skip >= len(columns):
             continue
