@@ -1,3 +1,4 @@
+import contextlib
 import math
 
 import numpy as np
@@ -46,7 +47,5 @@ def test_any_bytes_give_columns_or_a_typed_error(data):
 def test_damaged_columns_give_columns_or_a_typed_error(place, bit):
     data = bytearray(columns.encode({"a": [1, 2, 3], "b": ["x", "y", None], "c": [[1.0], [2.0], [3.0]]}))
     data[place % len(data)] ^= 1 << bit
-    try:
-        columns.decode(bytes(data))
-    except InvalidObjectError as error:
-        assert "columns" in str(error)
+    with contextlib.suppress(InvalidObjectError):
+        assert isinstance(columns.decode(bytes(data)), dict)

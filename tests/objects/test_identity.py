@@ -60,7 +60,7 @@ def test_runs_are_ordered_by_the_time_of_their_making():
     "name", ["", "a/b", "a\x00b", "a\nb", "a\u202eb", "x" * 256, ".", "..", "\ud800", "é" * 128, 7]
 )
 def test_a_bad_name_is_refused(name):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"must|holds|expected"):
         check_name(name)
 
 

@@ -70,7 +70,7 @@ def test_numpy_numbers_become_json():
     ("make", "field"),
     [
         (lambda: Project(name="a/b"), "project.name"),
-        (lambda: Project(), "project.name"),
+        (Project, "project.name"),
         (lambda: Project(name="a", colour="red"), "project.colour"),
         (lambda: Experiment(name="a"), "experiment.project"),
         (lambda: Run(execution="x", parameters={"a": {1, 2}}), "run.parameters"),

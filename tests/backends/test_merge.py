@@ -1,0 +1,111 @@
+import pytest
+
+from padre_core.backends.bytestore import ABSENT
+from padre_core.backends.merge import resolve
+from padre_core.errors import AlreadyExistsError, ConflictError
+from padre_core.objects import record
+from padre_core.objects.record import Tombstone
+
+AT = "2026-11-23T12:00:00.000000Z"
+LATER = "2026-11-24T12:00:00.000000Z"
+ID = "018f3a5e-0000-7000-8000-000000000000"
+
+
+def first(content=b'{"name":"a"}', at=AT, by="ada"):
+    return record.first("project", ID, content, (), by=by, at=at)
+
+
+def edit(before, content, at=AT, by="ada"):
+    return record.successor(before, content, by=by, at=at)
+
+
+def stored(*versions):
+    current = None
+    for version in versions:
+        current = resolve(current, version, None)
+    return current
+
+
+def test_a_new_object_begins_at_version_one():
+    assert resolve(None, first(), ABSENT).version == 1
+
+
+def test_a_retry_changes_nothing():
+    one = edit(first(), b'{"name":"b"}')
+    current = stored(first(), one)
+    assert resolve(current, one, first().etag) is current
+    assert resolve(current, first(), ABSENT) is current
+    assert current.version == 2
+
+
+def test_a_stale_version_is_refused():
+    current = stored(first(), edit(first(), b'{"name":"b"}'))
+    with pytest.raises(ConflictError, match="get it again"):
+        resolve(current, edit(first(), b'{"name":"c"}'), first().etag)
+
+
+def test_absent_is_refused_where_something_else_is():
+    with pytest.raises(AlreadyExistsError):
+        resolve(stored(first()), first(b'{"name":"b"}'), ABSENT)
+
+
+def test_a_version_of_nothing_is_refused():
+    with pytest.raises(ConflictError):
+        resolve(None, first(), first().etag)
+
+
+def test_what_follows_on_the_head_replaces_it_even_over_several_versions():
+    two = edit(first(), b'{"name":"b"}')
+    three = edit(two, b'{"name":"c"}')
+    current = stored(first(), three)
+    assert current.etag == three.etag
+    assert current.conflicts == ()
+
+
+def test_what_has_diverged_is_kept_with_the_same_head_in_either_order():
+    ours, theirs = edit(first(), b'{"name":"b"}'), edit(first(), b'{"name":"c"}')
+    one, other = stored(first(), ours, theirs), stored(first(), theirs, ours)
+    assert one.etag == other.etag == max(ours.etag, theirs.etag)
+    assert {item.etag for item in one.conflicts} == {min(ours.etag, theirs.etag)}
+    assert one.conflicts == other.conflicts
+
+
+def test_a_version_made_from_both_ends_the_conflict():
+    ours, theirs = edit(first(), b'{"name":"b"}'), edit(first(), b'{"name":"c"}')
+    current = stored(first(), ours, theirs)
+    parents = (current.etag, current.conflicts[0].etag)
+    etag = record.make_etag(parents, record.canonical.digest(b'{"name":"d"}'), None)
+    solved = record.replace(
+        current, content=b'{"name":"d"}', etag=etag, lineage=(*parents, *current.lineage), conflicts=()
+    )
+    after = resolve(current, solved, current.etag)
+    assert after.etag == etag
+    assert after.conflicts == ()
+
+
+def test_equal_content_is_never_a_conflict():
+    ours = edit(edit(first(), b'{"name":"x"}'), b'{"name":"b"}')
+    theirs = edit(first(), b'{"name":"b"}')
+    current = stored(first(), ours, theirs)
+    assert current.etag == ours.etag
+    assert theirs.etag in current.lineage
+    assert current.conflicts == ()
+    record.check(current)
+
+
+def test_stamps_merge_to_the_earliest_creation_and_the_latest_update():
+    current = stored(first(at=LATER, by="bob"), first(at=AT, by="ada"))
+    assert (current.created_at, current.created_by) == (AT, "ada")
+    assert (current.updated_at, current.updated_by) == (LATER, "bob")
+
+
+def test_what_the_store_notes_survives_a_put():
+    current = record.replace(stored(first()), envelope={"lab": {"url": "x"}})
+    assert resolve(current, edit(first(), b'{"name":"b"}'), None).envelope == current.envelope
+
+
+def test_a_tombstone_is_a_version_like_any_other():
+    grave = record.successor(first(), first().content, by="ada", at=AT, deleted=Tombstone("d", AT, "ada"))
+    current = resolve(stored(first()), grave, first().etag)
+    assert current.deleted.id == "d"
+    assert resolve(current, grave, first().etag) is current

@@ -1,0 +1,145 @@
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from padre_core.errors import BackendError
+from padre_core.streams.log import POINT_TAG, SLOT, FrameKind, LogReader, LogWriter, point_columns
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "0123456789abcdef-000001"
+
+
+def read(path):
+    reader = LogReader(path)
+    try:
+        return list(reader.new_frames()), reader
+    finally:
+        reader.close()
+
+
+def test_frames_come_back_in_the_order_of_writing(path):
+    log = LogWriter(path)
+    log.append(FrameKind.WRITER, 1, b"who")
+    for step in range(5000):
+        log.point(3 | POINT_TAG, step, step * 2, step / 4)
+    log.append(FrameKind.RECORD, 0, b"x" * 1000)
+    log.point(3 | POINT_TAG, -1, 0, 1.0)
+    frames, _ = read(path)
+    points = [frame for frame in frames if frame.kind == FrameKind.POINT]
+    assert [frame.kind for frame in frames if frame.kind != FrameKind.POINT] == [FrameKind.WRITER, FrameKind.RECORD]
+    assert sum(frame.count for frame in points) == 5001
+    steps = [step for frame in points for step in point_columns(frame)[0]]
+    assert steps == [*range(5000), -1]
+    log.close()
+
+
+def test_a_reader_sees_each_record_once_and_at_once(path):
+    log = LogWriter(path)
+    reader = LogReader(path)
+    seen = []
+    for number in range(10):
+        log.append(FrameKind.RECORD, 0, b"%d" % number)
+        log.point(POINT_TAG, 0, 0, 0.0)
+        if number % 3 == 0:
+            seen += [frame.payload for frame in reader.new_records()]
+    seen += [frame.payload for frame in reader.new_records()]
+    assert seen == [b"%d" % number for number in range(10)]
+    assert reader.new_records() == []
+    reader.close()
+    log.close()
+
+
+def test_a_log_is_live_as_long_as_its_writer_has_it_open(path):
+    log = LogWriter(path)
+    reader = LogReader(path)
+    assert reader.is_live()
+    assert not reader.take_over()
+    log.close()
+    assert not reader.is_live()
+    assert reader.take_over()
+    reader.close()
+
+
+def fill(path):
+    log = LogWriter(path)
+    ends = []
+    for number in range(30):
+        if number % 3:
+            log.point(number | POINT_TAG, number, 1, 2.0)
+        else:
+            log.append(FrameKind.RECORD, 0, bytes([number]) * (number * 7 + 1))
+        ends.append(log.next)
+    log.close()
+    return ends
+
+
+def contents(path):
+    frames, reader = read(path)
+    return [
+        item
+        for frame in frames
+        for item in (list(point_columns(frame)[0]) if frame.kind == FrameKind.POINT else [frame.payload])
+    ], reader
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut=st.integers(1, 200))
+def test_a_torn_tail_is_cut(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("log") / "0123456789abcdef-000001"
+    ends = fill(path)
+    whole, _ = contents(path)
+    end = min(SLOT + cut * 8, ends[-1] * SLOT)
+    with path.open("r+b") as file:
+        file.seek(end)
+        file.write(b"\0" * (ends[-1] * SLOT - end))
+    kept, reader = contents(path)
+    assert kept == whole[: len(kept)]
+    assert len(kept) >= sum(stop * SLOT <= end for stop in ends)
+    assert not reader.damaged
+
+
+def test_a_bad_middle_is_known_and_the_rest_read(path):
+    ends = fill(path)
+    whole, _ = contents(path)
+    with path.open("r+b") as file:
+        file.seek((ends[9] + 1) * SLOT - 4)
+        file.write(struct.pack("<I", 7))
+    kept, reader = contents(path)
+    assert reader.damaged
+    assert kept == whole[:10] + whole[11:]
+
+
+def test_records_are_found_when_their_chain_is_broken(path):
+    ends = fill(path)
+    with path.open("r+b") as file:
+        file.seek((ends[14] + 1) * SLOT - 1)
+        file.write(b"\xff")
+    reader = LogReader(path)
+    payloads = [frame.payload for frame in reader.new_records()]
+    assert [payload[:1] for payload in payloads] == [bytes([number]) for number in range(0, 30, 3) if number != 15]
+    assert sum(frame.count for frame in reader.new_frames() if frame.kind == FrameKind.POINT) == 20
+    reader.close()
+
+
+def test_what_is_no_log_is_read_as_empty(path):
+    path.write_bytes(b"not a log" * 100)
+    assert read(path)[0] == []
+    path.write_bytes(b"")
+    assert read(path)[0] == []
+
+
+def test_a_log_of_the_same_name_is_never_overwritten(path):
+    LogWriter(path).close()
+    with pytest.raises(BackendError, match="cannot be made"):
+        LogWriter(path)
+
+
+def test_a_full_log_says_so(path):
+    log = LogWriter(path, need=100)
+    assert log.room(100)
+    assert not log.room(log.slots * SLOT)
+    log.close()
