@@ -140,6 +140,9 @@ class FileStore(ByteStore):
                         os.unlink(temporary, dir_fd=self._root)
 
     def append(self, key: str, data: bytes, *, at: int) -> None:
+        if not at:
+            self.write(key, data)
+            return
         with self._mapped(key):
             fd = open_beneath(self._root, key, os.O_WRONLY | os.O_NONBLOCK)
             try:
@@ -192,7 +195,7 @@ class FileStore(ByteStore):
         with self._mapped(folder):
             try:
                 fd = open_beneath(self._root, folder.rstrip("/") or ".", os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return []
             try:
                 found = []
