@@ -77,6 +77,8 @@ def _syscall() -> ctypes._NamedFuncPointer | None:
 def _walk(root: int, path: str, flags: int, mode: int) -> int:
     """The same, one part of the path after the other."""
     *folders, name = path.split("/")
+    if path.startswith("/") or ".." in (*folders, name):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
     folder = os.dup(root)
     try:
         for part in folders:

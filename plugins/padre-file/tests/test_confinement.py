@@ -1,0 +1,158 @@
+import os
+import stat
+
+import pytest
+
+from padre_core.backends.bytestore import ABSENT
+from padre_core.errors import AccessDeniedError, ConflictError, InvalidObjectError, NotFoundError
+from padre_file import FileStore, confined
+
+
+@pytest.fixture(params=["openat2", "walk"], autouse=True)
+def way(request, monkeypatch):
+    """Both ways of opening: with the kernel's help, and one part of the path after the other."""
+    if request.param == "walk":
+        monkeypatch.setattr(confined, "_syscall", lambda: None)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = FileStore(str(tmp_path / "store"))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def outside(tmp_path):
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "secret").write_text("keep out")
+    return folder
+
+
+def test_a_symlink_to_a_file_is_not_read(store, outside, tmp_path):
+    (tmp_path / "store" / "a").symlink_to(outside / "secret")
+    with pytest.raises(AccessDeniedError, match="symlink"):
+        store.read("a")
+    with pytest.raises(AccessDeniedError):
+        store.open_reader("a")
+    assert list(store.list("")) == []
+
+
+def test_a_symlink_to_a_folder_is_not_entered(store, outside, tmp_path):
+    (tmp_path / "store" / "runs").symlink_to(outside)
+    with pytest.raises(AccessDeniedError):
+        store.read("runs/secret")
+    with pytest.raises(AccessDeniedError):
+        store.write("runs/new", b"x")
+    with pytest.raises(AccessDeniedError):
+        store.delete("runs/secret")
+    assert sorted(os.listdir(outside)) == ["secret"]
+    assert list(store.list("")) == []
+
+
+def test_a_write_replaces_a_symlink_and_not_what_it_leads_to(store, outside, tmp_path):
+    (tmp_path / "store" / "a").symlink_to(outside / "secret")
+    store.write("a", b"new")
+    assert store.read("a").data == b"new"
+    assert (outside / "secret").read_text() == "keep out"
+
+
+def test_a_symlink_in_the_place_of_the_temporary_file_is_not_followed(store, outside, tmp_path):
+    (tmp_path / "store" / ".a.tmp").symlink_to(outside / "secret")
+    with pytest.raises(AccessDeniedError):
+        store.write("a", b"new")
+    assert (outside / "secret").read_text() == "keep out"
+
+
+@pytest.mark.parametrize("key", ["../outside/secret", "runs/../../outside/secret", "/etc/hostname"])
+def test_no_key_leads_out(store, outside, key):
+    with pytest.raises((AccessDeniedError, NotFoundError)):
+        store.read(key)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.mknod(path, stat.S_IFCHR, os.makedev(1, 5))])
+def test_a_pipe_or_device_is_refused_at_once(store, tmp_path, make):
+    try:
+        make(tmp_path / "store" / "a")
+    except PermissionError:
+        pytest.skip("making a device needs root")
+    with pytest.raises(AccessDeniedError):
+        store.read("a")
+
+
+def test_the_root_may_be_a_symlink(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    store = FileStore(str(tmp_path / "link"))
+    store.write("a/b", b"x")
+    assert (tmp_path / "real" / "a" / "b").read_bytes() == b"x"
+    store.close()
+
+
+def test_a_folder_with_other_things_is_not_taken(outside):
+    with pytest.raises(InvalidObjectError, match="no store, and not empty"):
+        FileStore(str(outside))
+    assert sorted(os.listdir(outside)) == ["secret"]
+
+
+@pytest.mark.parametrize("url", ["file://host/a", "file:a", "file:///a?b", "file:///a%00b", "a\0b"])
+def test_a_url_that_names_no_folder_is_refused(url):
+    with pytest.raises(InvalidObjectError):
+        FileStore(url)
+
+
+def test_a_url_may_hold_escaped_characters(tmp_path):
+    store = FileStore((tmp_path / "a b%c").as_uri())
+    store.close()
+    assert (tmp_path / "a b%c").is_dir()
+
+
+def test_reading_makes_nothing(tmp_path):
+    with pytest.raises(NotFoundError):
+        FileStore(str(tmp_path / "none"), readonly=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_versions_differ_even_when_the_clock_stands_still(store):
+    versions = [store.write("a", b"%d" % (number % 2)) for number in range(200)]
+    assert len(set(versions)) == 200
+    assert store.read("a").version == versions[-1]
+
+
+def test_a_version_guards_a_write(store):
+    version = store.write("a", b"1", if_match=ABSENT)
+    store.write("a", b"2", if_match=version)
+    with pytest.raises(ConflictError):
+        store.write("a", b"3", if_match=version)
+    with pytest.raises(ConflictError):
+        store.write("a", b"3", if_match=ABSENT)
+    assert store.read("a").data == b"2"
+
+
+def test_keys_are_listed_in_byte_order_across_folders(store):
+    keys = ["a", "a-b/x", "a.b", "a/b", "a/b.c", "a/b/c", "a0", "b/a"]
+    for key in reversed(keys):
+        if key not in ("a", "a/b"):  # a name cannot be a file and a folder at once
+            store.write(key, b"x")
+    listed = [entry.key for entry in store.list("")]
+    assert listed == sorted(listed)
+    for after in [*listed, "a/", "a/b/", "zzz", "a-b"]:
+        assert [entry.key for entry in store.list("", after=after)] == [key for key in listed if key > after]
+    for prefix in ["a", "a/", "a/b", "a-", "b/a", "c"]:
+        assert [entry.key for entry in store.list(prefix)] == [key for key in listed if key.startswith(prefix)]
+
+
+def test_a_write_that_raises_leaves_nothing(store, tmp_path):
+    with pytest.raises(ZeroDivisionError), store.open_writer(lambda: "blobs/00/x") as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert list(store.list("")) == []
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_says_how_to_read_it(tmp_path):
+    (tmp_path / "store").mkdir(mode=0o500)
+    with pytest.raises(AccessDeniedError, match="readonly=True"):
+        FileStore(str(tmp_path / "store"))
