@@ -71,12 +71,11 @@ class Runner:
         candidates = [entry for entry in subjects if not workload.subjects or entry.name in workload.subjects]
         for number in range(self.rounds):
             for entry in candidates:
-                if entry.name in errors or any(
-                    figure.scaled for known in rounds[entry.name] for figure in known.values()
-                ):
+                done = rounds[entry.name]
+                if entry.name in errors or (done and cut_short(done[-1])):
                     continue
                 try:
-                    rounds[entry.name].append(self.once(workload, entry, number))
+                    done.append(self.once(workload, entry, number))
                 except WorkerError as error:
                     errors[entry.name] = str(error)
         for entry in candidates:
@@ -155,11 +154,14 @@ def folder(path: Path) -> Path:
     return path
 
 
+def cut_short(figures: dict[str, Figure]) -> bool:
+    """Whether the budget was spent before the work was done."""
+    return any(figure.scaled for figure in figures.values())
+
+
 def summary(workload: str, subject: str, rounds: list[dict[str, Figure]], error: str | None) -> Result:
     """The medians of all rounds."""
     names = list(rounds[0]) if rounds else []
     values = {name: [figures[name].value for figures in rounds] for name in names}
-    scaled = {name: any(figures[name].scaled for figures in rounds) for name in names}
-    return Result(
-        workload, subject, {name: Figure(median(values[name]), scaled[name]) for name in names}, values, error
-    )
+    scaled = any(map(cut_short, rounds))
+    return Result(workload, subject, {name: Figure(median(values[name]), scaled) for name in names}, values, error)
