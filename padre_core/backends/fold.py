@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from padre_core.backends import layout
 from padre_core.backends.backend import Segment
+from padre_core.backends.bytestore import ABSENT, IfMatch
 from padre_core.backends.tree import Part, Tree, joined, summaries_with, with_summaries
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError
@@ -15,9 +16,10 @@ from padre_core.objects.record import Record, encode
 from padre_core.streams.journal import LogView
 
 Head = Callable[[str, str], Record | None]
+Entry = tuple[str, Record]
 
 
-def fold_log(path: Path, tree: Tree, head: Head) -> list[tuple[str, Record]]:
+def fold_log(path: Path, tree: Tree, head: Head) -> list[Entry]:
     """Brings what a log holds into the tree; doing it twice, or the half of it again, does no harm.
 
     The caller holds the lock for folding, and removes the log when the tree is safe.
@@ -26,18 +28,19 @@ def fold_log(path: Path, tree: Tree, head: Head) -> list[tuple[str, Record]]:
         head: The newest record of an object, wherever it is.
 
     Returns:
-        The records that were written, each after the version of its file.
+        The head of each object that the log speaks of, after the version of its file. Also those that were in the
+        tree already: who folded before may have died before it noted them.
     """
     view = LogView(path)
     try:
         view.poll()
         view.scan()
-        return _fold(view, tree, head)
+        return list(_fold(view, tree, head))
     finally:
         view.reader.close()
 
 
-def _fold(view: LogView, tree: Tree, head: Head) -> list[tuple[str, Record]]:
+def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
     files: dict[str, list[Record]] = {}
     runs: dict[str, list[Part]] = {}
     for writer in view.writers.values():
@@ -48,48 +51,48 @@ def _fold(view: LogView, tree: Tree, head: Head) -> list[tuple[str, Record]]:
             runs.setdefault(record.id, [])
         else:
             files.setdefault(layout.record_key(record.kind, record.id), []).append(record)
-    written = []
     for run, parts in runs.items():
-        written += _fold_run(run, list(joined(parts)), view.records.get(("run", run)) or head("run", run), tree)
+        yield from _fold_run(run, list(joined(parts)), view.records.get(("run", run)) or head("run", run), tree)
     for key, records in files.items():
-        written += _merge(key, records, tree)
-    return written
+        yield from _merge(key, records, tree)
 
 
-def _fold_run(run: str, segments: list[Segment], after: Record | None, tree: Tree) -> list[tuple[str, Record]]:
+def _fold_run(run: str, segments: list[Segment], after: Record | None, tree: Tree) -> Iterator[Entry]:
     key = layout.record_key("run", run)
-    before = next(iter(_records(key, tree)), None)
+    present, version = _rested(key, tree)
+    before = next(iter(present), None)
     summaries = before.summaries if before else summaries_with((), joined(tree.parts(run, "points")))
     for segment in segments:
         tree.extend(run, segment.writer, segment.first, segment.columns, append=True)
     if after is None:
-        return []
+        return
     if before is not None and before.version >= after.version:
         after = before
     after = with_summaries(replace(after, summaries=summaries), segments)
-    if before is not None and encode(after) == encode(before):
-        return []
-    return [(tree.write(key, [after]), after)]
+    if before is None or encode(after) != encode(before):
+        version = tree.write(key, [after])
+    yield str(version), after
 
 
-def _merge(key: str, records: list[Record], tree: Tree) -> list[tuple[str, Record]]:
-    present = {(record.kind, record.id): record for record in _records(key, tree)}
-    news = [record for record in records if _is_news(record, present.get((record.kind, record.id)))]
-    if not news:
-        return []
-    present.update({(record.kind, record.id): record for record in news})
-    version = tree.write(key, list(present.values()))
-    return [(version, record) for record in news]
+def _merge(key: str, records: list[Record], tree: Tree) -> Iterator[Entry]:
+    present, version = _rested(key, tree)
+    heads = {(record.kind, record.id): record for record in present}
+    news = 0
+    for record in records:
+        before = heads.get((record.kind, record.id))
+        if before is None or before.version < record.version:
+            heads[record.kind, record.id] = record
+            news += 1
+    if news:
+        version = tree.write(key, list(heads.values()))
+    for record in records:
+        yield str(version), heads[record.kind, record.id]
 
 
-def _is_news(record: Record, present: Record | None) -> bool:
-    return present is None or present.version < record.version
-
-
-def _records(key: str, tree: Tree) -> list[Record]:
+def _rested(key: str, tree: Tree) -> tuple[list[Record], IfMatch]:
     try:
-        return tree.records(key)[0]
+        return tree.records(key)
     except CorruptObjectError:
         # What cannot be read is kept beside the store's files, and makes way for what was acknowledged since.
         set_aside(tree.store, key)
-        return []
+        return [], ABSENT

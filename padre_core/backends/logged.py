@@ -6,7 +6,7 @@ import contextlib
 import logging
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -67,7 +67,7 @@ class LoggedBackend(ByteStoreBackend):
         self._listed = -2
         self._compared = False
         if not self.readonly:
-            self._recover()
+            self._fold_quietly(self._recover)
 
     def get(self, kind: str, id: str) -> Record:
         record = self._head(kind, id)
@@ -243,12 +243,14 @@ class LoggedBackend(ByteStoreBackend):
             return
         self._ended = 0
         self.journal.seal()
-        self._thread = threading.Thread(target=self._fold_quietly, name="padre-fold", daemon=True)
+        self._thread = threading.Thread(
+            target=self._fold_quietly, args=(self._fold_sealed,), name="padre-fold", daemon=True
+        )
         self._thread.start()
 
-    def _fold_quietly(self) -> None:
+    def _fold_quietly(self, fold: Callable[[], None]) -> None:
         try:
-            self._fold_sealed()
+            fold()
         except PadreError as error:
             logger.warning("%s: what was acknowledged stays in the log for now: %s", self.store.url, error)
 
