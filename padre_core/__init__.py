@@ -1,3 +1,158 @@
-"""Store machine-learning experiments anywhere."""
+"""Store machine-learning experiments anywhere.
+
+`open` gives a workspace; `docs/start.md` begins there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from padre_core.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    AuthenticationError,
+    BackendError,
+    ConflictError,
+    CorruptObjectError,
+    IncompatiblePluginError,
+    InvalidObjectError,
+    NotFoundError,
+    PadreError,
+    PluginConflictError,
+    PluginError,
+    PluginLoadError,
+    PluginNotFoundError,
+    ReadOnlyError,
+    UnavailableError,
+    UnsupportedError,
+)
+from padre_core.objects.artifact import Artifact
+from padre_core.objects.base import BlobReference, PadreObject, RemoteState
+from padre_core.objects.code import Code, CodeType
+from padre_core.objects.computation import Computation
+from padre_core.objects.dataset import Attribute, Dataset
+from padre_core.objects.execution import Execution
+from padre_core.objects.experiment import Experiment
+from padre_core.objects.indices import Indices
+from padre_core.objects.kinds import kind_of, kinds, register_kind
+from padre_core.objects.metric import Metric
+from padre_core.objects.output import Output
+from padre_core.objects.project import Project
+from padre_core.objects.run import Environment, Progress, Run, RunError, RunStatus
+from padre_core.objects.split import Split
+from padre_core.objects.summary import Summary
+
+if TYPE_CHECKING:
+    from padre_core.hookspecs import (
+        Logged as Logged,
+    )
+    from padre_core.hookspecs import (
+        ObjectChanged as ObjectChanged,
+    )
+    from padre_core.hookspecs import (
+        Progressed as Progressed,
+    )
+    from padre_core.hookspecs import (
+        Request as Request,
+    )
+    from padre_core.hookspecs import (
+        Started as Started,
+    )
+    from padre_core.hookspecs import (
+        Stopped as Stopped,
+    )
+    from padre_core.hookspecs import (
+        hookimpl as hookimpl,
+    )
+    from padre_core.services.listing import Listing as Listing
+    from padre_core.services.series import Series as Series
+    from padre_core.services.transfer import CopyReport as CopyReport
+    from padre_core.workspace import Workspace as Workspace
+    from padre_core.workspace import copy as copy
+    from padre_core.workspace import open as open
 
 __version__ = "0.1.0"
+
+_LATER = {
+    "padre_core.hookspecs": (
+        "Logged", "ObjectChanged", "Progressed", "Request", "Started", "Stopped", "hookimpl",
+    ),
+    "padre_core.services.listing": ("Listing",),
+    "padre_core.services.series": ("Series",),
+    "padre_core.services.transfer": ("CopyReport",),
+    "padre_core.workspace": ("Workspace", "copy", "open"),
+}  # fmt: skip
+_MODULES = {name: module for module, names in _LATER.items() for name in names}
+
+__all__ = [
+    "AccessDeniedError",
+    "AlreadyExistsError",
+    "Artifact",
+    "Attribute",
+    "AuthenticationError",
+    "BackendError",
+    "BlobReference",
+    "Code",
+    "CodeType",
+    "Computation",
+    "ConflictError",
+    "CopyReport",
+    "CorruptObjectError",
+    "Dataset",
+    "Environment",
+    "Execution",
+    "Experiment",
+    "IncompatiblePluginError",
+    "Indices",
+    "InvalidObjectError",
+    "Listing",
+    "Logged",
+    "Metric",
+    "NotFoundError",
+    "ObjectChanged",
+    "Output",
+    "PadreError",
+    "PadreObject",
+    "PluginConflictError",
+    "PluginError",
+    "PluginLoadError",
+    "PluginNotFoundError",
+    "Progress",
+    "Progressed",
+    "Project",
+    "ReadOnlyError",
+    "RemoteState",
+    "Request",
+    "Run",
+    "RunError",
+    "RunStatus",
+    "Series",
+    "Split",
+    "Started",
+    "Stopped",
+    "Summary",
+    "UnavailableError",
+    "UnsupportedError",
+    "Workspace",
+    "copy",
+    "hookimpl",
+    "kind_of",
+    "kinds",
+    "open",
+    "register_kind",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # What a script needs last, and what costs most to import, waits for its first use.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

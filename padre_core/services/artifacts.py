@@ -1,0 +1,119 @@
+"""Artifacts: files in and out."""
+
+from __future__ import annotations
+
+import functools
+import mimetypes
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from padre_core.backends.blobs import verified
+from padre_core.errors import InvalidObjectError
+from padre_core.objects.artifact import Artifact
+from padre_core.objects.base import PadreObject
+from padre_core.query.model import Compare, Field, Operator
+from padre_core.services.files import Progress, Source, copy, create_below, open_source
+from padre_core.services.service import Service
+
+UNKNOWN = "application/octet-stream"
+
+
+class ArtifactService(Service[Artifact]):
+    """Stores and finds artifacts, and moves their bytes."""
+
+    def upload(
+        self,
+        owner: PadreObject | str,
+        source: Source,
+        *,
+        path: str | None = None,
+        media_type: str | None = None,
+        owner_kind: str = "run",
+        progress: Progress | None = None,
+    ) -> Artifact:
+        """Stores a file with an object; the same path again stores a new version of it.
+
+        Args:
+            owner: The object, or its id or name path.
+            path: What to call it within the owner; by default the name of the file.
+            owner_kind: What kind of object an id or name path means.
+
+        Raises:
+            InvalidObjectError: The source names no regular file, or the path is missing or malformed.
+        """
+        name = path if path is not None else _name(source)
+        kind = owner.kind if isinstance(owner, PadreObject) else owner_kind
+        draft = Artifact(owner=owner, owner_kind=kind, path=name, digest="0" * 64, size=0)  # type: ignore[arg-type]
+        media_type = media_type or _known_types().guess_type(draft.path)[0] or UNKNOWN
+        _, id = self._resolve_parent(draft, create=True)
+        if id is not None:
+            self.records.place(kind, id)
+        with open_source(source, progress) as file:
+            blob = self.backend.write_blob(file, media_type=media_type)
+        draft.digest, draft.size, draft.media_type = blob.digest, blob.size, media_type
+        return self.put(draft)
+
+    def open(self, artifact: Artifact | str) -> BinaryIO:
+        """The bytes of an artifact as a file, which checks their digest when it is read to the end.
+
+        Raises:
+            NotFoundError: The artifact, or its bytes, are not here.
+        """
+        return self._open(self.get(artifact))
+
+    def read(self, artifact: Artifact | str) -> bytes:
+        """The bytes of an artifact.
+
+        Raises:
+            CorruptObjectError: They are not what was stored.
+        """
+        with self.open(artifact) as file:
+            return file.read()
+
+    def download(
+        self,
+        object: PadreObject | str,
+        to: str | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+    ) -> list[Path]:
+        """Writes an artifact, or all artifacts of an object, below a folder, and returns the paths.
+
+        Args:
+            object: An artifact or its id; or the object that the artifacts belong to, or its id.
+
+        Raises:
+            InvalidObjectError: A stored path would leave the folder.
+            BackendError: A file cannot be written.
+        """
+        root = Path(to)
+        artifacts = self._artifacts_of(object)
+        for artifact in artifacts:
+            with self._open(artifact) as source, create_below(root, artifact.path) as target:
+                copy(source, target, artifact.size, progress)
+        return [root.joinpath(*artifact.path.split("/")) for artifact in artifacts]
+
+    def _artifacts_of(self, object: PadreObject | str) -> list[Artifact]:
+        if isinstance(object, Artifact):
+            return [self.get(object)]
+        if isinstance(object, str) and "://" in object:
+            return [self.get(object)]
+        owner = self.container(object)
+        if isinstance(object, str) and self.records.peek(self.kind, owner) is not None:
+            return [self.get(owner)]
+        return list(self.list(Compare(Field(("owner",)), Operator.EQ, owner)))
+
+    def _open(self, artifact: Artifact) -> BinaryIO:
+        return verified(self.backend.open_blob(artifact.digest), artifact.digest)
+
+
+def _name(source: Source) -> str:
+    if isinstance(source, str | os.PathLike):
+        return Path(source).name
+    raise InvalidObjectError("give the path= under which the bytes are to be stored")
+
+
+@functools.cache
+def _known_types() -> mimetypes.MimeTypes:
+    return mimetypes.MimeTypes()  # the tables of the machine would make types differ between machines

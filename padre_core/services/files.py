@@ -1,0 +1,141 @@
+"""Files of the user: what is read from them, and where downloads may be written."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from padre_core.errors import BackendError, InvalidObjectError
+from padre_core.objects.artifact import check_path
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+"""A path, bytes, or a binary file that is read from where it stands."""
+
+Progress = Callable[[int, int | None], object]
+"""Called with the bytes that are done and, where it is known, how many there are."""
+
+CHUNK = 1024 * 1024
+
+
+class Reader(Protocol):
+    """Something that bytes are read from."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+@contextlib.contextmanager
+def open_source(source: Source, progress: Progress | None = None) -> Iterator[BinaryIO]:
+    """What is to be stored, as a file.
+
+    Raises:
+        InvalidObjectError: The path names no regular file.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield _told(io.BytesIO(source), len(source), progress)
+    elif isinstance(source, str | os.PathLike):
+        with _open_regular(source) as file:
+            yield _told(file, os.fstat(file.fileno()).st_size, progress)
+    elif hasattr(source, "read"):
+        yield _told(source, None, progress)
+    else:
+        raise InvalidObjectError(f"expected a path, bytes or a binary file, not {type(source).__name__}")
+
+
+def copy(source: Reader, target: BinaryIO, total: int | None, progress: Progress | None) -> None:
+    """Copies all that is left of a file."""
+    done = 0
+    while chunk := source.read(CHUNK):
+        target.write(chunk)
+        done += len(chunk)
+        if progress is not None:
+            progress(done, total)
+
+
+@contextlib.contextmanager
+def create_below(root: Path, path: str) -> Iterator[BinaryIO]:
+    """A file that becomes `path` below a folder when the block ends, and nothing if it raises.
+
+    Folders on the way are made; links on the way are not followed, so that nothing is written elsewhere.
+
+    Raises:
+        InvalidObjectError: The path would leave the folder.
+        BackendError: The file cannot be written.
+    """
+    try:
+        *folders, name = check_path(path).split("/")
+    except ValueError as error:
+        raise InvalidObjectError(f"the artifact path {path!r:.200} {error}") from None
+    temporary = f".padre-{secrets.token_hex(8)}"
+    try:
+        with _folder(root, folders) as folder:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                with open(os.open(temporary, flags, 0o666, dir_fd=folder), "wb") as file:
+                    yield file
+                os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+    except OSError as error:
+        if isinstance(error, BackendError):
+            raise
+        raise BackendError(f"cannot write {path!r:.200} below {root}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _folder(root: Path, names: list[str]) -> Iterator[int]:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    root.mkdir(parents=True, exist_ok=True)
+    folder = os.open(root, flags)
+    try:
+        for name in names:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=folder)
+            inner = os.open(name, flags | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        # A pipe would block the call before anybody could see what it is.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise InvalidObjectError(f"cannot read {os.fspath(path)!r:.200}: {error.strerror}") from error
+    file = open(descriptor, "rb")  # noqa: SIM115  # the caller closes it
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise InvalidObjectError(f"{os.fspath(path)!r:.200} is no regular file; log_artifacts takes a folder")
+    return file
+
+
+def _told(source: BinaryIO, total: int | None, progress: Progress | None) -> BinaryIO:
+    return source if progress is None else io.BufferedReader(_Told(source, total, progress), CHUNK)  # type: ignore[return-value]
+
+
+class _Told(io.RawIOBase):
+    """Tells how much of a file was read."""
+
+    def __init__(self, source: BinaryIO, total: int | None, progress: Progress) -> None:
+        self._source, self._total, self._progress = source, total, progress
+        self._done = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # narrower than Buffer
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        self._done += len(data)
+        self._progress(self._done, self._total)
+        return len(data)

@@ -1,0 +1,95 @@
+"""What `list` returns: objects that are fetched page by page while somebody looks."""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic
+
+from padre_core.errors import UnsupportedError
+from padre_core.objects.base import PadreObject
+from padre_core.query.model import Query
+from padre_core.services.lookup import T
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE = 1000
+SHOWN = 50
+"""How many objects a notebook shows."""
+
+Row = dict[str, Any]
+
+
+class Listing(Generic[T]):
+    """The objects of a listing, fetched page by page; iterate as often as you like, each time it is asked anew.
+
+    An object that is there all the time, and whose order does not change meanwhile, comes exactly once.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[Query], tuple[Sequence[T], str | None]],
+        row: Callable[[T], Row],
+        query: Query,
+        limit: int | None,
+    ) -> None:
+        self._fetch, self._row, self._query, self._limit = fetch, row, query, limit
+
+    def __iter__(self) -> Iterator[T]:
+        left, query = self._limit, self._query
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            objects, cursor = self._fetch(replace(query, limit=size))
+            yield from objects[:left]
+            if cursor is None:
+                return
+            left = None if left is None else left - len(objects)
+            query = replace(query, cursor=cursor)
+
+    def to_rows(self) -> list[Row]:
+        """One flat dict for each object, with keys such as `parameters.C` and `metrics.loss.last`."""
+        return list(map(self._row, self))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows as a data frame, indexed by id.
+
+        Raises:
+            UnsupportedError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise UnsupportedError("to_pandas() needs pandas: pip install 'padre-core[pandas]'") from None
+        rows = self.to_rows()
+        return pd.DataFrame(rows, columns=columns(rows) or ["id"]).set_index("id")
+
+    def _repr_html_(self) -> str:
+        rows = list(map(self._row, itertools.islice(self, SHOWN + 1)))
+        names = columns(rows)
+        more = f"<p>only the first {SHOWN} are shown</p>" if len(rows) > SHOWN else ""
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        body = "".join(f"<tr>{''.join(_cell(row.get(name)) for name in names)}</tr>" for row in rows[:SHOWN])
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def columns(rows: Iterable[Row]) -> list[str]:
+    """The keys of all rows, in the order in which they first occur."""
+    return list(dict.fromkeys(itertools.chain.from_iterable(rows)))
+
+
+def row(object: PadreObject) -> Row:
+    """An object as a flat dict: mappings become one key for each of their keys."""
+    values: Row = {}
+    for name, value in object:
+        if isinstance(value, Mapping):
+            values.update({f"{name}.{key}": item for key, item in value.items()})
+        elif value is not None and value != () and name not in ("created_by", "updated_by"):
+            values[name] = value
+    return values
+
+
+def _cell(value: Any) -> str:
+    return f"<td>{'' if value is None else html.escape(str(value))}</td>"

@@ -1,0 +1,186 @@
+"""Which object is meant: by an object, an id, a URL, a name path or a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from padre_core.backends.backend import Backend
+from padre_core.errors import InvalidObjectError, NotFoundError
+from padre_core.objects import canonical
+from padre_core.objects.base import NamedObject, PadreObject, Stored
+from padre_core.objects.identity import check_id, is_id
+from padre_core.objects.record import Record
+from padre_core.plugins import safe_url
+from padre_core.services.naming import generations, split_path
+from padre_core.services.records import Records, describe
+
+T = TypeVar("T", bound=PadreObject)
+
+
+@dataclass(frozen=True, slots=True)
+class Version(Stored):
+    """The version that a service returned; the next put of the object must follow it."""
+
+    record: Record | None = field(default=None, repr=False, compare=False)
+
+
+class Lookup(Generic[T]):
+    """Finds the objects of one kind, whatever they are called by."""
+
+    def __init__(self, model: type[T], records: Records, services: Mapping[str, Any]) -> None:
+        self.model, self.records = model, records
+        self.kind = model.kind
+        self._services = services
+
+    @property
+    def backend(self) -> Backend:
+        """Where the objects are kept."""
+        return self.records.backend
+
+    def _id_of(self, object: T | str) -> str | None:
+        """The id of what is meant, where it says it by itself."""
+        if isinstance(object, PadreObject):
+            if not isinstance(object, self.model):
+                raise InvalidObjectError(f"expected a {self.kind}, not {kind_text(object)}")
+            return object.id
+        if not isinstance(object, str):
+            raise InvalidObjectError(f"expected a {self.kind}, its id, name path or URL, not {kind_text(object)}")
+        if is_id(object):
+            return object
+        if "://" not in object:
+            return None
+        store, _, place = object.rpartition("#")
+        folder, _, id = place.partition("/")
+        if store != self.records.url:
+            raise NotFoundError(f"{safe_url(object)!r:.200} is not in {self.records.url}; open its own store to get it")
+        if folder != self.model.folder:
+            raise InvalidObjectError(f"{safe_url(object)!r:.200} is not the URL of a {self.kind}")
+        return check_id(id)
+
+    def _locate(self, object: T | str) -> Record | None:
+        """The head of what is meant, deleted or not; the living one of a name before the last deleted one."""
+        id = self._id_of(object)
+        if id is not None:
+            return self.records.peek(self.kind, id)
+        if isinstance(object, str):
+            return self._by_path(object)
+        found = self._generations(object)
+        return found[-1] if found else None
+
+    def _generations(self, object: T) -> Sequence[Record]:
+        """All objects that ever had the key of an object, oldest first."""
+        above, parent = self._resolve_parent(object.model_copy(), create=False)
+        found = generations(self.records, self.model, above, parent, object.key())
+        return [record for _, record in found if record is not None]
+
+    def _by_path(self, path: str) -> Record | None:
+        """The head of a name path, deleted or not."""
+        if not issubclass(self.model, NamedObject):
+            raise InvalidObjectError(f"{path!r:.80} is not the id of a {self.kind}; a {self.kind} has no name path")
+        above, name = split_path(self.kind, path)
+        parent: str | None = None
+        if above is not None:
+            found = self._services[self.model.parents[0]]._by_path(above)
+            if found is None:
+                return None
+            parent = found.id
+        elif self.model.parent_required:
+            field = self.model.parent_field
+            raise InvalidObjectError(
+                f"{path!r:.80} is no {self.kind}: give '{field}/name', for its name is unique there"
+            )
+        return self._newest(self.model.parents[0], parent, name)
+
+    def _newest(self, above: str, parent: str | None, name: str) -> Record | None:
+        found = generations(self.records, self.model, above, parent, (name,))
+        return [None, *(record for _, record in found if record is not None)][-1]
+
+    def _not_found(self, object: T | str) -> NotFoundError:
+        text = object if isinstance(object, str) else object.name or self.kind
+        return NotFoundError(f"{self.records.url} has no {self.kind} {safe_url(text)!r:.200}")
+
+    def container(self, within: PadreObject | str) -> str:
+        """The id of the object below which something is looked for; any kind that has children."""
+        if isinstance(within, PadreObject):
+            if within.id is not None:
+                return within.id
+            return self._services[within.kind].get(within).id or ""
+        if is_id(within):
+            return within
+        found = []
+        for kind in ("project", "experiment", "dataset"):
+            try:
+                record = self._services[kind]._by_path(within)
+            except InvalidObjectError:
+                continue
+            if record is not None and record.deleted is None:
+                found.append(record)
+        if len(found) != 1:
+            several = (
+                f"both {' and '.join(map(describe, found))}: give the id" if found else "nothing that can hold others"
+            )
+            raise (InvalidObjectError if found else NotFoundError)(f"within={within!r:.80} is {several}")
+        return found[0].id
+
+    def _resolve_parent(self, draft: T, *, create: bool) -> tuple[str | None, str | None]:
+        """The kind and id of the parent, which the draft names by id from then on."""
+        reference = draft.parent_reference
+        if reference is None or self.model.parent_field is None:
+            return None, None
+        above = self._parent_kind(draft)
+        if not is_id(reference):
+            service = self._services[above]
+            found = service._ensure(reference) if create else service._by_path(reference)
+            if found is None:
+                raise service._not_found(reference)
+            reference = found.id
+            draft.__dict__[self.model.parent_field] = reference
+        return above, reference
+
+    def _parent_kind(self, draft: T) -> str:
+        if len(self.model.parents) == 1:
+            return self.model.parents[0]
+        above: str = getattr(draft, f"{self.model.parent_field}_kind")
+        if above not in self.model.parents:
+            raise InvalidObjectError(
+                f"{self.kind}.{self.model.parent_field}_kind: {above!r:.40} cannot have {self.model.folder}; "
+                f"{', '.join(self.model.parents)} can"
+            )
+        return above
+
+    def _load(self, record: Record) -> T:
+        object = self.model.from_content(record.content)
+        self._bind(object, record)
+        return object
+
+    def _bind(self, object: T, record: Record) -> None:
+        version = Version(
+            etag=record.etag,
+            ancestors=record.ancestors,
+            deleted=record.deleted is not None,
+            conflicts=tuple(conflict.etag for conflict in record.conflicts),
+            record=record,
+        )
+        object._bind(
+            version,
+            id=record.id,
+            created_at=canonical.parse_time(record.created_at),
+            updated_at=canonical.parse_time(record.updated_at),
+            created_by=record.created_by,
+            updated_by=record.updated_by,
+        )
+
+
+def record_of(object: PadreObject) -> Record:
+    """The record that a service read or wrote an object as."""
+    version = object._stored
+    if not isinstance(version, Version) or version.record is None:
+        raise InvalidObjectError(f"the {object.kind} was not put yet")
+    return version.record
+
+
+def kind_text(object: Any) -> str:
+    """What to call a value of a wrong kind in a message."""
+    return f"a {object.kind}" if isinstance(object, PadreObject) else type(object).__name__

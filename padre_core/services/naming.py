@@ -1,0 +1,66 @@
+"""Which id an object has: by parent, key, and how often the name was deleted before."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from padre_core.errors import InvalidObjectError
+from padre_core.objects.base import PadreObject
+from padre_core.objects.identity import Key, check_name, object_id, run_child_id
+from padre_core.objects.record import Record
+from padre_core.services.records import Records
+
+MAX_DEPTH = 32
+"""How many names a name path has at most."""
+
+
+def child_id(model: type[PadreObject], above: str | None, parent: str | None, key: tuple[Key, ...], number: int) -> str:
+    """The id of a generation of an object.
+
+    Args:
+        above: The kind of the parent.
+        number: How many objects of this key were deleted before.
+    """
+    if above == "run" and parent is not None:
+        return run_child_id(parent, model.kind, *key, *([number] if number else []))
+    return object_id(model.kind, parent, *key, generation=number)
+
+
+def generations(
+    records: Records, model: type[PadreObject], above: str | None, parent: str | None, key: tuple[Key, ...]
+) -> Iterator[tuple[str, Record | None]]:
+    """The ids and heads of all objects that ever had a key, oldest first; the last id is free."""
+    for number in itertools.count():
+        id = child_id(model, above, parent, key, number)
+        record = records.peek(model.kind, id)
+        yield id, record
+        if record is None:
+            return
+
+
+def living(
+    records: Records, model: type[PadreObject], above: str | None, parent: str | None, key: tuple[Key, ...]
+) -> tuple[str, Record | None]:
+    """The id and head of the living object of a key, or the id that the next one would have."""
+    for id, record in generations(records, model, above, parent, key):
+        if record is None or record.deleted is None:
+            return id, record
+    raise AssertionError("generations end with a free id")
+
+
+def split_path(kind: str, path: str) -> tuple[str | None, str]:
+    """The path of the parent, if any, and the last name of a name path.
+
+    Raises:
+        InvalidObjectError: A part is no valid name, or there are too many.
+    """
+    names = path.split("/")
+    if len(names) > MAX_DEPTH:
+        raise InvalidObjectError(f"{path!r:.80} has more than {MAX_DEPTH} names")
+    for name in names:
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise InvalidObjectError(f"{path!r:.80} is no {kind}: the name {name!r:.80} {error}") from None
+    return "/".join(names[:-1]) or None, names[-1]

@@ -1,0 +1,236 @@
+"""Records as services reach them: through the hooks, within the scope, below living ancestors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from padre_core import query
+from padre_core.backends.backend import Backend, Page
+from padre_core.backends.bytestore import ABSENT
+from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, PluginError
+from padre_core.hookspecs import Action, ObjectChanged, Ref, Request
+from padre_core.objects import canonical
+from padre_core.objects.base import PadreObject
+from padre_core.objects.kinds import kind_of, kinds
+from padre_core.objects.record import Record, Tombstone, first, successor
+from padre_core.query.model import Expression, Query
+from padre_core.services.hooks import Hooks, all_of
+
+PLACE_SECONDS = 1.0
+"""How long this process takes it for granted that a parent which it saw alive still is."""
+
+
+class Records:
+    """One workspace's way to its backend. May be used from several threads at once."""
+
+    def __init__(self, backend: Backend, hooks: Hooks, actor: str | None) -> None:
+        self.backend, self.hooks, self.actor = backend, hooks, actor
+        self.url = backend.info().url
+        self._places: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
+
+    def peek(self, kind: str, id: str) -> Record | None:
+        """The head of an object, past the hooks: to find out which object is meant, never to show it."""
+        try:
+            return self.backend.get(kind, id)
+        except NotFoundError:
+            return None
+
+    def get(self, kind: str, id: str) -> Record:
+        """The head of an object, which may be a tombstone.
+
+        Raises:
+            NotFoundError: There is none, or the scope of this user does not include it.
+        """
+        request = Request(Action.GET, Ref(kind, id), self.backend, actor=self.actor)
+        record: Record = self.hooks.call(request)
+        if record.kind != kind or record.id != id:
+            raise PluginError(f"an extension answered the get of {kind} {id} with {record.kind} {record.id}")
+        self.check_scope(record)
+        return record
+
+    def check_scope(self, record: Record) -> None:
+        """Checks that this user may read an object.
+
+        Raises:
+            NotFoundError: He may not; it looks as if the object were not there.
+        """
+        if not self.hooks.scoped:
+            return
+        request = Request(Action.GET, Ref(record.kind, record.id), self.backend, actor=self.actor)
+        scope = self._scope(request)
+        if scope is not None and not query.matches(scope, query.values_of(record)):
+            raise NotFoundError(f"{self.url} has no {record.kind} {record.id}")
+
+    def in_scope(self, record: Record) -> bool:
+        """Whether this user may read an object."""
+        try:
+            self.check_scope(record)
+        except NotFoundError:
+            return False
+        return True
+
+    def page(self, kind: str, asked: Query) -> Page:
+        """A page of a listing, limited to the scope of this user."""
+        limited = self._limited(kind, asked)
+        page: Page = self.hooks.call(Request(Action.LIST, Ref(kind), self.backend, actor=self.actor, query=limited))
+        return page
+
+    def count(self, kind: str, asked: Query) -> int:
+        """How many objects of the scope of this user a query finds."""
+        return self.backend.count(kind, self._limited(kind, asked))
+
+    def all(self, kind: str, asked: Query) -> Iterator[Record]:
+        """All pages of a listing, one after the other."""
+        while True:
+            page = self.page(kind, asked)
+            yield from page.records
+            if page.cursor is None:
+                return
+            asked = replace(asked, cursor=page.cursor)
+
+    def create(self, kind: str, id: str, content: bytes, ancestors: tuple[str, ...]) -> Record:
+        """Stores the first version of an object.
+
+        Raises:
+            AlreadyExistsError: Something is there.
+        """
+        at = canonical.now()
+        if self.hooks.prepares:
+            draft = Record(kind, id, content, "", ancestors, (), None, at, at, self.actor, self.actor)
+            content = self._prepared(Action.CREATE, draft)
+        record = first(kind, id, content, ancestors, by=self.actor, at=at)
+        request = Request(Action.CREATE, Ref(kind, id), self.backend, record, ABSENT, self.actor)
+        return self._written("create", request)
+
+    def update(
+        self, before: Record, content: bytes, *, action: str = "update", ancestors: tuple[str, ...] | None = None
+    ) -> Record:
+        """Stores a living version that follows another: an edit, a move or a restore.
+
+        Raises:
+            ConflictError: The stored version is another.
+        """
+        if self.hooks.prepares:
+            content = self._prepared(Action.UPDATE, replace(before, content=content, etag=""))
+            if content == before.content and before.deleted is None and ancestors in (None, before.ancestors):
+                return before
+        at = canonical.now()
+        record = successor(before, content, by=self.actor, at=at, ancestors=ancestors)
+        request = Request(Action.UPDATE, Ref(before.kind, before.id), self.backend, record, before.etag, self.actor)
+        return self._written(action, request)
+
+    def delete(self, before: Record, deletion: str) -> Record:
+        """Stores a tombstone.
+
+        Raises:
+            ConflictError: The stored version is another.
+        """
+        at = canonical.now()
+        record = successor(before, before.content, by=self.actor, at=at, deleted=Tombstone(deletion, at, self.actor))
+        request = Request(Action.DELETE, Ref(before.kind, before.id), self.backend, record, before.etag, self.actor)
+        return self._written("delete", request)
+
+    def place(self, kind: str, id: str) -> tuple[str, ...]:
+        """Checks that something may refer to an object; returns the ancestors of what is stored below it.
+
+        Raises:
+            NotFoundError: There is no such object.
+            ConflictError: It, or an object above it, was deleted.
+        """
+        known = self._places.get((kind, id))
+        if known is not None and time.monotonic() - known[0] < PLACE_SECONDS:
+            return known[1]
+        record = self.peek(kind, id)
+        if record is None or not self.in_scope(record):
+            raise self._no_parent(kind, id)
+        gone = record if record.deleted else self.deleted_ancestor(record)
+        if gone is not None:
+            raise ConflictError(
+                f"{describe(gone)} was deleted, so nothing can be put below it or refer to it: bring it back with "
+                f"{restore_call(gone)}, or give a name instead of an id to make a new one"
+            )
+        ancestors = (*record.ancestors, id)
+        if len(self._places) > 1000:
+            self._places.clear()
+        self._places[kind, id] = time.monotonic(), ancestors
+        return ancestors
+
+    def deleted_ancestor(self, record: Record) -> Record | None:
+        """The deleted object that hides a record, if any: the one right above it first."""
+        while record.ancestors:
+            above = self.peek(parent_kind(record), record.ancestors[-1])
+            if above is None:  # transfers work in any order; `verify` lists orphans
+                return None
+            if above.deleted:
+                return above
+            record = above
+        return None
+
+    def _written(self, action: str, request: Request) -> Record:
+        record: Record = self.hooks.call(request)
+        if action not in ("create", "update"):
+            self._places.clear()
+        if self.hooks.listens(ObjectChanged):
+            self.hooks.emit(ObjectChanged(action, record, self.actor))
+        return record
+
+    def _limited(self, kind: str, asked: Query) -> Query:
+        """The query with the scope of this user."""
+        if not self.hooks.scoped:
+            return asked
+        request = Request(Action.LIST, Ref(kind), self.backend, actor=self.actor, query=asked)
+        conditions = [item for item in (asked.where, self._scope(request)) if item is not None]
+        return replace(asked, where=all_of(conditions))
+
+    def _scope(self, request: Request) -> Expression | None:
+        limits = self.hooks.scope(request)
+        kind = request.ref.kind
+        return all_of(
+            [query.parse(limit, kind) if isinstance(limit, str) else query.check(limit, kind) for limit in limits]
+        )
+
+    def _prepared(self, action: Action, draft: Record) -> bytes:
+        ref = Ref(draft.kind, draft.id)
+        model = kind_of(draft.kind)
+
+        def request(record: Record) -> Request:
+            if not isinstance(record, Record) or _identity(model, record.content) != identity:
+                raise PluginError(
+                    f"an extension's padre_prepare changed which {draft.kind} is meant; it may change content only"
+                )
+            return Request(action, ref, self.backend, replace(draft, content=record.content), None, self.actor)
+
+        identity = _identity(model, draft.content)
+        return self.hooks.prepare(request(draft), request).content
+
+    def _no_parent(self, kind: str, id: str) -> NotFoundError | InvalidObjectError:
+        for model in kinds():
+            if model.kind != kind and self.peek(model.kind, id) is not None:
+                return InvalidObjectError(f"{id} is not the id of a {kind} but of a {model.kind}")
+        return NotFoundError(f"{self.url} has no {kind} {id}: put the {kind} first")
+
+
+def parent_kind(record: Record) -> str:
+    """The kind of the object right above a record, which must have one."""
+    model = kind_of(record.kind)
+    if len(model.parents) == 1:
+        return model.parents[0]
+    return str(record.data().get(f"{model.parent_field}_kind", model.parents[0]))
+
+
+def describe(record: Record) -> str:
+    """What to call an object in a message."""
+    name = record.data().get("name")
+    return f"the {record.kind} {name!r} ({record.id})" if name else f"the {record.kind} {record.id}"
+
+
+def restore_call(record: Record) -> str:
+    """How to bring a deleted object back."""
+    return f"workspace.{kind_of(record.kind).folder}.restore({record.id!r})"
+
+
+def _identity(model: type[PadreObject], content: bytes) -> tuple[object, ...]:
+    object = model.from_content(content)
+    return (object.parent_reference, *object.key())

@@ -1,0 +1,175 @@
+"""Runs: their streams, their fate, and moving them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import cast
+
+from padre_core.errors import ConflictError, InvalidObjectError
+from padre_core.objects import canonical
+from padre_core.objects.execution import Execution
+from padre_core.objects.identity import check_id, new_run_id
+from padre_core.objects.kinds import kinds
+from padre_core.objects.record import Record
+from padre_core.objects.run import Progress, Run, RunStatus
+from padre_core.objects.summary import Summary, combine
+from padre_core.query.model import And, Compare, Deleted, Expression, Field, In, Not, Operator, Or, Query
+from padre_core.services.listing import Row, row
+from padre_core.services.lookup import record_of
+from padre_core.services.records import describe
+from padre_core.services.series import Series, series_of
+from padre_core.services.service import Service
+from padre_core.streams.columns import Line, Lines, metric_name
+from padre_core.streams.writer import StreamWriter
+
+PROGRESS = "PROGRESS"
+
+_STATUS = Field(("status",))
+_ID = Field(("id",))
+
+
+class RunService(Service[Run]):
+    """Stores and finds runs, and reads their points and lines."""
+
+    def points(self, run: Run | str, metric: str) -> Series:
+        """The points of a metric as columns; empty if there are none."""
+        id = self._seen(run).id
+        return series_of(metric_name(metric), self.backend.read_stream(id, "points"))
+
+    def metrics(self, run: Run | str) -> dict[str, Summary]:
+        """Count, first, last, minimum, maximum and mean of each metric that the run has points of."""
+        return combine(self._seen(run).summaries)
+
+    def lines(self, run: Run | str) -> list[Line]:
+        """The lines that the run logged, by time."""
+        return [line for line in self._lines(run) if line.level != PROGRESS]
+
+    def progress(self, run: Run | str) -> Progress | None:
+        """How far the run has come; None if it never told."""
+        told = [line for line in self._lines(run) if line.level == PROGRESS]
+        if not told:
+            return self.get(run).progress
+        current, total, phase = canonical.from_json(told[-1].text)
+        return Progress(current=current, total=total, phase=phase)
+
+    def open_writer(self, run: Run | str) -> StreamWriter:
+        """A new writer of the run's points and lines, for this process; close it when the work is done."""
+        return self.backend.open_writer(self._seen(run).id)
+
+    def move(self, run: Run | str, execution: Execution | str) -> Run:
+        """Puts a run, with all that lives in it, below another execution; ids stay.
+
+        Raises:
+            NotFoundError: There is no such run or execution.
+            ConflictError: Somebody changed the run meanwhile.
+        """
+        before = self._seen(run)
+        target = self._services["execution"].get(execution)
+        if before.parent == target.id:
+            return self._load(before)
+        ancestors = self.records.place("execution", target.id)
+        moved = self.model.from_content(before.content)
+        moved.moved_from = (*moved.moved_from, moved.execution)
+        moved.execution = target.id
+        with self.backend.batch(f"Move run {before.id}", self.records.actor):
+            after = self.records.update(before, moved.content(), action="move", ancestors=ancestors)
+            for child in self._children(before.id):
+                below = (*ancestors, *child.ancestors[len(before.ancestors) :])
+                self.records.update(child, child.content, action="move", ancestors=below)
+        return self._load(after)
+
+    def _children(self, run: str) -> list[Record]:
+        everything = Query(within=run, deleted=Deleted.INCLUDE)
+        models = [model for model in kinds() if "run" in model.parents]
+        return [record for model in models for record in self.records.all(model.kind, everything)]
+
+    def _lines(self, run: Run | str) -> list[Line]:
+        parts = self.backend.read_stream(self._seen(run).id, "lines")
+        lines = [line for part in parts for line in cast("Lines", part.columns).lines]
+        return sorted(lines, key=lambda line: line.time)
+
+    def _seen(self, run: Run | str) -> Record:
+        """The stored record of a run that the user may read."""
+        return record_of(self.get(run))
+
+    def _identify(self, draft: Run, above: str | None, parent: str | None) -> tuple[str, Record | None]:
+        if draft.id is None:
+            return new_run_id(), None
+        head = self.records.peek("run", check_id(draft.id))
+        if head is not None and head.deleted is not None:
+            raise ConflictError(f"{describe(head)} was deleted; bring it back with workspace.runs.restore({head.id!r})")
+        if head is not None and head.parent != parent:
+            raise InvalidObjectError(f"{describe(head)} belongs to another execution; use workspace.runs.move")
+        return draft.id, head
+
+    def _check_links(self, draft: Run) -> None:
+        if draft.parent is not None:
+            self.records.place("run", check_id(draft.parent))
+
+    def _checked(self, draft: Run) -> bytes:
+        if draft.status is RunStatus.LOST:  # derived when it was read; nobody knows how the run ended
+            draft.__dict__["status"] = RunStatus.RUNNING
+        return super()._checked(draft)
+
+    def _load(self, record: Record) -> Run:
+        (run,) = self._load_page([record])
+        return run
+
+    def _load_page(self, records: Sequence[Record]) -> Sequence[Run]:
+        runs = [super(RunService, self)._load(record) for record in records]
+        running = [run for run in runs if run.status is RunStatus.RUNNING]
+        live = self.backend.live_runs() if running else None
+        for run in running:
+            if live is not None and run.id not in live:
+                run.__dict__["status"] = RunStatus.LOST
+        return runs
+
+    def _row(self, object: Run) -> Row:
+        values = row(object)
+        for name, summary in combine(record_of(object).summaries).items():
+            statistics = asdict(summary)
+            del statistics["metric"]
+            values.update({f"metrics.{name}.{statistic}": value for statistic, value in statistics.items()})
+        return values
+
+    def _rewrite(self, where: Expression) -> Expression:
+        """Stored is only that a run is running; whether its writer lives is known here."""
+        return _with_lost(where, self.backend.live_runs()) if "status" in _fields(where) else where
+
+
+def _fields(where: Expression) -> set[str]:
+    match where:
+        case And(items) | Or(items):
+            return {name for item in items for name in _fields(item)}
+        case Not(item):
+            return _fields(item)
+        case _:
+            return {where.field.path[0]}
+
+
+def _with_lost(where: Expression, live: set[str] | None) -> Expression:
+    match where:
+        case And(items):
+            return And(tuple(_with_lost(item, live) for item in items))
+        case Or(items):
+            return Or(tuple(_with_lost(item, live) for item in items))
+        case Not(item):
+            return Not(_with_lost(item, live))
+        case Compare(field, Operator.EQ, value) if field == _STATUS:
+            return _status_is(value, live)
+        case Compare(field, Operator.NE, value) if field == _STATUS:
+            return Not(_status_is(value, live))
+        case In(field, values) if field == _STATUS:
+            return Or(tuple(_status_is(value, live) for value in values))
+        case _:
+            return where
+
+
+def _status_is(value: object, live: set[str] | None) -> Expression:
+    text = str(value)
+    running = Compare(_STATUS, Operator.EQ, RunStatus.RUNNING.value)
+    if live is None or text not in (RunStatus.RUNNING, RunStatus.LOST):
+        return Compare(_STATUS, Operator.EQ, text)
+    alive = In(_ID, tuple(sorted(live)))
+    return And((running, alive if text == RunStatus.RUNNING else Not(alive)))

@@ -1,0 +1,79 @@
+"""The points of one metric, as columns."""
+
+from __future__ import annotations
+
+import array
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from padre_core.backends.backend import Segment
+from padre_core.streams.columns import Points
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """Points of one metric by step, then time, then in the order of writing.
+
+    The columns are NumPy arrays where NumPy is installed, else `array.array`.
+
+    Attributes:
+        steps: 64-bit integers.
+        values: 64-bit floats.
+        times: Microseconds since 1970 in UTC.
+    """
+
+    metric: str
+    steps: Sequence[int]
+    values: Sequence[float]
+    times: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def series_of(metric: str, segments: Iterable[Segment]) -> Series:
+    """The points of a metric among the parts of a stream."""
+    points = [part.columns for part in segments if isinstance(part.columns, Points) and metric in part.columns.metrics]
+    try:
+        import numpy as np
+    except ImportError:
+        return _plain(metric, points)
+    return _with_numpy(np, metric, points)
+
+
+def _with_numpy(np: Any, metric: str, parts: Sequence[Points]) -> Series:
+    columns: list[list[Any]] = [[], [], []]
+    for part in parts:
+        kept = slice(None) if part.keys is None else np.frombuffer(part.keys, np.uint32) == part.metrics.index(metric)
+        for column, items, dtype in zip(
+            columns, (part.steps, part.times, part.values), (np.int64, np.int64, np.float64), strict=True
+        ):
+            column.append(np.frombuffer(items, dtype)[kept])
+    if not parts:
+        return Series(metric, np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
+    steps, times, values = (column[0] if len(column) == 1 else np.concatenate(column) for column in columns)
+    ascending = (steps[1:] > steps[:-1]) | ((steps[1:] == steps[:-1]) & (times[1:] >= times[:-1]))
+    if not ascending.all():
+        order = np.lexsort((times, steps))
+        steps, times, values = steps[order], times[order], values[order]
+    return Series(metric, steps, values, times)
+
+
+def _plain(metric: str, parts: Sequence[Points]) -> Series:
+    steps, times, values = array.array("q"), array.array("q"), array.array("d")
+    for part in parts:
+        found = part.of(metric)
+        steps.extend(found[0])
+        times.extend(found[1])
+        values.extend(found[2])
+    places = list(zip(steps, times, strict=True))
+    if not all(map(operator.le, places, places[1:])):
+        order = sorted(range(len(places)), key=places.__getitem__)
+        steps, times, values = (
+            array.array("q", [steps[place] for place in order]),
+            array.array("q", [times[place] for place in order]),
+            array.array("d", [values[place] for place in order]),
+        )
+    return Series(metric, steps, values, times)

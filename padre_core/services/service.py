@@ -1,0 +1,357 @@
+"""What every kind's service can do: put, get, list, count, delete, restore."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+from padre_core import query
+from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectError, NotFoundError, UnsupportedError
+from padre_core.objects.base import PadreObject
+from padre_core.objects.identity import is_id
+from padre_core.objects.record import Record
+from padre_core.query.model import Deleted, Expression, Query
+from padre_core.services.listing import Listing, Row, row
+from padre_core.services.lookup import Lookup, T, Version, kind_text, record_of
+from padre_core.services.naming import living, split_path
+from padre_core.services.records import describe, restore_call
+
+ATTEMPTS = 200
+"""How often a put of an object that was never read is tried while others change the same object."""
+
+Mode = Literal["all", "local", "remote"]
+
+
+class Service(Lookup[T]):
+    """Stores and finds the objects of one kind, such as `workspace.projects`.
+
+    Wherever an object is meant, the object, its id, its URL, or (projects, experiments, datasets) its name path such
+    as `iris/svc` will do. May be used from several threads at once.
+    """
+
+    def put(self, object: T, *, remote: str | None = None) -> T:
+        """Stores an object and returns it with its id, stamps and version.
+
+        An object that was never read is created; if it is there already, the fields that you set are, and the others
+        stay. An object that was read replaces the version that was read. What is equal already is not stored again.
+        Parents given by name are created if they are missing.
+
+        Raises:
+            ConflictError: The object was changed since it was read: get it again. Or its parent was deleted.
+            AlreadyExistsError: It exists, and what cannot change would change.
+            NotFoundError: The parent, given by id, does not exist.
+            InvalidObjectError: The object is no valid one of this kind.
+        """
+        self._no_remote(remote)
+        if not isinstance(object, self.model):
+            raise InvalidObjectError(f"{self.model.folder}.put takes a {self.model.__name__}, not {kind_text(object)}")
+        version = object._stored
+        if isinstance(version, Version) and version.record is not None:
+            state, record = self._replace(object, version.record)
+        else:
+            state, record = self._merge(object)
+        object.__dict__.update(state.__dict__)
+        self._bind(object, record)
+        return object
+
+    def get(self, object: T | str, *, refresh: Literal["auto", "required", "never"] = "auto") -> T:
+        """The stored object.
+
+        Args:
+            refresh: Whether a remote must, may or must not be asked for a newer version.
+
+        Raises:
+            NotFoundError: It does not exist; the message tells if it was deleted and how to restore it.
+        """
+        if refresh == "required":
+            raise UnsupportedError(f"{self.records.url} has no remote to refresh from")
+        id = self._id_of(object)
+        if id is None:
+            found = self._locate(object)
+            if found is None:
+                raise self._not_found(object)
+            id = found.id
+        record = self._read(id)
+        if record.deleted is not None:
+            raise NotFoundError(f"{describe(record)} was deleted; bring it back with {restore_call(record)}")
+        hidden = self.records.deleted_ancestor(record)
+        if hidden is not None:
+            raise NotFoundError(
+                f"{describe(record)} is hidden because {describe(hidden)} was deleted; "
+                f"bring both back with {restore_call(hidden)}"
+            )
+        return self._load(record)
+
+    def list(
+        self,
+        where: str | Expression | None = None,
+        *,
+        order_by: str | Sequence[str] | None = None,
+        limit: int | None = None,
+        within: PadreObject | str | None = None,
+        deleted: bool = False,
+    ) -> Listing[T]:
+        """The objects that a filter finds, by creation time unless you say otherwise.
+
+        Args:
+            where: See `docs/filters.md`, such as `metrics.loss.last < 0.1 and tags.stage == "final"`.
+            order_by: Fields, each with `-` in front for descending order.
+            within: Only what lies below this object, at any depth.
+            deleted: The deleted objects instead of the living.
+
+        Raises:
+            InvalidObjectError: The filter or the order is malformed; the message points at the place.
+        """
+        asked = self._query(where, order_by, within, deleted=deleted)
+        if limit is not None and limit < 0:
+            raise InvalidObjectError(f"limit must not be negative, is {limit}")
+        return Listing(self._fetch, self._row, asked, limit)
+
+    def count(
+        self,
+        where: str | Expression | None = None,
+        *,
+        within: PadreObject | str | None = None,
+        deleted: bool = False,
+    ) -> int:
+        """How many objects a filter finds."""
+        return self.records.count(self.kind, self._query(where, None, within, deleted=deleted))
+
+    def delete(self, objects: T | str | Iterable[T | str], *, mode: Mode = "all", force: bool = False) -> int:
+        """Deletes one object or many, and hides all that lies below; returns how many this call deleted.
+
+        What does not exist, or was deleted before, is no error. `restore` brings an object back.
+
+        Args:
+            mode: `all`, `local` or `remote`; without remotes the first two are the same.
+            force: Also delete what was changed since it was read.
+
+        Raises:
+            ConflictError: An object was changed since it was read.
+        """
+        if mode not in ("all", "local", "remote"):
+            raise InvalidObjectError(f"mode is 'all', 'local' or 'remote', not {mode!r:.40}")
+        if mode == "remote":
+            raise UnsupportedError(f"{self.records.url} has no remote to delete from")
+        items = [objects] if isinstance(objects, str | PadreObject) else [*objects]
+        found = [(item, self._locate(item)) for item in items]
+        deletion = secrets.token_hex(16)
+        with self.backend.batch(f"Delete {len(items)} {self.model.folder}", self.records.actor):
+            return sum(
+                self._delete(record, deletion, None if force or isinstance(item, str) else item.etag)
+                for item, record in found
+                if record is not None and self.records.in_scope(record)
+            )
+
+    def restore(self, object: T | str) -> T:
+        """Brings a deleted object back, with all that its deletion hid; one that is there is returned as it is.
+
+        Raises:
+            NotFoundError: There never was such an object.
+            ConflictError: An object of the same name lives; or an object above was deleted, and comes first.
+        """
+        record = self._locate(object)
+        if record is None or not self.records.in_scope(record):
+            raise self._not_found(object)
+        rivals = self._generations(self._load(record))
+        alive = next((rival for rival in rivals if rival.deleted is None), None)
+        gone = [rival for rival in rivals if rival.deleted is not None]
+        if alive is not None and gone and (alive.id != record.id or not isinstance(object, str) or not is_id(object)):
+            raise ConflictError(
+                f"{describe(record)} cannot be restored while its name lives: {alive.id} was made after {gone[-1].id} "
+                "was deleted; delete that one first"
+            )
+        hidden = self.records.deleted_ancestor(record)
+        if hidden is not None:
+            raise ConflictError(f"{describe(hidden)} above it was deleted: first {restore_call(hidden)}")
+        if record.deleted is None:
+            return self._load(record)
+        return self._load(self.records.update(record, record.content, action="restore"))
+
+    def history(self, object: T | str) -> Iterator[T]:
+        """Earlier versions of an object, newest first, where the backend keeps them.
+
+        Raises:
+            UnsupportedError: The backend keeps the newest version only.
+        """
+        self.backend.capabilities.require("history", self.records.url)
+        raise UnsupportedError(f"{self.records.url} keeps old versions, but this padre-core cannot read them (not yet)")
+
+    def url(self, object: T | str) -> str:
+        """The URL of an object, which `get` takes: that of the store, and `#<folder>/<id>`."""
+        return f"{self.records.url}#{self.model.folder}/{self.get(object).id}"
+
+    # What kinds with more to say change:
+
+    def _check_links(self, draft: T) -> None:
+        """Checks what an object says about others beside its parent."""
+
+    def _load_page(self, records: Sequence[Record]) -> Sequence[T]:
+        return [self._load(record) for record in records]
+
+    def _read(self, id: str) -> Record:
+        return self.records.get(self.kind, id)
+
+    def _row(self, object: T) -> Row:
+        return row(object)
+
+    def _rewrite(self, where: Expression) -> Expression:
+        """Turns conditions on derived fields into conditions on stored ones."""
+        return where
+
+    # Putting:
+
+    def _merge(self, object: T) -> tuple[T, Record]:
+        """Creates an object, or sets those fields of the stored one that the caller set."""
+        draft = object.model_copy()
+        above, parent = self._resolve_parent(draft, create=True)
+        self._check_links(draft)
+        lost: ConflictError | None = None
+        for attempt in range(ATTEMPTS):
+            id, head = self._identify(draft, above, parent)
+            try:
+                if head is None:
+                    ancestors = () if parent is None or above is None else self.records.place(above, parent)
+                    record = self.records.create(self.kind, id, self._checked(draft), ancestors)
+                    return self._as_stored(draft, record), record
+                state = self._overlaid(head, draft)
+                content = self._checked(state)
+                record = head if content == head.content else self.records.update(head, content)
+                return self._as_stored(state, record), record
+            except ConflictError as error:
+                now = self.records.peek(self.kind, id)
+                if (now.etag if now else None) == (head.etag if head else None):
+                    raise
+                lost = error
+                time.sleep(random.random() * min(attempt, 20) / 1000)  # noqa: S311  # spreads rivals, no secret
+        raise ConflictError(f"{self.kind} is changed too often by others; try again") from lost
+
+    def _replace(self, object: T, before: Record) -> tuple[T, Record]:
+        """Stores what follows the version that was read."""
+        draft = object.model_copy()
+        content = self._checked(draft)
+        if content == before.content and object.id == before.id:
+            head = self.records.peek(self.kind, before.id)
+            if head is None or head.etag != before.etag:
+                raise self._stale(before)
+            return draft, head
+        _, parent = self._resolve_parent(draft, create=False)
+        old = self.model.from_content(before.content)
+        if object.id != before.id or old.key() != draft.key():
+            raise InvalidObjectError(f"{describe(before)}: what names it never changes; put a new {self.kind} instead")
+        if parent != before.parent:
+            way = "use workspace.runs.move" if self.kind == "run" else f"put a new {self.kind} there instead"
+            raise InvalidObjectError(f"{describe(before)}: its {self.model.parent_field} never changes by put; {way}")
+        self._check_frozen(old, draft, before)
+        self._check_links(draft)
+        try:
+            return draft, self.records.update(before, self._checked(draft))
+        except ConflictError as error:
+            head = self.records.peek(self.kind, before.id)
+            if head is not None and head.etag == before.etag:
+                raise
+            raise self._stale(before) from error
+
+    def _stale(self, before: Record) -> ConflictError:
+        head = self.records.peek(self.kind, before.id)
+        if head is not None and head.deleted is not None:
+            return ConflictError(f"{describe(before)} was deleted; bring it back with {restore_call(before)}")
+        return ConflictError(
+            f"{describe(before)} was changed since it was read at {before.etag}; get it again and repeat the change"
+        )
+
+    def _ensure(self, path: str) -> Record:
+        """The living object of a name path, made as a placeholder if it is missing."""
+        found = self._by_path(path)
+        if found is not None and found.deleted is None and self.records.deleted_ancestor(found) is None:
+            return found
+        above, name = split_path(self.kind, path)
+        fields = {"name": name} if above is None else {"name": name, str(self.model.parent_field): above}
+        return record_of(self.put(self.model(**fields)))
+
+    def _identify(self, draft: T, above: str | None, parent: str | None) -> tuple[str, Record | None]:
+        """The id of the living object that is meant, or of the one to be made."""
+        id, record = living(self.records, self.model, above, parent, draft.key())
+        if draft.id is not None and draft.id != id:
+            raise InvalidObjectError(
+                f"{self.kind}.id: {draft.id!r:.80} is not the id that follows from its names; leave the id out, "
+                "or get the object before you change it"
+            )
+        return id, record
+
+    def _overlaid(self, head: Record, draft: T) -> T:
+        """The stored object with the fields that the caller set."""
+        old = self.model.from_content(head.content)
+        state = old.model_copy()
+        for name, information in self.model.model_fields.items():
+            value = draft.__dict__[name]
+            said = name in draft.model_fields_set or value != information.get_default(call_default_factory=True)
+            if said and name not in self.model.outside_content:
+                state.__dict__[name] = value
+        self._check_frozen(old, state, head)
+        return state
+
+    def _check_frozen(self, old: T, new: T, head: Record) -> None:
+        for name in sorted(self.model.frozen_fields):
+            if getattr(old, name) != getattr(new, name):
+                raise AlreadyExistsError(f"{describe(head)} exists already, and its {name} never change: put a new one")
+
+    def _checked(self, draft: T) -> bytes:
+        """The content of a draft, which may hold what was put into its dicts past validation."""
+        content = draft.content()
+        if draft.tags or draft.metadata:
+            self.model.from_content(content)
+        return content
+
+    def _as_stored(self, state: T, record: Record) -> T:
+        """The state itself, unless an extension changed what was stored."""
+        return self._load(record) if self.records.hooks.prepares else state
+
+    def _delete(self, record: Record, deletion: str, etag: str | None) -> int:
+        for _ in range(ATTEMPTS):
+            if record.deleted is not None:
+                return 0
+            if etag is not None and etag != record.etag:
+                raise ConflictError(
+                    f"{describe(record)} was changed since it was read at {etag}; "
+                    "get it again, or delete it with force=True"
+                )
+            try:
+                self.records.delete(record, deletion)
+                return 1
+            except ConflictError:
+                head = self.records.peek(self.kind, record.id)
+                if head is None or head.etag == record.etag:
+                    raise
+                record = head
+        raise ConflictError(f"{describe(record)} is changed too often by others; try again")
+
+    def _no_remote(self, remote: str | None) -> None:
+        if remote is not None:
+            raise UnsupportedError(f"this workspace has no remote {remote!r:.80}")
+
+    # Listing:
+
+    def _query(
+        self,
+        where: str | Expression | None,
+        order_by: str | Sequence[str] | None,
+        within: PadreObject | str | None,
+        *,
+        deleted: bool,
+    ) -> Query:
+        condition = query.parse(where, self.kind) if isinstance(where, str) else where and query.check(where, self.kind)
+        fields = order_by if isinstance(order_by, str) or order_by is None else ", ".join(order_by)
+        return Query(
+            where=None if condition is None else self._rewrite(condition),
+            within=None if within is None else self.container(within),
+            order=query.parse_order(fields, self.kind) if fields else (),
+            deleted=Deleted.ONLY if deleted else Deleted.EXCLUDE,
+        )
+
+    def _fetch(self, asked: Query) -> tuple[Sequence[T], str | None]:
+        page = self.records.page(self.kind, asked)
+        return self._load_page(page.records), page.cursor

@@ -1,0 +1,247 @@
+"""One store, its services, and the active extensions."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from padre_core import plugins, query
+from padre_core.backends.backend import Backend, Problem
+from padre_core.errors import InvalidObjectError
+from padre_core.objects.base import PadreObject
+from padre_core.objects.code import Code
+from padre_core.objects.computation import Computation
+from padre_core.objects.experiment import Experiment
+from padre_core.objects.kinds import kinds
+from padre_core.objects.project import Project
+from padre_core.objects.run import Run
+from padre_core.objects.split import Split
+from padre_core.query.model import Expression
+from padre_core.services import (
+    ArtifactService,
+    CopyReport,
+    DatasetService,
+    ExecutionService,
+    Hooks,
+    MetricService,
+    OutputService,
+    Records,
+    RunService,
+    Service,
+    transfer,
+)
+
+if TYPE_CHECKING:
+    from padre_core.tracking import ActiveRun
+
+DEFAULT_URL = "./padre-store"
+CONFIGURATION = "padre.toml"
+MAX_CONFIGURATION = 64 * 1024
+
+_CLASSES: Mapping[str, Callable[..., Service[Any]]] = {
+    "artifact": ArtifactService,
+    "dataset": DatasetService,
+    "execution": ExecutionService,
+    "metric": MetricService,
+    "output": OutputService,
+    "run": RunService,
+}
+
+
+def open(
+    url: str | os.PathLike[str] | None = None,
+    *,
+    readonly: bool = False,
+    durability: str = "power",
+    provider: str | None = None,
+    extensions: Iterable[object] = (),
+    allow_plugins: Iterable[str] | None = None,
+    deny_plugins: Iterable[str] = (),
+    **options: Any,
+) -> Workspace:
+    """Opens a workspace on a store, which is made if it is not there.
+
+    Args:
+        url: The store, such as `file:///data/lab` or a path. None: `$PADRE_URL`, else the `url` in `padre.toml` in
+            this folder or one above, else `./padre-store`.
+        durability: What an acknowledged write survives: `power` (a power cut) or `process` (kill -9, faster).
+        provider: The distribution to take where several serve the URL's scheme.
+        extensions: Objects with hook implementations, beside the installed ones.
+        allow_plugins: Only distributions of these names, beside core, may provide plugins.
+        deny_plugins: Distributions that may not.
+        options: For the storage plugin, such as `single_writer=True`.
+
+    Raises:
+        PluginNotFoundError: No installed plugin serves the scheme.
+        PluginError: An extension does not fit the hooks.
+        InvalidObjectError: The URL is malformed.
+    """
+    policy = plugins.Policy.make(allow_plugins, deny_plugins)
+    given = [(f"{type(item).__name__}-{place}", item) for place, item in enumerate(extensions, start=1)]
+    hooks = Hooks([*plugins.load_extensions(policy), *given])
+    backend = plugins.open_backend(
+        find_url() if url is None else url,
+        readonly=readonly, durability=durability, provider=provider, policy=policy, **options,
+    )  # fmt: skip
+    return Workspace(backend, hooks)
+
+
+class Workspace:
+    """A store with its services; usable with and without `with`, and from several threads at once.
+
+    Attributes:
+        backend: The store itself.
+        hooks: The extensions and subscribers.
+        actor: Who writes: `$PADRE_USER`, else the login name.
+        records: What the services share; for what stands beside them, such as tracking.
+    """
+
+    def __init__(self, backend: Backend, hooks: Hooks | None = None) -> None:
+        self.backend = backend
+        self.hooks = hooks or Hooks()
+        self.actor = os.environ.get("PADRE_USER") or _login()
+        self.records = Records(backend, self.hooks, self.actor)
+        self.url = self.records.url
+        self._services: dict[str, Service[Any]] = {}
+        for model in kinds():
+            self._services[model.kind] = _CLASSES.get(model.kind, Service)(model, self.records, self._services)
+        self.projects: Service[Project] = self._services["project"]
+        self.experiments: Service[Experiment] = self._services["experiment"]
+        self.executions = cast("ExecutionService", self._services["execution"])
+        self.runs = cast("RunService", self._services["run"])
+        self.splits: Service[Split] = self._services["split"]
+        self.computations: Service[Computation] = self._services["computation"]
+        self.outputs = cast("OutputService", self._services["output"])
+        self.metrics = cast("MetricService", self._services["metric"])
+        self.artifacts = cast("ArtifactService", self._services["artifact"])
+        self.datasets = cast("DatasetService", self._services["dataset"])
+        self.codes: Service[Code] = self._services["code"]
+
+    def service(self, kind: str) -> Service[Any]:
+        """The service of a kind, those of plugins included, by the kind's name or its folder (`run` or `runs`).
+
+        Raises:
+            InvalidObjectError: There is no such kind.
+        """
+        for model in kinds():
+            if kind in (model.kind, model.folder) and model.kind in self._services:
+                return self._services[model.kind]
+        known = ", ".join(model.folder for model in kinds())
+        raise InvalidObjectError(f"there is no kind {kind!r:.80}; there are {known}")
+
+    def start_run(
+        self,
+        experiment: Experiment | str | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        parent: Run | str | None = None,
+        resume: Run | str | None = None,
+    ) -> ActiveRun:
+        """Starts a run of an experiment, by default of `default/default`; see `padre_core.tracking.start_run`."""
+        from padre_core import tracking
+
+        return tracking.start_run(
+            self, experiment, parameters=parameters, name=name, tags=tags, parent=parent, resume=resume
+        )
+
+    def verify(self, *, quarantine: bool = False) -> Iterator[Problem]:
+        """Reads and checks everything that is stored; see `Backend.verify`."""
+        return self.backend.verify(quarantine=quarantine)
+
+    def refresh(self, *, accept_edits: bool = False) -> int:
+        """Looks for what was changed past PaDRe, and returns how many objects were."""
+        return self.backend.refresh(accept_edits=accept_edits)
+
+    def close(self) -> None:
+        """Finishes what is under way and closes the store. May be called twice."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<padre workspace {self.url}>"
+
+    def __getattr__(self, name: str) -> Service[Any]:
+        services: dict[str, Service[Any]] = self.__dict__.get("_services", {})
+        for service in services.values():
+            if service.model.folder == name:
+                return service
+        raise AttributeError(f"a workspace has no attribute {name!r}")
+
+
+def copy(
+    source: Workspace | Backend | str | os.PathLike[str],
+    target: Workspace | Backend | str | os.PathLike[str],
+    *,
+    where: str | Expression | None = None,
+    within: PadreObject | str | None = None,
+    progress: transfer.Progress | None = None,
+) -> CopyReport:
+    """Copies between two stores: ids, times, lineages, deletions, streams and blobs; proves equality at the end.
+
+    Args:
+        where: Only runs that this filter finds, and what lies in them.
+        within: Only what lies below this object of the source, that object, and what they refer to.
+        progress: Called with what is done now, how much of it, and of how many.
+
+    Raises:
+        BackendError: Afterwards the two stores do not say the same.
+    """
+    if isinstance(source, str | os.PathLike):
+        with open(source, readonly=True) as opened:
+            return copy(opened, target, where=where, within=within, progress=progress)
+    if isinstance(target, str | os.PathLike):
+        with open(target) as opened:
+            return copy(source, opened, where=where, within=within, progress=progress)
+    workspace = source if isinstance(source, Workspace) else Workspace(source)
+    backend = target.backend if isinstance(target, Workspace) else target
+    condition = query.parse(where, "run") if isinstance(where, str) else where
+    below = None if within is None else workspace.runs.container(within)
+    return transfer.copy(workspace.backend, backend, where=condition, within=below, progress=progress)
+
+
+def find_url() -> str:
+    """The store of this folder: `$PADRE_URL`, the nearest `padre.toml`, else `./padre-store`.
+
+    Raises:
+        InvalidObjectError: `padre.toml` is malformed.
+    """
+    if url := os.environ.get("PADRE_URL"):
+        return url
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        file = folder / CONFIGURATION
+        if file.is_file():
+            return _configured_url(file)
+    return DEFAULT_URL
+
+
+def _configured_url(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            url = tomllib.loads(opened.read(MAX_CONFIGURATION).decode()).get("url")
+    except (OSError, ValueError) as error:
+        raise InvalidObjectError(f"{file} cannot be read: {error}") from error
+    if not isinstance(url, str) or not url:
+        raise InvalidObjectError(f'{file} does not name a store: expected url = "…"')
+    return url if "://" in url else str(file.parent / url)
+
+
+def _login() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # no such user in this container
+        return None
