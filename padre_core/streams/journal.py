@@ -266,7 +266,9 @@ class Journal:
 
     def live_runs(self) -> set[str]:
         """The runs that living processes have writers of. The lock is held."""
-        live = [view for view in self.views.values() if view.reader.is_live()]
+        # Only a process's newest log knows which of its writers are still open.
+        newest = {name.partition("-")[0]: view for name, view in sorted(self.views.items())}
+        live = [view for view in newest.values() if view.reader.is_live()]
         for view in live:
             view.scan()
         return {writer.run for view in live for writer in view.writers.values() if writer.open}

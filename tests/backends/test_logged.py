@@ -1,0 +1,350 @@
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from padre_core.backends import layout
+from padre_core.backends.bytestore import ABSENT
+from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, ReadOnlyError
+from padre_core.query import parse
+from padre_core.query.model import Query
+from padre_core.streams.columns import Line, Lines, make_points
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import edited, ended, project, put_run, run, values
+
+processes = multiprocessing.get_context("fork")
+
+
+def logs(folder):
+    return sorted(name for name in os.listdir(folder / "log") if len(name) == 23)
+
+
+def in_child(work):
+    """Runs something in another process, which then dies without closing anything."""
+
+    def main():
+        work()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = processes.Process(target=main)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+
+
+def ids(backend, kind="run", **query):
+    return {record.id for record in backend.query(kind, Query(**query)).records}
+
+
+def test_what_one_opening_acknowledges_all_others_see_at_once(opened):
+    one, other = opened(), opened()
+    stored = one.put(project(), if_match=ABSENT)
+    assert other.get("project", stored.id).etag == stored.etag
+    assert ids(other, "project") == {stored.id}
+    newer = other.put(edited(stored, title="Iris"), if_match=stored.etag)
+    assert one.get("project", stored.id).etag == newer.etag
+    with pytest.raises(ConflictError):
+        one.put(edited(stored, title="Irises"), if_match=stored.etag)
+
+
+def test_points_of_a_running_run_are_read_by_others_while_they_come(opened):
+    one, other = opened(), opened()
+    started = one.put(run(), if_match=ABSENT)
+    writer = one.open_writer(started.id)
+    writer.point("loss", 0, 0.5, 1)
+    assert values(other, started.id) == [0.5]
+    writer.points(make_points("loss", [0.25, 0.125], None, None, 1))
+    assert values(other, started.id) == [0.5, 0.25, 0.125]
+    assert ids(other, where=parse("metrics.loss.last == 0.125 and metrics.loss.count == 3")) == {started.id}
+    assert other.get("run", started.id).summaries[0].count == 3
+
+
+def test_a_closed_store_has_all_in_the_tree_and_no_log(opened, folder):
+    backend = opened()
+    id = put_run(backend)
+    backend.close()
+    assert logs(folder) == []
+    files = {path.name.rpartition("-")[2] for path in folder.glob(f"runs/*/*/{id}/*")}
+    assert files == {"run.json", "0.points"}
+    assert [problem.code for problem in opened().verify()] == ["orphan"], "its project was never stored"
+
+
+def test_what_a_dead_process_left_is_folded_by_the_next_opening(opened, folder):
+    id = put_run(opened())
+    left = {}
+
+    def work():
+        left["run"] = put_run(opened(), points=3)
+
+    pipe = processes.SimpleQueue()
+    in_child(lambda: (work(), pipe.put(left["run"])))
+    dead = pipe.get()
+    assert len(logs(folder)) == 2
+    reader = opened(readonly=True)
+    assert values(reader, dead) == [0.0, 0.5, 1.0]
+    assert ids(reader) == {id, dead}
+    backend = opened()
+    assert len(logs(folder)) == 1, "the living process keeps its log"
+    assert values(backend, dead) == [0.0, 0.5, 1.0]
+    assert ids(backend) == {id, dead}
+
+
+def test_folding_half_and_again_changes_nothing(opened, folder, tmp_path):
+    pipe = processes.SimpleQueue()
+    in_child(lambda: pipe.put(put_run(opened())))
+    id = pipe.get()
+    (name,) = logs(folder)
+    shutil.copy(folder / "log" / name, tmp_path / "copy")
+    opened().close()
+    before = {path: path.read_bytes() for path in folder.glob("runs/**/*") if path.is_file()}
+    for note in folder.glob("log/*.notes"):
+        note.unlink()  # as if the process had died before it wrote them
+    shutil.copy(tmp_path / "copy", folder / "log" / name)
+    backend = opened()
+    assert {path: path.read_bytes() for path in folder.glob("runs/**/*") if path.is_file()} == before
+    assert [path.name for path in folder.glob("log/*.notes")] == [f"{name}.notes"]
+    assert ids(backend) == {id}
+
+
+def test_a_torn_end_of_points_is_cut_when_its_log_is_folded_again(opened, folder, tmp_path):
+    pipe = processes.SimpleQueue()
+    in_child(lambda: pipe.put(put_run(opened())))
+    id = pipe.get()
+    (name,) = logs(folder)
+    shutil.copy(folder / "log" / name, tmp_path / "copy")
+    opened().close()
+    (path,) = folder.glob("runs/**/*.points")
+    path.write_bytes(path.read_bytes()[:-7])
+    shutil.copy(tmp_path / "copy", folder / "log" / name)
+    assert values(opened(), id) == [0.0, 0.5, 1.0, 1.5, 2.0]
+
+
+def test_a_log_that_outgrows_its_file_goes_on_in_the_next(opened):
+    backend = opened()
+    started = backend.put(run(), if_match=ABSENT)
+    writer = backend.open_writer(started.id)
+    count = 300_000
+    for step in range(count):
+        writer.point("loss", step, 1.0, step)
+    writer.close()
+    assert len(values(backend, started.id)) == count
+    backend.put(ended(started), if_match=started.etag)
+    backend.close()
+    again = opened()
+    assert len(values(again, started.id)) == count
+    assert again.get("run", started.id).summaries[0].count == count
+
+
+def test_a_fork_writes_a_log_of_its_own(opened):
+    backend = opened()
+    started = backend.put(run(), if_match=ABSENT)
+    writer = backend.open_writer(started.id)
+    writer.point("loss", 0, 1.0, 0)
+
+    def work():
+        writer.point("loss", 1, 2.0, 0)
+        backend.put(project(), if_match=ABSENT)
+
+    in_child(work)
+    writer.point("loss", 2, 3.0, 0)
+    assert sorted(values(backend, started.id)) == [1.0, 2.0, 3.0]
+    assert backend.get("project", project().id)
+    assert {segment.writer for segment in backend.read_stream(started.id, "points")} > {writer.id}
+
+
+def test_a_run_is_live_as_long_as_its_writer_is(opened):
+    watcher = opened()
+    backend = opened()
+    started = backend.put(run(), if_match=ABSENT)
+    writer = backend.open_writer(started.id)
+    assert watcher.live_runs() == {started.id}
+    for _ in range(70):
+        put_run(backend)  # enough for the log to be folded in between
+    assert watcher.live_runs() == {started.id}
+    writer.close()
+    assert watcher.live_runs() == set()
+    pipe = processes.SimpleQueue()
+
+    def work():
+        child = opened()
+        record = child.put(run(), if_match=ABSENT)
+        child.open_writer(record.id).point("loss", 0, 1.0, 0)
+        pipe.put(child.live_runs())
+
+    in_child(work)
+    assert len(pipe.get()) == 1
+    assert watcher.live_runs() == set()
+
+
+def test_lines_and_points_of_one_writer_do_not_mix(opened):
+    backend = opened()
+    started = backend.put(run(), if_match=ABSENT)
+    writer = backend.open_writer(started.id)
+    for step in range(3):
+        writer.point("loss", step, 1.0, 0)
+        writer.line(Line(step, "INFO", f"epoch {step}"))
+    for _ in range(2):
+        lines = [line.text for part in backend.read_stream(started.id, "lines") for line in part.columns.lines]
+        assert lines == ["epoch 0", "epoch 1", "epoch 2"]
+        assert values(backend, started.id) == [1.0, 1.0, 1.0]
+        backend.fold()
+
+
+def test_a_transferred_stream_keeps_its_writer_and_takes_no_part_twice(opened):
+    backend = opened()
+    started = backend.put(run(), if_match=ABSENT)
+    columns = make_points("loss", range(10), None, [7] * 10, 0)
+    assert backend.append_stream(started.id, "a" * 16, 0, columns) == 10
+    backend.fold()
+    assert backend.append_stream(started.id, "a" * 16, 5, columns) == 15
+    assert backend.append_stream(started.id, "a" * 16, 0, columns) == 15
+    assert backend.append_stream(started.id, "a" * 16, 0, Lines((Line(1, "INFO", "x"),))) == 1
+    with pytest.raises(ConflictError) as caught:
+        backend.append_stream(started.id, "a" * 16, 16, columns)
+    assert caught.value.next == 15
+    assert values(backend, started.id) == [*map(float, range(10)), *map(float, range(5, 10))]
+
+
+def test_a_fresh_index_is_built_from_notes_and_snapshots(opened, folder, cache, monkeypatch):
+    monkeypatch.setattr("padre_core.backends.logged.MERGE_NOTES", 3)
+    made = set()
+    for _ in range(11):
+        backend = opened()
+        made.add(put_run(backend))
+        backend.close()
+    assert list(folder.glob("snapshots/*"))
+    assert len(list(folder.glob("log/*.notes"))) < 3
+    shutil.rmtree(cache)
+    cache.mkdir()
+    monkeypatch.setattr("padre_core.backends.logged.COMPARE_AT_OPEN", -1)
+    assert ids(opened(), where=parse("metrics.loss.count == 5")) == made
+
+
+def test_an_older_backup_in_the_place_of_the_store_is_seen(opened, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("padre_core.backends.logged.COMPARE_AT_OPEN", -1)
+    backend = opened()
+    kept = put_run(backend)
+    backend.close()
+    shutil.copytree(folder, tmp_path / "backup")
+    backend = opened()
+    lost = put_run(backend)
+    assert ids(backend) == {kept, lost}
+    backend.close()
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "backup", folder)
+    assert ids(opened()) == {kept}
+
+
+def test_a_copied_folder_is_a_store_of_its_own(opened, folder, tmp_path):
+    backend = opened()
+    id = put_run(backend)
+    backend.close()
+    from padre_core.plugins import open_backend
+
+    shutil.copytree(folder, tmp_path / "copy")
+    with open_backend(str(tmp_path / "copy"), durability="process") as copy:
+        put_run(copy)
+        assert len(ids(copy)) == 2
+        assert values(copy, id) == values(opened(), id)
+    assert ids(opened()) == {id}
+
+
+def test_what_was_edited_by_hand_is_refused_until_it_is_accepted(opened, folder):
+    backend = opened()
+    stored = backend.put(project(title="Iris"), if_match=ABSENT)
+    backend.close()
+    (path,) = folder.glob("projects/*/*/*.json")
+    path.write_text(path.read_text().replace("Iris", "Irises"))
+    backend = opened()
+    with pytest.raises(CorruptObjectError, match="accept-edits"):
+        backend.get("project", stored.id)
+    assert [problem.code for problem in backend.verify()] == ["corrupt"]
+    assert backend.refresh(accept_edits=True) == 1
+    after = backend.get("project", stored.id)
+    assert after.data()["title"] == "Irises"
+    assert after.lineage == (stored.etag,)
+    assert list(backend.verify()) == []
+    assert [record.etag for record in backend.query("project", Query()).records] == [after.etag]
+
+
+def test_a_file_that_somebody_removed_is_gone_after_refresh(opened, folder):
+    backend = opened()
+    stored = backend.put(project(), if_match=ABSENT)
+    backend.fold()
+    assert ids(backend, "project") == {stored.id}
+    (path,) = folder.glob("projects/*/*/*.json")
+    path.unlink()
+    backend.refresh()
+    assert ids(backend, "project") == set()
+    with pytest.raises(NotFoundError):
+        backend.get("project", stored.id)
+
+
+def test_a_damaged_file_makes_way_for_what_was_acknowledged_and_is_kept(opened, folder):
+    backend = opened()
+    stored = backend.put(project(title="Iris"), if_match=ABSENT)
+    backend.fold()
+    newer = backend.put(edited(stored, title="Irises"), if_match=stored.etag)
+    (path,) = folder.glob("projects/*/*/*.json")
+    path.write_bytes(b"rubbish")
+    backend.fold()
+    assert backend.get("project", stored.id).etag == newer.etag
+    assert (folder / "quarantine" / path.relative_to(folder)).read_bytes() == b"rubbish"
+
+
+def test_a_read_only_opening_writes_nothing(opened, folder):
+    backend = opened()
+    id = put_run(backend)
+    before = sorted(folder.rglob("*"))
+    reader = opened(readonly=True)
+    assert values(reader, id)
+    assert ids(reader) == {id}
+    for write in (
+        lambda: reader.put(project()),
+        lambda: reader.open_writer(id),
+        lambda: reader.append_stream(id, "a" * 16, 0, make_points("loss", [1], None, None, 0)),
+        lambda: reader.set_envelope("run", id, {}),
+        reader.fold,
+    ):
+        with pytest.raises(ReadOnlyError):
+            write()
+    reader.close()
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_changes_are_told_once_and_in_order(opened):
+    backend, other = opened(), opened()
+    one = backend.put(project("a"), if_match=ABSENT)
+    start = other.changes()
+    assert [entry.id for entry in start.entries] == [one.id]
+    assert other.changes(start.cursor).entries == ()
+    two = backend.put(project("b"), if_match=ABSENT)
+    backend.put(edited(one, title="A"), if_match=one.etag)
+    later = other.changes(start.cursor)
+    assert {entry.id for entry in later.entries} == {one.id, two.id}
+    assert other.changes("nonsense:1").reset
+
+
+def test_verify_finds_points_that_are_missing(opened, folder):
+    backend = opened()
+    backend.put(project(), if_match=ABSENT)
+    put_run(backend)
+    backend.close()
+    (path,) = folder.glob("runs/**/*.points")
+    path.unlink()
+    assert "summary" in {problem.code for problem in opened().verify()}
+
+
+def test_a_blob_is_listed_as_unused_until_something_refers_to_it(opened):
+    import io
+
+    backend = opened()
+    reference = backend.write_blob(io.BytesIO(b"weights"))
+    assert [problem.code for problem in backend.verify()] == ["unused-blob"]
+    assert backend.open_blob(reference.digest).read() == b"weights"
+    assert layout.blob_key(reference.digest).endswith(reference.digest)
