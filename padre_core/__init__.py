@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from padre_core.services.listing import Listing as Listing
     from padre_core.services.series import Series as Series
     from padre_core.services.transfer import CopyReport as CopyReport
+    from padre_core.tracking import ActiveRun as ActiveRun
+    from padre_core.tracking import RunHandler as RunHandler
     from padre_core.workspace import Workspace as Workspace
     from padre_core.workspace import copy as copy
     from padre_core.workspace import open as open
@@ -80,12 +82,14 @@ _LATER = {
     "padre_core.services.listing": ("Listing",),
     "padre_core.services.series": ("Series",),
     "padre_core.services.transfer": ("CopyReport",),
+    "padre_core.tracking": ("ActiveRun", "RunHandler"),
     "padre_core.workspace": ("Workspace", "copy", "open"),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [
     "AccessDeniedError",
+    "ActiveRun",
     "AlreadyExistsError",
     "Artifact",
     "Attribute",
@@ -125,6 +129,7 @@ __all__ = [
     "Request",
     "Run",
     "RunError",
+    "RunHandler",
     "RunStatus",
     "Series",
     "Split",

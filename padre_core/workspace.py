@@ -107,6 +107,7 @@ class Workspace:
         self.actor = os.environ.get("PADRE_USER") or _login()
         self.records = Records(backend, self.hooks, self.actor)
         self.url = self.records.url
+        self._end_runs: Callable[[Workspace, BaseException | None], None] | None = None
         self._services: dict[str, Service[Any]] = {}
         for model in kinds():
             self._services[model.kind] = _CLASSES.get(model.kind, Service)(model, self.records, self._services)
@@ -147,6 +148,7 @@ class Workspace:
         """Starts a run of an experiment, by default of `default/default`; see `padre_core.tracking.start_run`."""
         from padre_core import tracking
 
+        self._end_runs = tracking.end_runs
         return tracking.start_run(
             self, experiment, parameters=parameters, name=name, tags=tags, parent=parent, resume=resume
         )
@@ -159,9 +161,17 @@ class Workspace:
         """Looks for what was changed past PaDRe, and returns how many objects were."""
         return self.backend.refresh(accept_edits=accept_edits)
 
-    def close(self) -> None:
-        """Finishes what is under way and closes the store. May be called twice."""
-        self.backend.close()
+    def close(self, error: BaseException | None = None) -> None:
+        """Ends runs that were left active, finishes what is under way and closes the store. May be called twice.
+
+        Args:
+            error: Why; it says how such runs ended.
+        """
+        try:
+            if self._end_runs is not None:
+                self._end_runs(self, error)
+        finally:
+            self.backend.close()
 
     def __enter__(self) -> Self:
         return self
@@ -169,7 +179,7 @@ class Workspace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(error)
 
     def __repr__(self) -> str:
         return f"<padre workspace {self.url}>"

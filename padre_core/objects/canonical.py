@@ -13,6 +13,7 @@ import pydantic_core
 from pydantic import BaseModel
 
 from padre_core.errors import InvalidObjectError
+from padre_core.objects.indices import Indices
 
 MAX_DEPTH = 32
 MAX_CONTENT = 16 * 1024 * 1024
@@ -99,6 +100,8 @@ def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
         return [plain(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
     if isinstance(value, datetime):
         return format_time(value)
+    if isinstance(value, Indices):
+        return str(value)
     for base in (str, int, float):  # subclasses, such as enumerations and numpy.float64
         if isinstance(value, base):
             return plain(base(value), where, depth)

@@ -1,0 +1,231 @@
+"""A run while it works: what a training script writes to, and how it ends."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from padre_core.errors import ConflictError, InvalidObjectError, PadreError
+from padre_core.hookspecs import Stopped
+from padre_core.objects.artifact import Artifact
+from padre_core.objects.computation import Computation
+from padre_core.objects.dataset import Dataset
+from padre_core.objects.identity import run_child_id
+from padre_core.objects.output import Output
+from padre_core.objects.run import Run, RunError, RunStatus
+from padre_core.objects.split import Split
+from padre_core.streams.columns import now
+from padre_core.tracking.ending import outcome, uncaught
+from padre_core.tracking.files import walk
+from padre_core.tracking.home import Home
+from padre_core.tracking.streams import RunStreams
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 100
+
+active: set[ActiveRun] = set()
+"""The runs that this process has not ended."""
+
+
+class ActiveRun(RunStreams):
+    """One process's opening of a run; `start_run` makes it.
+
+    A `with` block ends the run as the block ends: `finished`; `failed`, with type, message and traceback of the
+    exception; or `killed` by `KeyboardInterrupt` or an exit with another code than 0. Without `with`, call `finish`.
+    A run that is still active when the workspace closes or the interpreter exits is ended then: `failed` or `killed`
+    if an uncaught exception is the reason, else `finished`. Only the process that started a run ends it, not one that
+    was forked from it or joined it.
+
+    Attributes:
+        object: The run's record as this process last read or wrote it.
+    """
+
+    def __init__(self, home: Home, run: Run, *, joined: bool = False) -> None:
+        super().__init__(home, str(run.id))
+        self.object = run
+        self._joined = joined
+        self._process = os.getpid()
+        self._began = now()
+        active.add(self)
+        atexit.register(self._at_exit)
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Adds parameters to the run; one that is there already gets the new value."""
+        self.change(lambda run: setattr(run, "parameters", {**run.parameters, **parameters}))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Adds tags to the run; one that is there already gets the new text."""
+        self.change(lambda run: setattr(run, "tags", {**run.tags, **tags}))
+
+    def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Artifact:
+        """Stores a file.
+
+        Args:
+            name: Its path within the run, with `/`; by default the file's name.
+        """
+        self.writer()
+        return self.home.artifacts.upload(self.id, path, path=name)
+
+    def log_artifacts(self, folder: str | os.PathLike[str]) -> list[Artifact]:
+        """Stores all regular files below a folder, under their paths within it.
+
+        Links are not followed, so that nothing from elsewhere is stored; they, and whatever else is no readable regular
+        file, are left out and named in a warning in the run's log.
+        """
+        self.writer()
+        stored, left_out = [], []
+        with self.home.records.backend.batch(f"Artifacts of run {self.id}", self.home.records.actor):
+            for path, stream in walk(Path(folder)):
+                if stream is None:
+                    left_out.append(path)
+                else:
+                    stored.append(self.home.artifacts.upload(self.id, stream, path=path))
+        if left_out:
+            self.log(f"not stored, for they are no regular files: {', '.join(left_out)}", "WARNING")
+        return stored
+
+    def log_output(
+        self, name: str, rows: Mapping[str, Sequence[Any]] | None = None, value: Any = None, split: int | None = None
+    ) -> Output:
+        """Stores results, either one line for each row of the data or a structured value.
+
+        Args:
+            rows: Columns of equal length, such as `row`, `truth`, `prediction`, from which any metric can be computed.
+            value: Anything that JSON can hold.
+            split: The number of the split that the results belong to.
+        """
+        self.writer()
+        if (rows is None) == (value is None):
+            raise InvalidObjectError(f"log_output({name!r}): give either rows or a value")
+        return self.home.outputs.put(Output(name=name, run=self.id, split=split, value=value), rows=rows)
+
+    def log_split(
+        self,
+        number: int,
+        *,
+        train: Iterable[int] = (),
+        validation: Iterable[int] = (),
+        test: Iterable[int] = (),
+        dataset: Dataset | str | None = None,
+    ) -> Split:
+        """Stores which rows were for training, validation and test.
+
+        Args:
+            number: Counts the splits of the run, from 0.
+            dataset: The dataset whose rows are meant.
+        """
+        self.writer()
+        fields: dict[str, Any] = {"train": train, "validation": validation, "test": test, "dataset": dataset}
+        return self.home.splits.put(Split(run=self.id, number=number, **fields))
+
+    def log_computation(self, component: str, *, ordinal: int | None = None, **fields: Any) -> Computation:
+        """Stores what one component of the pipeline did.
+
+        Args:
+            ordinal: By default the first from 0 on that is free; processes that share a run should say it.
+            fields: `predecessors`, `split`, `parameters`, `result`; see `padre_core.Computation`.
+        """
+        self.writer()
+        with self._lock:
+            if ordinal is None:
+                ordinal = self._free_ordinal(component)
+            computation = Computation(run=self.id, component=component, ordinal=ordinal, **fields)
+            return self.home.computations.put(computation)
+
+    def finish(self, status: RunStatus | str = RunStatus.FINISHED) -> Run:
+        """Ends the run; it is then as durable as the store promises.
+
+        Args:
+            status: `finished`, `failed` or `killed`.
+
+        Raises:
+            ConflictError: The run has ended.
+        """
+        if status not in (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED):
+            raise InvalidObjectError(f"finish: {status!r:.80} is none of finished, failed and killed")
+        self._end(RunStatus(status), None)
+        return self.object
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Ends the run as an exception or its absence says, if nobody did; leaves it to the process that started it."""
+        if self.ended:
+            return
+        status, reason = outcome(error)
+        if os.getpid() == self._process and not self._joined:
+            self._end(status, reason)
+            return
+        if reason is not None:
+            self.log(reason.traceback or reason.message, "ERROR")
+        self.close_writer()
+        self._forget()
+
+    def change(self, change: Callable[[Run], object]) -> None:
+        """Changes the run's record, again if others changed it meanwhile.
+
+        Raises:
+            ConflictError: The run has ended.
+        """
+        self.writer()
+        with self._lock:
+            for _ in range(_ATTEMPTS):
+                change(self.object)
+                try:
+                    self.object = self.home.runs.put(self.object)
+                    return
+                except ConflictError:
+                    self.object = self.home.runs.get(self.id)
+            raise ConflictError(f"run {self.id} is changed too often by others; try again")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        try:
+            self.close(error)
+        except PadreError as failure:
+            # The script's own exception must come through.
+            error.add_note(f"PaDRe could not store the end of run {self.id}: {failure}")
+
+    def __repr__(self) -> str:
+        return f"<ActiveRun {self.id} {self.object.status}>"
+
+    def _end(self, status: RunStatus, error: RunError | None) -> None:
+        def end(run: Run) -> None:
+            run.status, run.error, run.progress = status, error, self._progress or run.progress
+            run.ended_at = datetime.now(UTC)
+
+        with self._lock:
+            writer = self.writer()
+            with self.home.records.backend.batch(f"End of run {self.id}", self.home.records.actor):
+                writer.flush()
+                self.change(end)
+            self.close_writer()
+        self._forget()
+        self.home.records.hooks.emit(Stopped(self.id, status, (now() - self._began) / 1_000_000))
+
+    def _forget(self) -> None:
+        active.discard(self)
+        atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        try:
+            self.close(uncaught())
+        except PadreError:
+            logger.exception("the end of run %s could not be stored", self.id)
+
+    def _free_ordinal(self, component: str) -> int:
+        kind, peek = Computation.kind, self.home.records.peek
+        return next(n for n in itertools.count() if peek(kind, run_child_id(self.id, kind, component, n)) is None)

@@ -1,0 +1,48 @@
+"""The files of a folder that become artifacts: regular ones, opened so that nobody can swap them for something else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from padre_core.errors import NotFoundError
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe without a writer would block for ever
+
+
+def walk(folder: Path) -> Iterator[tuple[str, BinaryIO | None]]:
+    """The path within the folder of everything below it, opened; None for links and what is no readable regular file.
+
+    Raises:
+        NotFoundError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise NotFoundError(f"there is no folder {str(folder)!r}")
+    for top, folders, names, place in os.fwalk(folder):
+        folders.sort()
+        inside = Path(top).relative_to(folder)
+        for name in sorted([*names, *(name for name in folders if _is_link(name, place))]):
+            stream = _open_regular(name, place)
+            try:
+                yield (inside / name).as_posix(), stream
+            finally:
+                if stream is not None:
+                    stream.close()
+
+
+def _open_regular(name: str, place: int) -> BinaryIO | None:
+    try:
+        descriptor = os.open(name, _FLAGS, dir_fd=place)
+    except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    return None
+
+
+def _is_link(name: str, place: int) -> bool:
+    return stat.S_ISLNK(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode)

@@ -1,0 +1,119 @@
+"""How runs begin, and what becomes of those that nobody ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from padre_core.capture import capture
+from padre_core.errors import InvalidObjectError, PadreError
+from padre_core.hookspecs import Started
+from padre_core.objects.code import Code
+from padre_core.objects.execution import Execution
+from padre_core.objects.experiment import Experiment
+from padre_core.objects.run import Run, RunStatus
+from padre_core.tracking.active import ActiveRun, active
+from padre_core.tracking.home import Home
+
+DEFAULT_EXPERIMENT = "default/default"
+
+
+def start_run(
+    home: Home,
+    experiment: Experiment | str | None = None,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    parent: Run | str | None = None,
+    resume: Run | str | None = None,
+) -> ActiveRun:
+    """Starts a run of an experiment, under the execution of this version of the code.
+
+    Args:
+        experiment: An experiment, its id, URL or name path; made if it is named and missing. None is `default/default`.
+        parent: The run that this one is a part of.
+        resume: A run to go on with instead of a new one, with `parameters` and `tags` added. A run that has ended, or
+            was lost, is running again until it is ended here. One that another process works on is joined: that
+            process will end it.
+
+    Raises:
+        InvalidObjectError: A name, parameter or tag is malformed; nothing was stored.
+    """
+    if resume is not None:
+        if experiment is not None or name is not None or parent is not None:
+            raise InvalidObjectError("start_run: a resumed run keeps its experiment, name and parent; leave them out")
+        return _resume(home, resume, parameters or {}, tags or {})
+    captured = capture()
+    draft = Run(
+        execution="",
+        name=name,
+        parameters=dict(parameters or {}),
+        tags=dict(tags or {}),
+        command=captured.command,
+        environment=captured.environment,
+        status=RunStatus.RUNNING,
+        started_at=datetime.now(UTC),
+    )
+    if parent is not None:
+        draft.parent = home.runs.get(parent).id
+    draft.execution = _execution(home, experiment, captured.code)
+    run = ActiveRun(home, home.runs.put(draft))
+    home.records.hooks.emit(Started(run.id, name))
+    return run
+
+
+def end_runs(home: Home | None = None, error: BaseException | None = None) -> None:
+    """Ends the runs of a workspace that is about to close, or all, as the exception or its absence says.
+
+    Raises:
+        PadreError: The end of a run could not be stored; the others were ended all the same.
+    """
+    failure: PadreError | None = None
+    for run in sorted(active, key=lambda run: run.id, reverse=True):  # parts before the runs that they are parts of
+        if home is None or run.home is home:
+            try:
+                run.close(error)
+            except PadreError as reason:
+                failure = reason
+    if failure is not None:
+        raise failure
+
+
+def _execution(home: Home, experiment: Experiment | str | None, code: Code) -> str:
+    """The id of the execution of an experiment by a version of the code."""
+    if isinstance(experiment, Experiment):
+        reference = str(experiment.id or home.experiments.put(experiment).id)
+    elif isinstance(experiment, str) and "://" in experiment:
+        reference = str(home.experiments.get(experiment).id)
+    elif isinstance(experiment, str) or experiment is None:
+        reference = experiment or DEFAULT_EXPERIMENT
+    else:
+        raise InvalidObjectError(f"start_run takes an experiment, its id, URL or name path, not {experiment!r:.80}")
+    version = home.codes.put(code.model_copy())
+    return str(home.executions.put(Execution(experiment=reference, code=str(version.id))).id)
+
+
+def _resume(home: Home, resume: Run | str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> ActiveRun:
+    found = home.runs.get(resume)
+    joined = found.status is RunStatus.RUNNING
+
+    def go_on(run: Run) -> None:
+        if not joined:
+            run.status, run.error, run.ended_at = RunStatus.RUNNING, None, None
+        run.parameters = {**run.parameters, **parameters}
+        run.tags = {**run.tags, **tags}
+
+    run = ActiveRun(home, found, joined=joined)
+    run.change(go_on)
+    return run
+
+
+def _after_fork() -> None:
+    for run in active:
+        run.begin_writer()
+
+
+os.register_at_fork(after_in_child=_after_fork)
