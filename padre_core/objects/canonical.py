@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +66,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
+# The last three are for subclasses, such as enumerations and numpy.float64.
+_CONVERTERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (datetime, format_time), (Indices, str), (str, str), (int, int), (float, float),
+)  # fmt: skip
+
+
 def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
     """The value as plain JSON data with all keys sorted; NumPy scalars and arrays become numbers and lists.
 
@@ -98,13 +104,9 @@ def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
         return {str(key): plain(value[key], f"{where}.{key}", depth + 1) for key in sorted(value)}
     if isinstance(value, list | tuple):
         return [plain(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
-    if isinstance(value, datetime):
-        return format_time(value)
-    if isinstance(value, Indices):
-        return str(value)
-    for base in (str, int, float):  # subclasses, such as enumerations and numpy.float64
+    for base, convert in _CONVERTERS:
         if isinstance(value, base):
-            return plain(base(value), where, depth)
+            return plain(convert(value), where, depth)
     if hasattr(value, "tolist"):  # NumPy
         return plain(value.tolist(), where, depth + 1)
     raise InvalidObjectError(
