@@ -1,15 +1,20 @@
 """PaDRe, by its public API alone."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import padre_core as padre
 from benchmarks.subject import Subject
 
+if TYPE_CHECKING:
+    from padre_core.tracking import ActiveRun
 
-class Padre(Subject[padre.ActiveRun]):
+
+class Padre(Subject["ActiveRun"]):
     """As `padre.open(path)` gives it: each finished run survives a power cut, each point kill -9."""
 
     durability: ClassVar[Literal["power", "process"]] = "power"
@@ -22,20 +27,18 @@ class Padre(Subject[padre.ActiveRun]):
     def close(self) -> None:
         self.workspace.close()
 
-    def run(
-        self, parameters: dict[str, float | str], tags: dict[str, str], body: Callable[[padre.ActiveRun], None]
-    ) -> str:
+    def run(self, parameters: dict[str, float | str], tags: dict[str, str], body: Callable[[ActiveRun], None]) -> str:
         with self.workspace.start_run(self.experiment, parameters=parameters, tags=tags) as run:
             body(run)
         return str(run.id)
 
-    def log_point(self, run: padre.ActiveRun, name: str, value: float, step: int) -> None:
+    def log_point(self, run: ActiveRun, name: str, value: float, step: int) -> None:
         run.log_metric(name, value, step=step)
 
-    def log_points(self, run: padre.ActiveRun, name: str, values: Sequence[float], steps: Sequence[int]) -> None:
+    def log_points(self, run: ActiveRun, name: str, values: Sequence[float], steps: Sequence[int]) -> None:
         run.log_points(name, values=values, steps=steps)
 
-    def log_line(self, run: padre.ActiveRun, text: str) -> None:
+    def log_line(self, run: ActiveRun, text: str) -> None:
         run.log(text)
 
     def read_points(self, run_id: str, name: str) -> Sequence[float]:
@@ -51,7 +54,7 @@ class Padre(Subject[padre.ActiveRun]):
     def get(self, run_id: str) -> object:
         return self.workspace.runs.get(run_id)
 
-    def put_files(self, run: padre.ActiveRun, source: Path) -> None:
+    def put_files(self, run: ActiveRun, source: Path) -> None:
         if source.is_dir():
             run.log_artifacts(source)
         else:
