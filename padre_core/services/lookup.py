@@ -18,11 +18,14 @@ from padre_core.services.records import Records, describe
 
 T = TypeVar("T", bound=PadreObject)
 
+Key = tuple[str | int | None, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Version(Stored):
-    """The version that a service returned; the next put of the object must follow it."""
+    """The version that a service returned; the next put of the object must follow it, and keep its key."""
 
+    key: Key = ()
     record: Record | None = field(default=None, repr=False, compare=False)
 
 
@@ -155,12 +158,17 @@ class Lookup(Generic[T]):
         self._bind(object, record)
         return object
 
+    def _key(self, object: T) -> Key:
+        """What identifies an object within its parent."""
+        return object.key()
+
     def _bind(self, object: T, record: Record) -> None:
         version = Version(
             etag=record.etag,
             ancestors=record.ancestors,
             deleted=record.deleted is not None,
             conflicts=tuple(conflict.etag for conflict in record.conflicts),
+            key=self._key(object),
             record=record,
         )
         object._bind(

@@ -16,7 +16,7 @@ from padre_core.objects.run import Progress, Run, RunStatus
 from padre_core.objects.summary import Summary, combine
 from padre_core.query.model import And, Compare, Deleted, Expression, Field, In, Not, Operator, Or, Query
 from padre_core.services.listing import Row, row
-from padre_core.services.lookup import record_of
+from padre_core.services.lookup import Key, record_of
 from padre_core.services.records import describe
 from padre_core.services.series import Series, series_of
 from padre_core.services.service import Service
@@ -102,6 +102,13 @@ class RunService(Service[Run]):
         if head is not None and head.parent != parent:
             raise InvalidObjectError(f"{describe(head)} belongs to another execution; use workspace.runs.move")
         return draft.id, head
+
+    def _key(self, object: Run) -> Key:
+        return ()  # the id is all: a run's name is no more than a label
+
+    def _generations(self, object: Run) -> Sequence[Record]:
+        head = None if object.id is None else self.records.peek("run", object.id)
+        return [] if head is None else [head]
 
     def _check_links(self, draft: Run) -> None:
         if draft.parent is not None:

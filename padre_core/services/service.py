@@ -14,8 +14,9 @@ from padre_core.objects.base import PadreObject
 from padre_core.objects.identity import is_id
 from padre_core.objects.record import Record
 from padre_core.query.model import Deleted, Expression, Query
+from padre_core.services.checking import checked_content
 from padre_core.services.listing import Listing, Row, row
-from padre_core.services.lookup import Lookup, T, Version, kind_text, record_of
+from padre_core.services.lookup import Key, Lookup, T, Version, kind_text, record_of
 from padre_core.services.naming import living, split_path
 from padre_core.services.records import describe, restore_call
 
@@ -50,7 +51,7 @@ class Service(Lookup[T]):
             raise InvalidObjectError(f"{self.model.folder}.put takes a {self.model.__name__}, not {kind_text(object)}")
         version = object._stored
         if isinstance(version, Version) and version.record is not None:
-            state, record = self._replace(object, version.record)
+            state, record = self._replace(object, version.record, version.key)
         else:
             state, record = self._merge(object)
         object.__dict__.update(state.__dict__)
@@ -229,26 +230,28 @@ class Service(Lookup[T]):
                 time.sleep(random.random() * min(attempt, 20) / 1000)  # noqa: S311  # spreads rivals, no secret
         raise ConflictError(f"{self.kind} is changed too often by others; try again") from lost
 
-    def _replace(self, object: T, before: Record) -> tuple[T, Record]:
+    def _replace(self, object: T, before: Record, key: Key) -> tuple[T, Record]:
         """Stores what follows the version that was read."""
         draft = object.model_copy()
+        if object.parent_reference != before.parent:
+            _, parent = self._resolve_parent(draft, create=False)
+            if parent != before.parent:
+                way = "use workspace.runs.move" if self.kind == "run" else f"put a new {self.kind} there instead"
+                field = self.model.parent_field
+                raise InvalidObjectError(f"{describe(before)}: its {field} never changes by put; {way}")
         content = self._checked(draft)
-        if content == before.content and object.id == before.id:
+        if object.id != before.id or self._key(draft) != key:
+            raise InvalidObjectError(f"{describe(before)}: what names it never changes; put a new {self.kind} instead")
+        if content == before.content:
             head = self.records.peek(self.kind, before.id)
             if head is None or head.etag != before.etag:
                 raise self._stale(before)
             return draft, head
-        _, parent = self._resolve_parent(draft, create=False)
-        old = self.model.from_content(before.content)
-        if object.id != before.id or old.key() != draft.key():
-            raise InvalidObjectError(f"{describe(before)}: what names it never changes; put a new {self.kind} instead")
-        if parent != before.parent:
-            way = "use workspace.runs.move" if self.kind == "run" else f"put a new {self.kind} there instead"
-            raise InvalidObjectError(f"{describe(before)}: its {self.model.parent_field} never changes by put; {way}")
-        self._check_frozen(old, draft, before)
+        if self.model.frozen_fields:
+            self._check_frozen(self.model.from_content(before.content), draft, before)
         self._check_links(draft)
         try:
-            return draft, self.records.update(before, self._checked(draft))
+            return draft, self.records.update(before, content)
         except ConflictError as error:
             head = self.records.peek(self.kind, before.id)
             if head is not None and head.etag == before.etag:
@@ -301,10 +304,7 @@ class Service(Lookup[T]):
 
     def _checked(self, draft: T) -> bytes:
         """The content of a draft, which may hold what was put into its dicts past validation."""
-        content = draft.content()
-        if draft.tags or draft.metadata:
-            self.model.from_content(content)
-        return content
+        return checked_content(draft)
 
     def _as_stored(self, state: T, record: Record) -> T:
         """The state itself, unless an extension changed what was stored."""
