@@ -1,0 +1,45 @@
+"""What may have been put into an object past its validation: dicts can be changed in place."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from padre_core.errors import InvalidObjectError
+from padre_core.objects.base import PadreObject
+from padre_core.objects.identity import check_key
+
+
+def checked_content(object: PadreObject) -> bytes:
+    """The content of an object that can surely be read again.
+
+    Raises:
+        InvalidObjectError: A field holds what it must not; the message names it.
+    """
+    content = object.content()
+    plain = _plain_maps(type(object))
+    values = object.__dict__
+    if any(type(value) is dict and value and name not in plain for name, value in values.items()):
+        type(object).from_content(content)
+    for name, texts in plain.items():
+        if values[name]:
+            _check_map(f"{object.kind}.{name}", values[name], texts=texts)
+    return content
+
+
+def _check_map(where: str, values: dict[str, Any], *, texts: bool) -> None:
+    for key, value in values.items():
+        try:
+            check_key(key)
+        except ValueError as error:
+            raise InvalidObjectError(f"{where}: the key {key!r:.80} {error}") from None
+        if texts and not isinstance(value, str):
+            raise InvalidObjectError(f"{where}.{key}: expected text, not {type(value).__name__}")
+
+
+@functools.cache
+def _plain_maps(model: type[PadreObject]) -> dict[str, bool]:
+    """The fields that map keys to any JSON, which `content` checks, or (True) to text."""
+    maps: dict[Any, bool] = {dict[str, Any]: False, dict[str, str]: True}
+    found = ((name, maps.get(field.annotation)) for name, field in model.model_fields.items())
+    return {name: texts for name, texts in found if texts is not None}
