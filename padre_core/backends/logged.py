@@ -38,6 +38,10 @@ FOLD_RUNS = 64
 
 MERGE_NOTES = 40
 SNAPSHOT_RECORDS = 1000
+
+_BEGUN, _TAKEN = 0, 1
+"""How far the index took up a source: some of a log, or all of the notes that it left."""
+
 COMPARE_AT_OPEN = 10_000
 """Up to how many records the whole tree is looked over for changes by hand when a store is first queried."""
 
@@ -64,6 +68,7 @@ class LoggedBackend(ByteStoreBackend):
         self._thread: threading.Thread | None = None
         self._closed = False
         self._taken: dict[str, int] = {}
+        self._begun: set[str] = set()
         self._listed = -2
         self._compared = False
         if not self.readonly:
@@ -212,6 +217,7 @@ class LoggedBackend(ByteStoreBackend):
         self._folding = threading.Lock()
         self._thread = None
         self._taken.clear()
+        self._begun.clear()
         self._listed = -2
 
     def fold(self) -> None:
@@ -278,7 +284,7 @@ class LoggedBackend(ByteStoreBackend):
     def _fold(self, name: str) -> None:
         entries = fold_log(self.journal.folder / name, self.tree, self._head)
         if entries:
-            self.store.write(f"{layout.LOG}{name}.notes", encode_listing(Listing(tuple(entries))))
+            self.store.write(_notes_key(name), encode_listing(Listing(tuple(entries))))
         if self.durability == "power":
             self.store.sync()
         self.journal.forget(name)
@@ -307,12 +313,16 @@ class LoggedBackend(ByteStoreBackend):
                 generation = self.journal.generation()
                 changed = self._changed_runs()
                 news = self._untaken()
+                fresh = {_notes_key(name) for name in self.journal.views} - self._begun
             if changed or news or generation != self._listed or generation < 0:
                 with index.transaction():
                     if generation != self._listed or generation < 0:
                         self._take_listings(index)
                         self._listed = generation
                     index.put(news)
+                    for key in fresh - index.sources().keys():
+                        index.set_source(key, _BEGUN)
+                    self._begun |= fresh
                     for run in changed:
                         index.put_summaries(run, self._summaries(run))
             if not self._compared:
@@ -343,12 +353,16 @@ class LoggedBackend(ByteStoreBackend):
         """Takes up change notes and snapshots that are new; all, if some have vanished: then the store was replaced."""
         keys = {entry.key for prefix in (layout.SNAPSHOTS, layout.LOG) for entry in self.store.list(prefix)}
         keys = {key for key in keys if key.endswith(".notes") or key.startswith(layout.SNAPSHOTS)}
-        self._take(index, keys - index.sources().keys())
-        if index.sources().keys() - keys:
+        self._take(index, keys - {key for key, state in index.sources().items() if state == _TAKEN})
+        with self.journal.lock:
+            logs = {_notes_key(name) for name in self.journal.views}
+        if index.sources().keys() - keys - logs:
             index.clear()
             self._taken.clear()
+            self._begun.clear()
             self._take(index, keys)
-            index.put(self._untaken())
+            with self.journal.lock:
+                index.put(self._untaken())
             self._compare(index)
 
     def _take(self, index: Index, keys: Iterable[str]) -> None:
@@ -363,7 +377,7 @@ class LoggedBackend(ByteStoreBackend):
             index.put((record for _, record in listing.entries), stamps=stamps)
             for name in listing.merges:
                 index.drop_source(name)
-            index.set_source(key, 1)
+            index.set_source(key, _TAKEN)
 
     def _summaries(self, run: str) -> tuple[WriterSummary, ...]:
         parts = self._logged_parts(run)
@@ -375,6 +389,11 @@ class LoggedBackend(ByteStoreBackend):
     def _gone(self, index: Index, kind: str, id: str) -> None:
         if self._head(kind, id) is None:
             index.remove(kind, id)
+
+
+def _notes_key(log: str) -> str:
+    """The key of the change notes that a log leaves when it is folded."""
+    return f"{layout.LOG}{log}.notes"
 
 
 def _newer(one: Record | None, other: Record | None) -> Record | None:
