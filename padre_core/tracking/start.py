@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from padre_core.capture import capture
-from padre_core.errors import InvalidObjectError, PadreError
+from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, PadreError
 from padre_core.hookspecs import Started
 from padre_core.objects.code import Code
 from padre_core.objects.execution import Execution
@@ -18,6 +19,9 @@ from padre_core.tracking.active import ActiveRun, active
 from padre_core.tracking.home import Home
 
 DEFAULT_EXPERIMENT = "default/default"
+
+_executions: weakref.WeakKeyDictionary[Home, dict[str, str]] = weakref.WeakKeyDictionary()
+"""The executions of this process's code, by the experiment's id or name path."""
 
 
 def start_run(
@@ -59,8 +63,7 @@ def start_run(
     )
     if parent is not None:
         draft.parent = home.runs.get(parent).id
-    draft.execution = _execution(home, experiment, captured.code)
-    run = ActiveRun(home, home.runs.put(draft))
+    run = ActiveRun(home, _put_below(home, experiment, captured.code, draft))
     home.records.hooks.emit(Started(run.id, name))
     return run
 
@@ -82,18 +85,31 @@ def end_runs(home: Home | None = None, error: BaseException | None = None) -> No
         raise failure
 
 
-def _execution(home: Home, experiment: Experiment | str | None, code: Code) -> str:
-    """The id of the execution of an experiment by a version of the code."""
-    if isinstance(experiment, Experiment):
-        reference = str(experiment.id or home.experiments.put(experiment).id)
-    elif isinstance(experiment, str) and "://" in experiment:
-        reference = str(home.experiments.get(experiment).id)
-    elif isinstance(experiment, str) or experiment is None:
-        reference = experiment or DEFAULT_EXPERIMENT
-    else:
-        raise InvalidObjectError(f"start_run takes an experiment, its id, URL or name path, not {experiment!r:.80}")
+def _put_below(home: Home, experiment: Experiment | str | None, code: Code, draft: Run) -> Run:
+    """Stores a run under the execution of an experiment by a version of the code."""
+    known = _executions.setdefault(home, {})
+    reference = _reference(home, experiment)
+    if reference in known:
+        draft.execution = known[reference]
+        try:
+            return home.runs.put(draft)
+        except (ConflictError, NotFoundError):
+            del known[reference]  # it was deleted since, and is made again
     version = home.codes.put(code.model_copy())
-    return str(home.executions.put(Execution(experiment=reference, code=str(version.id))).id)
+    execution = home.executions.put(Execution(experiment=reference, code=str(version.id)))
+    known[reference] = draft.execution = str(execution.id)
+    return home.runs.put(draft)
+
+
+def _reference(home: Home, experiment: Experiment | str | None) -> str:
+    """The id or name path of an experiment."""
+    if isinstance(experiment, Experiment):
+        return str(experiment.id or home.experiments.put(experiment).id)
+    if isinstance(experiment, str) and "://" in experiment:
+        return str(home.experiments.get(experiment).id)
+    if isinstance(experiment, str) or experiment is None:
+        return experiment or DEFAULT_EXPERIMENT
+    raise InvalidObjectError(f"start_run takes an experiment, its id, URL or name path, not {experiment!r:.80}")
 
 
 def _resume(home: Home, resume: Run | str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> ActiveRun:
