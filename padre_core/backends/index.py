@@ -1,0 +1,321 @@
+"""The index: what queries, counts and the change feed are answered from. Only a cache, in one SQLite file."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from padre_core.backends.backend import Change, Changes, Page
+from padre_core.backends.index_file import TABLES, inode, is_damage, open_file, pack, unpack
+from padre_core.backends.index_rows import Changes as Rows
+from padre_core.backends.index_rows import Numbers
+from padre_core.backends.index_search import Search
+from padre_core.errors import BackendError, CorruptObjectError, InvalidObjectError, UnavailableError
+from padre_core.objects import canonical
+from padre_core.objects.identity import check_id, is_id
+from padre_core.objects.record import Record, decode
+from padre_core.objects.summary import WriterSummary
+from padre_core.query.cursor import encode_cursor
+from padre_core.query.model import Query
+
+_CHUNK = 500
+
+Ref = tuple[str, str]
+
+
+class _DamagedError(Exception):
+    """What the index holds is not what was put there."""
+
+
+class Index:
+    """Records by id, by what filters see of them, and in the order in which they came.
+
+    Whoever owns the index brings it up to date before each question: `put` what is new in a `transaction`, and
+    `set_source` how far that got. When the file is damaged or was made by another version, it is thrown away:
+    opening then gives an empty index, and a call that meets the damage raises `UnavailableError` and leaves an empty
+    index behind, with another `id` and without `sources`.
+
+    Safe for several threads, and for several processes on one file; not to be used in a forked child.
+
+    Args:
+        path: None keeps it in memory.
+
+    Attributes:
+        id: Random, of this filling of the index; another process may change it by `clear`.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.id = ""
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._seq = 0
+        with self._guarded():
+            self._connect()
+
+    # What its owner tells it
+
+    def sources(self) -> dict[str, int]:
+        """What was taken up so far: the name of each source, and how far."""
+        with self._reading() as connection:
+            return dict(connection.execute("SELECT name, offset FROM source"))
+
+    def set_source(self, name: str, offset: int) -> None:
+        """Notes how far a source was taken up."""
+        with self.transaction():
+            self._connection.execute("INSERT OR REPLACE INTO source VALUES (?, ?)", (name, offset))
+
+    def drop_source(self, name: str) -> None:
+        """Forgets a source, but not what came from it."""
+        with self.transaction():
+            self._connection.execute("DELETE FROM source WHERE name = ?", (name,))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Makes one step of all that is written in the block; others wait. May be nested."""
+        with self._begin("IMMEDIATE"):
+            yield
+
+    def put(self, records: Iterable[Record], *, stamps: Mapping[Ref, str] | None = None) -> int:
+        """Takes up records, in any order and any number of times, and returns how many were news.
+
+        The greater `Record.version` stays, with the summaries of both.
+
+        Args:
+            stamps: For records by kind and id, which state of a file they were read from.
+        """
+        with self.transaction():
+            rest = iter(records)
+            chunks = iter(lambda: list(itertools.islice(rest, _CHUNK)), [])
+            return sum(self._put(chunk, stamps or {}) for chunk in chunks)
+
+    def put_summaries(self, run: str, summaries: Sequence[WriterSummary]) -> None:
+        """Takes up what the points of a live run come to; for each metric and writer the greater count stays."""
+        with self.transaction():
+            record = self.get("run", run)
+            if record is not None:
+                self._put([replace(record, summaries=tuple(summaries))], {})
+                return
+            early = _further(self._early(pack(check_id(run))), summaries)
+            text = canonical.to_json([summary.as_json() for summary in early]).decode()
+            self._connection.execute("INSERT OR REPLACE INTO early VALUES (?, ?)", (pack(run), text))
+
+    def remove(self, kind: str, id: str) -> None:
+        """Forgets an object, as if it had never been."""
+        with self.transaction():
+            if is_id(id) and (seq := self._seq_of(kind, pack(id))) is not None:
+                changes = Rows(self._numbers, self._seq)
+                changes.forget(pack(id), seq, self._read(seq))
+                self._write(changes)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        with self.transaction():
+            for table in TABLES:
+                self._connection.execute(f"DELETE FROM {table}")  # noqa: S608  a name from a fixed list
+            self._connection.execute("UPDATE meta SET value = ? WHERE name = 'id'", (secrets.token_hex(8),))
+            self._refresh()
+
+    def close(self) -> None:
+        """Frees the file."""
+        with self._lock:
+            self._connection.close()
+
+    # What it answers
+
+    def size(self) -> int:
+        """How many objects there are, of all kinds."""
+        with self._reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM object").fetchone()[0])
+
+    def get(self, kind: str, id: str) -> Record | None:
+        """The record of an object; None if it never came."""
+        if not is_id(id):
+            return None
+        with self._reading():
+            seq = self._seq_of(kind, pack(id))
+            return None if seq is None else self._read(seq)
+
+    def query(self, kind: str, query: Query) -> Page:
+        """A page of records; see `Backend.query`."""
+        if query.limit < 1:
+            raise InvalidObjectError(f"a page holds at least one object, not {query.limit}")
+        with self._reading() as connection:
+            rows = Search(connection, self._numbers.find, kind, query).rows()
+            shown = rows[: query.limit]
+            records = tuple(self._read(self._seq_of(kind, pack(row.id))) for row in shown)
+        more = len(rows) > query.limit
+        return Page(records, encode_cursor(kind, query, shown[-1].keys, shown[-1].id) if more else None)
+
+    def count(self, kind: str, query: Query) -> int:
+        """How many records a query finds on all pages."""
+        with self._reading() as connection:
+            return Search(connection, self._numbers.find, kind, query).count()
+
+    def changes(self, cursor: str | None, limit: int) -> Changes:
+        """What came since a cursor, in the order in which it came; see `Backend.changes`."""
+        with self._reading() as connection:
+            owner, _, number = (cursor or "").partition(":")
+            known = owner == self.id and number.isascii() and number.isdecimal() and int(number) <= self._seq
+            after = int(number) if known else 0
+            rows = connection.execute(
+                "SELECT seq, kind, id, etag FROM head WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit + 1)
+            ).fetchall()
+        shown = rows[:limit]
+        return Changes(
+            tuple(Change(kind, unpack(id), etag) for _, kind, id, etag in shown),
+            cursor=f"{self.id}:{shown[-1][0] if shown else after}",
+            more=len(rows) > limit,
+            reset=cursor is not None and not known,
+        )
+
+    def stamps(self) -> Iterator[tuple[str, str, str]]:
+        """Kind, id and stamp of all objects that were put with one."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT kind, id, stamp FROM object WHERE stamp IS NOT NULL").fetchall()
+        return ((kind, unpack(id), stamp) for kind, id, stamp in rows)
+
+    # Writing
+
+    def _put(self, records: Iterable[Record], stamps: Mapping[Ref, str]) -> int:
+        newest: dict[Ref, Record] = {}
+        for record in records:
+            ref = record.kind, record.id
+            newest[ref] = _united(newest[ref], record) if ref in newest else record
+        changes = Rows(self._numbers, self._seq)
+        for ref, record in newest.items():
+            self._take(record, stamps.get(ref), changes)
+        return self._write(changes)
+
+    def _write(self, changes: Rows) -> int:
+        self._seq = changes.seq
+        return changes.write(self._connection)
+
+    def _take(self, record: Record, stamp: str | None, changes: Rows) -> None:
+        id = pack(check_id(record.id))
+        statement = "SELECT seq, version, stamp FROM object WHERE id = ? AND kind = ?"
+        row = self._connection.execute(statement, (id, record.kind)).fetchone()
+        if row is None:
+            early = self._early(id) if record.kind == "run" else ()
+            changes.add(id, _with(record, early), stamp)
+            return
+        seq, version, known_stamp = row
+        if record.version > version or record.summaries:
+            before = self._read(seq)
+            after = _united(before, record)
+            if after is not before:
+                changes.replace(id, seq, before, after, stamp or known_stamp)
+                return
+        if stamp is not None and stamp != known_stamp:
+            changes.restamp(id, record.kind, stamp)
+
+    def _early(self, run: bytes) -> tuple[WriterSummary, ...]:
+        row = self._connection.execute("SELECT summaries FROM early WHERE run = ?", (run,)).fetchone()
+        return tuple(map(WriterSummary.from_json, canonical.from_json(row[0]))) if row else ()
+
+    # Reading
+
+    def _seq_of(self, kind: str, id: bytes) -> int | None:
+        row = self._connection.execute("SELECT seq FROM object WHERE id = ? AND kind = ?", (id, kind)).fetchone()
+        return row[0] if row else None
+
+    def _read(self, seq: int | None) -> Record:
+        row = self._connection.execute("SELECT line FROM head WHERE seq = ?", (seq,)).fetchone()
+        try:
+            return decode(row[0], "the index")
+        except (CorruptObjectError, TypeError) as error:
+            raise _DamagedError from error
+
+    # Transactions and faults
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """One state of the index for several statements."""
+        with self._begin("DEFERRED"):
+            yield self._connection
+
+    @contextmanager
+    def _begin(self, mode: str) -> Iterator[None]:
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            with self._guarded():
+                self._connection.execute(f"BEGIN {mode}")
+                self._depth = 1
+                try:
+                    self._refresh()
+                    before = self._seq
+                    yield
+                    if self._seq != before:
+                        self._connection.execute("UPDATE meta SET value = ? WHERE name = 'seq'", (self._seq,))
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    self._numbers.forget()  # some may have been given in this transaction
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+                finally:
+                    self._depth = 0
+
+    def _refresh(self) -> None:
+        """Sees what other processes did."""
+        meta = dict(self._connection.execute("SELECT name, value FROM meta"))
+        if meta["id"] != self.id:
+            self.id = meta["id"]
+            self._numbers.forget()
+        self._seq = meta["seq"]
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except _DamagedError as error:
+            self._start_again(error)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                self._start_again(error)
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise UnavailableError(f"the index {self.path} is busy: {error}; try again") from error
+            raise BackendError(f"the index {self.path} failed: {error}") from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise InvalidObjectError("a value in the filter is no 64-bit integer or valid text") from error
+
+    def _start_again(self, error: Exception) -> NoReturn:
+        self._connection.close()
+        self._connect(damaged=self._inode)
+        raise UnavailableError(f"the index {self.path} was damaged and is now empty; the next call fills it") from error
+
+    def _connect(self, damaged: int | None = None) -> None:
+        self._connection = open_file(self.path, damaged=damaged)
+        self._inode = inode(self.path)
+        self._numbers = Numbers(self._connection)
+        self._refresh()
+
+
+def _united(before: Record, after: Record) -> Record:
+    """The newer of two records with the summaries of both; the first itself if the other adds nothing."""
+    newer, older = (after, before) if after.version > before.version else (before, after)
+    return _with(newer, older.summaries)
+
+
+def _with(record: Record, summaries: Sequence[WriterSummary]) -> Record:
+    further = _further(record.summaries, summaries)
+    return record if further is record.summaries else replace(record, summaries=further)
+
+
+def _further(known: tuple[WriterSummary, ...], others: Sequence[WriterSummary]) -> tuple[WriterSummary, ...]:
+    """For each metric and writer the summary of more points; the first tuple itself if the others add nothing."""
+    best = {(item.metric, item.writer): item for item in known}
+    news = [item for item in others if (old := best.get((item.metric, item.writer))) is None or old.count < item.count]
+    if not news:
+        return known
+    best.update({(item.metric, item.writer): item for item in news})
+    return tuple(best[key] for key in sorted(best))

@@ -1,0 +1,135 @@
+"""The file of an index: its tables, and how it is opened or thrown away."""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+import sqlite3
+from pathlib import Path
+
+from padre_core.query.evaluator import wildcard
+from padre_core.query.model import Scalar
+
+VERSION = 1
+
+# Columns without a type keep and compare what they are given: see `index_search`.
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE source (name TEXT PRIMARY KEY, offset INTEGER) WITHOUT ROWID;
+
+-- Records in the order in which they came: the change feed.
+CREATE TABLE head (seq INTEGER PRIMARY KEY, kind TEXT, id BLOB, etag TEXT, line BLOB);
+CREATE TABLE object (
+    id BLOB, kind TEXT, seq INTEGER, version INTEGER, scope INTEGER, deleted INTEGER, stamp TEXT,
+    created_at, updated_at, created_by, updated_by, PRIMARY KEY (id, kind)
+) WITHOUT ROWID;
+CREATE INDEX object_created ON object (kind, created_at, id, deleted, scope);
+CREATE INDEX object_scope ON object (scope, created_at, id, deleted);
+CREATE INDEX object_deleted ON object (kind) WHERE deleted = 1;
+
+-- Where in the tree objects of a kind are: each distinct list of ancestors, and how many of these are deleted.
+CREATE TABLE scope (num INTEGER PRIMARY KEY, kind TEXT, ancestors TEXT, gone INTEGER, UNIQUE (kind, ancestors));
+CREATE INDEX scope_gone ON scope (kind) WHERE gone > 0;
+CREATE TABLE within (ancestor BLOB, kind TEXT, scope INTEGER, PRIMARY KEY (ancestor, kind, scope)) WITHOUT ROWID;
+
+-- What filters see, by the number of the field.
+CREATE TABLE key (num INTEGER PRIMARY KEY, kind TEXT, path TEXT, UNIQUE (kind, path));
+CREATE TABLE value (key INTEGER, id BLOB, value, PRIMARY KEY (key, id)) WITHOUT ROWID;
+CREATE INDEX value_order ON value (key, value, id);
+CREATE TABLE metric (key INTEGER, id BLOB, last, min, max, mean, first, count, PRIMARY KEY (key, id)) WITHOUT ROWID;
+CREATE INDEX metric_last ON metric (key, last, id);
+
+-- Summaries of runs whose records did not come yet.
+CREATE TABLE early (run BLOB PRIMARY KEY, summaries TEXT) WITHOUT ROWID;
+"""
+TABLES = ("source", "head", "object", "scope", "within", "key", "value", "metric", "early")
+
+TRUE = b"\x01"
+
+_BUSY_SECONDS = 30.0
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class OtherVersionError(Exception):
+    """The file was made by another version of PaDRe, or by something else."""
+
+
+def open_file(path: Path | None, *, damaged: int | None = None) -> sqlite3.Connection:
+    """A connection to an index of this version, which is empty if there was none; None as path keeps it in memory.
+
+    Args:
+        damaged: The inode of the file that was found to be damaged.
+    """
+    if path is None:
+        return _connect(":memory:")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Under a lock, for the parts of one database must not be mixed up with those of the next.
+    with open(path.with_name(f"{path.name}.lock"), "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if inode(path) != damaged or damaged is None:
+            try:
+                return _connect(path)
+            except (sqlite3.DatabaseError, OtherVersionError) as error:
+                if isinstance(error, sqlite3.DatabaseError) and not is_damage(error):
+                    raise
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+        return _connect(path)
+
+
+def inode(path: Path | None) -> int | None:
+    """What tells the file from one that took its place."""
+    try:
+        return path.stat().st_ino if path else None
+    except FileNotFoundError:
+        return None
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file is no sound database."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGED
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    try:
+        connection.create_function("id_text", 1, unpack, deterministic=True)
+        connection.create_function("wildcard", 2, _wildcard, deterministic=True)
+        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "temp_store = MEMORY", "cache_size = -16000"):
+            connection.execute(f"PRAGMA {setting}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            values = [("id", secrets.token_hex(8)), ("seq", 0)]
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", values)
+        elif version != VERSION:
+            raise OtherVersionError
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _wildcard(pattern: str, text: object) -> bool:
+    return isinstance(text, str) and wildcard(pattern, text)
+
+
+def pack(id: str) -> bytes:
+    """An id as the index keeps it: 16 or 24 bytes, in the order of the texts."""
+    return bytes.fromhex(id.replace("-", ""))
+
+
+def unpack(data: bytes) -> str:
+    """The id of such bytes."""
+    text = data.hex()
+    parts = (text[:8], text[8:12], text[12:16], text[16:20], text[20:32], text[32:])
+    return "-".join(part for part in parts if part)
+
+
+def stored(value: Scalar) -> str | int | float | bytes:
+    """A value as the index keeps it: bools are blobs, NaN becomes NULL by itself."""
+    return (TRUE if value else b"\x00") if isinstance(value, bool) else value

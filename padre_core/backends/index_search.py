@@ -1,0 +1,461 @@
+"""How the index answers a query: from a rare condition where there is one, else by a walk along the order.
+
+Each condition is counted first, up to a limit. If few objects fulfil one, these are looked at one by one and sorted.
+If all are common, the index of the order's first field is walked from the cursor on, and what does not fulfil the rest
+is passed over until the page is full.
+
+Values stand in columns without a type, so that SQLite keeps them as they are given and orders them as filters do:
+NaN (as NULL), numbers (integers and floats compared exactly), texts (by code point), bools (as blobs).
+"""
+# ruff: noqa: S608  the texts that are put together here are this module's own; values are always bound
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from padre_core.backends.index_file import TRUE, pack, stored, unpack
+from padre_core.errors import InvalidObjectError
+from padre_core.objects.identity import is_id
+from padre_core.query.cursor import Key, decode_cursor
+from padre_core.query.evaluator import DEFAULT_ORDER
+from padre_core.query.fields import BOOKKEEPING, STATISTICS
+from padre_core.query.model import (
+    And,
+    Compare,
+    Deleted,
+    Expression,
+    Field,
+    In,
+    Matches,
+    Not,
+    Operator,
+    Or,
+    Query,
+    Scalar,
+)
+
+RARE = 1000
+"""So many objects are looked at one by one rather than walking along an order."""
+
+
+class Sql(NamedTuple):
+    """A piece of a statement, and the values for its question marks."""
+
+    text: str
+    values: tuple[Any, ...] = ()
+
+
+class Row(NamedTuple):
+    """An object that was found, and its places in the order."""
+
+    id: str
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a field is kept: a column of those rows of a table that `scope` picks, one row for each object.
+
+    Attributes:
+        null: What NULL means there: 1 for NaN, 2 for missing.
+        walkable: An index leads along the column.
+    """
+
+    table: str
+    column: str
+    scope: Sql
+    null: int
+    walkable: bool
+
+
+class Source(NamedTuple):
+    """A statement that gives the ids of all that fulfil a condition; without one, of all below an ancestor."""
+
+    ids: Sql
+    condition: Expression | None
+
+
+class Base(NamedTuple):
+    """What a walk goes along: a table under the name d, and which of its rows.
+
+    Attributes:
+        objects: The table is that of the objects.
+        scoped: Its rows are all below the wanted ancestor.
+    """
+
+    rows: Sql
+    objects: bool
+    scoped: bool = False
+
+
+class Search:
+    """One query on one connection, within a transaction.
+
+    Args:
+        number: Gives the number of a field of the kind; None if no object has it.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        number: Callable[[str, tuple[str, ...]], int | None],
+        kind: str,
+        query: Query,
+    ) -> None:
+        self.connection, self.number, self.kind, self.query = connection, number, kind, query
+        where = query.where
+        self.conditions = () if where is None else where.items if isinstance(where, And) else (where,)
+        self.order = query.order or DEFAULT_ORDER
+        self.places = [self._place(item.field) for item in self.order]
+
+    def rows(self) -> list[Row]:
+        """The first objects after the cursor, one more than the page holds if there are so many."""
+        after, limit = self._start(), self.query.limit + 1
+        if self._hopeless():
+            return []
+        if rare := self._rare():
+            return list(self._sort(rare, after, limit))
+        found: list[Row] = []
+        first = after.keys[0][0] if after else 0
+        for rank in range(first, 3):
+            found += self._walk(rank, after if rank == first else None, limit - len(found))
+            if len(found) == limit:
+                break
+        return found
+
+    def count(self) -> int:
+        """How many objects there are on all pages."""
+        if self._hopeless():
+            return 0
+        sources = (source for item in self.conditions if (source := self._source(item)))
+        if source := self._rare() or next(sources, None):
+            base = Base(_join("(", source.ids, ") d WHERE 1"), objects=False)
+        else:
+            base = self._objects()
+        return int(self._one(_join("SELECT count(*) FROM ", base.rows, *self._tests(base, source)))[0])
+
+    def _one(self, statement: Sql) -> Any:
+        return self.connection.execute(*statement).fetchone()
+
+    def _start(self) -> _After | None:
+        if self.query.cursor is None:
+            return None
+        keys, id = decode_cursor(self.kind, self.query)
+        values = tuple(
+            _packed(value) if place and place.column == "id" else None if value is None else stored(value)
+            for place, (_, value) in zip(self.places, keys, strict=True)
+        )
+        return _After(keys, values, pack(id))
+
+    # Where candidates come from
+
+    def _hopeless(self) -> bool:
+        """Whether nothing can be found: below what is no object, or deleted when nothing is."""
+        if self.query.within is not None and not is_id(self.query.within):
+            return True
+        return self.query.deleted is Deleted.ONLY and not any(self._gone)
+
+    @functools.cached_property
+    def _gone(self) -> tuple[bool, bool]:
+        """Whether any object of the kind is deleted, and whether any lies below a deleted one."""
+        deleted, below = self._one(
+            Sql(
+                "SELECT EXISTS (SELECT 1 FROM object WHERE kind = ? AND deleted = 1),"
+                " EXISTS (SELECT 1 FROM scope WHERE kind = ? AND gone > 0)",
+                (self.kind, self.kind),
+            )
+        )
+        return bool(deleted), bool(below)
+
+    def _rare(self) -> Source | None:
+        """The source that gives the fewest objects, if these are few."""
+        sources = [self._source(item) for item in self.conditions]
+        if self.query.within is not None:
+            scopes = Sql(
+                "SELECT scope FROM within WHERE ancestor = ? AND kind = ?", (pack(self.query.within), self.kind)
+            )
+            sources.append(Source(_join("SELECT id FROM object WHERE scope IN (", scopes, ")"), None))
+        best, fewest = None, RARE + 1
+        for source in filter(None, sources):
+            count = self._one(_join("SELECT count(*) FROM (", source.ids, f" LIMIT {fewest})"))[0]
+            if count < fewest:
+                best, fewest = source, count
+        return best
+
+    def _source(self, item: Expression) -> Source | None:
+        """The source for a condition, if an index leads to what fulfils it."""
+        match item:
+            case Or(items):
+                parts = [self._source(part) for part in items]
+                found = [part.ids for part in parts if part]
+                return Source(_between(" UNION ", found), item) if len(found) == len(parts) else None
+            case And() | Not() | Compare(operator=Operator.NE):
+                return None
+            case Matches(pattern=pattern) if pattern.startswith("*"):
+                return None
+        place = self._place(item.field)
+        if place is None:
+            return Source(Sql("SELECT NULL AS id WHERE 0"), item)
+        if place.table == "object" and not (place.walkable or _by_id(item)):
+            return None
+        condition = _condition(item, place.column)
+        return Source(_join(f"SELECT id FROM {place.table} WHERE ", place.scope, " AND ", condition), item)
+
+    def _objects(self) -> Base:
+        """All objects of the kind; if they are wanted below an ancestor and all have the same parent, only these."""
+        if self.query.within is not None:
+            statement = "SELECT scope FROM within WHERE ancestor = ? AND kind = ? LIMIT 2"
+            scopes = self.connection.execute(statement, (pack(self.query.within), self.kind)).fetchall()
+            if len(scopes) == 1:
+                return Base(Sql("object d WHERE d.scope = ?", scopes[0]), objects=True, scoped=True)
+        return Base(Sql("object d WHERE d.kind = ?", (self.kind,)), objects=True)
+
+    # The two ways to a page
+
+    def _sort(self, source: Source, after: _After | None, limit: int) -> Iterator[Row]:
+        """Looks at all that a source gives."""
+        base = Base(_join("(", source.ids, ") d WHERE 1"), objects=False)
+        columns, ordering = self._columns(0)
+        beyond = [_join(" AND ", self._beyond(after, 0))] if after else []
+        tests = self._tests(base, source)
+        end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
+        return self._read(_join("SELECT d.id", *columns, " FROM ", base.rows, *tests, *beyond, end))
+
+    def _walk(self, rank: int, after: _After | None, limit: int) -> Iterator[Row]:
+        """Walks along those that have a value (rank 0), NaN (1) or nothing (2) in the order's first field."""
+        place, descending = self.places[0], self.order[0].descending
+        base = self._base(rank, place)
+        if base is None:
+            return iter(())
+        columns, ordering = self._columns(1)
+        column = f"d.{place.column}" if place and rank == 0 else "NULL"
+        beyond: list[Sql] = []
+        if rank == 0:
+            ordering.insert(0, f"{column}{' DESC' if descending else ''}")
+            beyond.append(Sql(f" AND {column} >= -9e999"))  # not NULL, in a form that an index follows
+        if after and rank == 0:
+            value, id = after.values[0], after.id
+            if len(self.order) == 1 and not descending:
+                beyond.append(Sql(f" AND ({column}, d.id) > (?, ?)", (value, id)))
+            else:
+                sign, rest = "<" if descending else ">", self._beyond(after, 1)
+                beyond.append(Sql(f" AND {column} {sign}= ? AND ({column} {sign} ? OR ", (value, value)))
+                beyond.append(_join(rest, ")"))
+        elif after:
+            beyond.append(_join(" AND ", self._beyond(after, 1)))
+        tests = self._tests(base, walked=self.order[0].field if rank == 0 else None)
+        end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
+        return self._read(_join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", base.rows, *beyond, *tests, end))
+
+    def _base(self, rank: int, place: Place | None) -> Base | None:
+        """Where those of a rank in the order's first field are; None if there can be none."""
+        field = self.order[0].field
+        if rank and any(isinstance(item, Compare | In | Matches) and item.field == field for item in self.conditions):
+            return None  # what fulfils a comparison has a value
+        if place and place.table != "object" and rank < 2:
+            nan = f" AND d.{place.column} IS NULL" if rank else ""
+            return Base(_join(f"{place.table} d WHERE d.", place.scope, nan), objects=False)
+        everything = self._objects()
+        if place is None:
+            return everything if rank == 2 else None
+        if place.table != "object":
+            row = _join(f"SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id")
+            return everything._replace(rows=_join(everything.rows, " AND NOT EXISTS (", row, ")"))
+        if rank == place.null:
+            return everything._replace(rows=_join(everything.rows, f" AND d.{place.column} IS NULL"))
+        return everything if rank == 0 else None
+
+    def _read(self, statement: Sql) -> Iterator[Row]:
+        for id, *keys in self.connection.execute(*statement):
+            yield Row(unpack(id), tuple(zip(keys[::2], map(_scalar, keys[1::2]), strict=True)))
+
+    # Order
+
+    def _columns(self, first: int) -> tuple[list[Sql], list[str]]:
+        """Rank and value in the fields of the order from one on: to select, and to order by."""
+        columns: list[Sql] = []
+        ordering: list[str] = []
+        for index in range(first, len(self.order)):
+            rank, value = self._key(index)
+            columns.append(_join(", ", rank, ", ", value))
+            direction = " DESC" if self.order[index].descending else ""
+            ordering += [f"{2 * index + 2}", f"{2 * index + 3}{direction}"]
+        return columns, ordering
+
+    def _key(self, index: int) -> tuple[Sql, Sql]:
+        """Rank and value of the object d in a field of the order."""
+        place = self.places[index]
+        if place is None:
+            return Sql("2"), Sql("NULL")
+        rest = _join(f" FROM {place.table} WHERE ", place.scope, " AND id = d.id")
+        rank = _join(f"ifnull((SELECT ({place.column} IS NULL) * {place.null}", rest, "), 2)")
+        return rank, _join(f"(SELECT {place.column}", rest, ")")
+
+    def _beyond(self, after: _After, first: int) -> Sql:
+        """That the object d comes after the cursor, when all fields of the order before this one are equal."""
+        if first == len(self.order):
+            return Sql("d.id > ?", (after.id,))
+        rank, value = self._key(first)
+        bound, rest = after.keys[first][0], self._beyond(after, first + 1)
+        if bound:
+            return _join("(", rank, f" > {bound} OR ", rank, f" = {bound} AND ", rest, ")")
+        sign, limit = "<" if self.order[first].descending else ">", after.values[first]
+        further = _join(value, Sql(f" {sign} ? OR ", (limit,)), value, Sql(" = ? AND ", (limit,)), rest)
+        return _join("(", rank, " > 0 OR ", rank, " = 0 AND (", further, "))")
+
+    # Conditions
+
+    def _place(self, field: Field) -> Place | None:
+        path = field.path
+        if path[0] in BOOKKEEPING and len(path) == 1:
+            return Place("object", path[0], Sql("kind = ?", (self.kind,)), 2, walkable=path[0] == "created_at")
+        table, column = "value", "value"
+        if path[0] == "metrics" and self.kind == "run":
+            if len(path) != 3 or path[2] not in STATISTICS:
+                return None
+            table, column, path = "metric", path[2], path[:2]
+        number = self.number(self.kind, path)
+        walkable = column in ("value", "last")
+        return None if number is None else Place(table, column, Sql("key = ?", (number,)), 1, walkable)
+
+    def _tests(self, base: Base, source: Source | None = None, walked: Field | None = None) -> Iterator[Sql]:
+        """All that the object d must fulfil beyond what the base or the source ensures.
+
+        Args:
+            walked: The field that the base is a walk along.
+        """
+        for item in self.conditions:
+            if source and item is source.condition:
+                continue
+            along = not base.objects and isinstance(item, Compare | In | Matches) and item.field == walked
+            place = self._place(item.field) if along and not isinstance(item, And | Or | Not) else None
+            yield _join(" AND ", _condition(item, f"d.{place.column}") if place else self._test(item, base))
+        state: list[Sql] = []
+        name = "d" if base.objects else "o"
+        deleted, below = self._gone
+        gone = [f"{name}.deleted = 1"] * deleted
+        gone += [f"(SELECT gone FROM scope WHERE num = {name}.scope) > 0"] * below
+        if gone and self.query.deleted is not Deleted.INCLUDE:
+            negation = "NOT " if self.query.deleted is Deleted.EXCLUDE else ""
+            state.append(Sql(f" AND {negation}({' OR '.join(gone)})"))
+        if self.query.within is not None and not base.scoped and not (source and source.condition is None):
+            values = (pack(self.query.within), self.kind)
+            exists = f" AND EXISTS (SELECT 1 FROM within WHERE ancestor = ? AND kind = ? AND scope = {name}.scope)"
+            state.append(Sql(exists, values))
+        if state and not base.objects:
+            head = Sql(" AND EXISTS (SELECT 1 FROM object o WHERE o.id = d.id AND o.kind = ?", (self.kind,))
+            state = [head, *state, Sql(")")]
+        yield from state
+
+    def _test(self, item: Expression, base: Base) -> Sql:
+        """That the object d fulfils a condition, as 1 or 0, never NULL."""
+        match item:
+            case And(items):
+                return _join("(", _between(" AND ", [self._test(part, base) for part in items]), ")")
+            case Or(items):
+                return _join("(", _between(" OR ", [self._test(part, base) for part in items]), ")")
+            case Not(part):
+                return _join("NOT ", self._test(part, base))
+        place = self._place(item.field)
+        if place is None:
+            return Sql("0")
+        if place.table == "object" and base.objects:
+            return _join(f"(d.{place.column} IS NOT NULL AND ", _condition(item, f"d.{place.column}"), ")")
+        condition = _condition(item, place.column)
+        return _join(f"EXISTS (SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id AND ", condition, ")")
+
+
+class _After(NamedTuple):
+    """A cursor: the keys, their values as the index keeps them, and the id."""
+
+    keys: tuple[Key, ...]
+    values: tuple[Any, ...]
+    id: bytes
+
+
+def _condition(item: Compare | In | Matches, column: str) -> Sql:
+    """A condition on a column, in a form that an index on it follows."""
+    if column in ("id", "d.id") and not _by_id(item):
+        column = f"id_text({column})"
+    elif column in ("id", "d.id"):
+        wanted = [item.value] if isinstance(item, Compare) else item.values if isinstance(item, In) else ()
+        return _among(column, [pack(value) for value in wanted if isinstance(value, str) and is_id(value)])
+    match item:
+        case In(values=values):
+            return _among(column, [stored(value) for value in values if value == value])
+        case Matches(pattern=pattern):
+            return _like(column, pattern)
+    return _compare(column, item.operator, item.value)
+
+
+def _compare(column: str, operator: Operator, value: Scalar) -> Sql:
+    if value != value:
+        return Sql("0")
+    sign = "=" if operator is Operator.EQ else str(operator)
+    text = f"{column} {sign} ?"
+    # The types follow one another, so a comparison ends where the next type begins: '' is the least text, x'' blob.
+    if operator is not Operator.EQ:
+        upward, downward = operator in (Operator.GT, Operator.GE), operator in (Operator.LT, Operator.LE)
+        if isinstance(value, bool):
+            text += "" if upward else f" AND {column} >= x''"
+        elif isinstance(value, str):
+            text += "" if upward else f" AND {column} >= ''"
+            text += "" if downward else f" AND {column} < x''"
+        else:
+            text += "" if downward else f" AND {column} < ''"
+    return Sql(f"({text})", (stored(value),))
+
+
+def _among(column: str, values: Sequence[Any]) -> Sql:
+    return Sql(f"{column} IN ({', '.join('?' * len(values))})", tuple(values))
+
+
+def _like(column: str, pattern: str) -> Sql:
+    prefix, star, rest = pattern.partition("*")
+    if not star:
+        return Sql(f"{column} = ?", (pattern,))
+    end = _successor(prefix)
+    bounds = Sql(
+        f"{column} >= ? AND {column} < {'x' + repr('') if end is None else '?'}", (prefix, end)[: 1 + (end is not None)]
+    )
+    return _join(bounds, Sql(f" AND wildcard(?, {column})", (pattern,))) if rest.strip("*") else bounds
+
+
+def _successor(prefix: str) -> str | None:
+    """The least text that is greater than all with a prefix; None if there is none."""
+    prefix = prefix.rstrip("\U0010ffff")
+    if not prefix:
+        return None
+    following = ord(prefix[-1]) + 1
+    return prefix[:-1] + chr(0xE000 if following == 0xD800 else following)  # surrogates are no text
+
+
+def _by_id(item: Expression) -> bool:
+    """Whether a condition names whole ids."""
+    named = isinstance(item, In) or (isinstance(item, Compare) and item.operator is Operator.EQ)
+    return named and isinstance(item, Compare | In) and item.field.path == ("id",)
+
+
+def _packed(id: Scalar | None) -> bytes:
+    if not (isinstance(id, str) and is_id(id)):
+        raise InvalidObjectError("malformed cursor: pass on what the page before gave, as it is")
+    return pack(id)
+
+
+def _scalar(value: Any) -> Scalar | None:
+    if isinstance(value, bytes):
+        return value == TRUE if len(value) == 1 else unpack(value)
+    return value  # type: ignore[no-any-return]
+
+
+def _join(*parts: Sql | str) -> Sql:
+    pieces = [part if isinstance(part, Sql) else Sql(part) for part in parts]
+    return Sql("".join(piece.text for piece in pieces), tuple(value for piece in pieces for value in piece.values))
+
+
+def _between(separator: str, parts: Sequence[Sql]) -> Sql:
+    return Sql(separator.join(part.text for part in parts), tuple(value for part in parts for value in part.values))
