@@ -27,7 +27,9 @@ sys.addaudithook(lambda event, args: read.append(event) if "entry_points.txt" in
 import json
 print(json.dumps([*sys.modules, *(["ENTRY POINTS READ"] if read else [])]))
 """
-    answer = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    # Pydantic looks for plugins of its own when the first model is made: that is not what is asked here.
+    environment = {**os.environ, "PYDANTIC_DISABLE_PLUGINS": "__all__"}
+    answer = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
     return set(json.loads(answer.stdout))
 
 
