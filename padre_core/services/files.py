@@ -112,11 +112,10 @@ def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise InvalidObjectError(f"cannot read {os.fspath(path)!r:.200}: {error.strerror}") from error
-    file = open(descriptor, "rb")  # noqa: SIM115  # the caller closes it
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+        os.close(descriptor)
         raise InvalidObjectError(f"{os.fspath(path)!r:.200} is no regular file; log_artifacts takes a folder")
-    return file
+    return open(descriptor, "rb")
 
 
 def _told(source: BinaryIO, total: int | None, progress: Progress | None) -> BinaryIO:

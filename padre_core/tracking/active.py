@@ -208,9 +208,8 @@ class ActiveRun(RunStreams):
             run.ended_at = datetime.now(UTC)
 
         with self._lock:
-            writer = self.writer()
             with self.home.records.backend.batch(f"End of run {self.id}", self.home.records.actor):
-                writer.flush()
+                self.flush()
                 self.change(end)
             self.close_writer()
         self._forget()
@@ -223,8 +222,8 @@ class ActiveRun(RunStreams):
     def _at_exit(self) -> None:
         try:
             self.close(uncaught())
-        except PadreError:
-            logger.exception("the end of run %s could not be stored", self.id)
+        except PadreError as failure:
+            logger.warning("the end of run %s could not be stored: %s", self.id, failure)
 
     def _free_ordinal(self, component: str) -> int:
         kind, peek = Computation.kind, self.home.records.peek

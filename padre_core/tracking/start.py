@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from padre_core.capture import capture
+from padre_core.capture import Capture, capture
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, PadreError
 from padre_core.hookspecs import Started
 from padre_core.objects.code import Code
 from padre_core.objects.execution import Execution
 from padre_core.objects.experiment import Experiment
-from padre_core.objects.run import Run, RunStatus
+from padre_core.objects.run import Environment, Run, RunStatus
 from padre_core.tracking.active import ActiveRun, active
 from padre_core.tracking.home import Home
 
@@ -22,6 +23,9 @@ DEFAULT_EXPERIMENT = "default/default"
 
 _executions: weakref.WeakKeyDictionary[Home, dict[str, str]] = weakref.WeakKeyDictionary()
 """The executions of this process's code, by the experiment's id or name path."""
+
+_environments: weakref.WeakKeyDictionary[Home, Environment] = weakref.WeakKeyDictionary()
+"""The environment of this process, with a reference to its packages in the workspace's store."""
 
 
 def start_run(
@@ -57,7 +61,7 @@ def start_run(
         parameters=dict(parameters or {}),
         tags=dict(tags or {}),
         command=captured.command,
-        environment=captured.environment,
+        environment=_environment(home, captured),
         status=RunStatus.RUNNING,
         started_at=datetime.now(UTC),
     )
@@ -83,6 +87,15 @@ def end_runs(home: Home | None = None, error: BaseException | None = None) -> No
                 failure = reason
     if failure is not None:
         raise failure
+
+
+def _environment(home: Home, captured: Capture) -> Environment:
+    """The environment of this process, with its packages kept in the store."""
+    if home not in _environments:
+        text = "".join(f"{name}=={version}\n" for name, version in captured.packages.items())
+        packages = home.records.backend.write_blob(io.BytesIO(text.encode()), media_type="text/plain")
+        _environments[home] = captured.environment.model_copy(update={"packages": packages})
+    return _environments[home]
 
 
 def _put_below(home: Home, experiment: Experiment | str | None, code: Code, draft: Run) -> Run:

@@ -25,8 +25,8 @@ _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 class RunStreams:
     """One process's writer of a run's points and lines. Safe to use from several threads.
 
-    What was logged is stored when the call returns, and survives the death of the process where the store says so. A
-    process forked from this one gets a writer of its own.
+    In a store that keeps logs, such as a folder, what was logged survives the death of the process when the call
+    returns; elsewhere it is collected and stored in batches. A process forked from this one gets a writer of its own.
     """
 
     def __init__(self, home: Home, run: str) -> None:
@@ -99,6 +99,10 @@ class RunStreams:
         self._line("PROGRESS", canonical.to_json([progress.current, progress.total, progress.phase]).decode())
         self._progress = progress
         self.home.records.hooks.emit(Progressed(progress.current, progress.total, progress.phase, self.id))
+
+    def flush(self) -> None:
+        """Returns when all that was logged is stored."""
+        self.writer().flush()
 
     def begin_writer(self) -> None:
         """Makes the next call open a new writer; in a forked child, where locks may be held for ever."""

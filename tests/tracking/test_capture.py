@@ -16,7 +16,7 @@ found = capture()
 print(json.dumps({
     "code": json.loads(found.code.content()),
     "command": found.command,
-    "environment": found.environment.model_dump(mode="json"),
+    "environment": found.environment.model_dump(mode="json") | {"packages": found.packages},
 }))
 """
 
