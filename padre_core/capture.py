@@ -53,11 +53,14 @@ class Capture:
 
     Attributes:
         command: The command line, redacted.
+        environment: Without its packages, for these are kept as a blob.
+        packages: Installed distributions, normalised name to version, sorted.
     """
 
     code: Code
     command: tuple[str, ...]
     environment: Environment
+    packages: dict[str, str]
 
 
 @functools.cache
@@ -84,12 +87,11 @@ def capture() -> Capture:
         changes=changes,
         commit=commit,
         hostname=system.nodename,
-        packages=installed_packages(sys.path),
         platform=f"{system.sysname}-{system.release}-{system.machine}",
         processors=os.cpu_count(),
         python=sys.version.partition(" ")[0],
     )
-    return Capture(code, command, environment)
+    return Capture(code, command, environment, packages=installed_packages(sys.path))
 
 
 def installed_packages(paths: Iterable[str]) -> dict[str, str]:

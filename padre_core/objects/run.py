@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from padre_core.objects.base import JsonMap, PadreObject, Part, Reference
+from padre_core.objects.base import BlobReference, JsonMap, PadreObject, Part, Reference
 
 
 class RunStatus(StrEnum):
@@ -29,7 +29,7 @@ class Environment(Part):
     """Where a run ran. Environment variables are never part of it.
 
     Attributes:
-        packages: Installed distributions, name to version.
+        packages: Installed distributions as text, `name==version` in each line. Runs that share them share the blob.
         commit: The git commit of the working folder's repository, if any.
         changes: sha-256 over the uncommitted changes of that repository.
     """
@@ -37,7 +37,7 @@ class Environment(Part):
     changes: str | None = None
     commit: str | None = None
     hostname: str | None = None
-    packages: dict[str, str] = {}
+    packages: BlobReference | None = None
     platform: str | None = None
     processors: int | None = None
     python: str | None = None

@@ -41,6 +41,15 @@ class RunService(Service[Run]):
         """Count, first, last, minimum, maximum and mean of each metric that the run has points of."""
         return combine(self._seen(run).summaries)
 
+    def packages(self, run: Run | str) -> dict[str, str]:
+        """The distributions that were installed where the run ran, name to version; empty if nobody noted them."""
+        environment = self.get(run).environment
+        if environment is None or environment.packages is None:
+            return {}
+        with self.backend.open_blob(environment.packages.digest) as file:
+            lines = file.read().decode().splitlines()
+        return dict(line.split("==", 1) for line in lines)
+
     def lines(self, run: Run | str) -> list[Line]:
         """The lines that the run logged, by time."""
         return [line for line in self._lines(run) if line.level != PROGRESS]
