@@ -44,6 +44,8 @@ _POINT = struct.Struct("<qqdI")
 _FRAME = struct.Struct("<QQQI")
 _CRC = struct.Struct("<I")
 _WHOLE_POINT = struct.Struct("<qqdII")
+_EMPTY = bytes(8192)
+"""So much emptiness is the end of a log: two pages, where what a loss of power took away is one."""
 
 
 class FrameKind(IntEnum):
@@ -297,7 +299,10 @@ class LogReader:
 
     def _resume(self, slot: int) -> int | None:
         """The next slot behind a bad one at which a sound frame begins; None if only emptiness follows."""
-        rest = self._map[slot * SLOT : self._slots * SLOT]
+        start = slot * SLOT
+        if self._map[start : start + len(_EMPTY)] == _EMPTY[: self._slots * SLOT - start]:
+            return None  # readers of a live log come here again and again
+        rest = self._map[start : self._slots * SLOT]
         used = slot + -(-len(rest.rstrip(b"\0")) // SLOT)
         for candidate in range(slot + 1, used):
             if self._map[candidate * SLOT + 27] == FrameKind.POINT:
