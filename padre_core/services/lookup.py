@@ -14,7 +14,7 @@ from padre_core.objects.identity import check_id, is_id
 from padre_core.objects.record import Record
 from padre_core.plugins import safe_url
 from padre_core.services.naming import generations, split_path
-from padre_core.services.records import Records, describe
+from padre_core.services.records import Records, article, describe
 
 T = TypeVar("T", bound=PadreObject)
 
@@ -46,10 +46,11 @@ class Lookup(Generic[T]):
         """The id of what is meant, where it says it by itself."""
         if isinstance(object, PadreObject):
             if not isinstance(object, self.model):
-                raise InvalidObjectError(f"expected a {self.kind}, not {kind_text(object)}")
+                raise InvalidObjectError(f"expected {article(self.kind)}, not {kind_text(object)}")
             return object.id
         if not isinstance(object, str):
-            raise InvalidObjectError(f"expected a {self.kind}, its id, name path or URL, not {kind_text(object)}")
+            expected = f"expected {article(self.kind)}, its id, name path or URL"
+            raise InvalidObjectError(f"{expected}, not {kind_text(object)}")
         if is_id(object):
             return object
         if "://" not in object:
@@ -59,7 +60,7 @@ class Lookup(Generic[T]):
         if store != self.records.url:
             raise NotFoundError(f"{safe_url(object)!r:.200} is not in {self.records.url}; open its own store to get it")
         if folder != self.model.folder:
-            raise InvalidObjectError(f"{safe_url(object)!r:.200} is not the URL of a {self.kind}")
+            raise InvalidObjectError(f"{safe_url(object)!r:.200} is not the URL of {article(self.kind)}")
         return check_id(id)
 
     def _locate(self, object: T | str) -> Record | None:
@@ -81,7 +82,7 @@ class Lookup(Generic[T]):
     def _by_path(self, path: str) -> Record | None:
         """The head of a name path, deleted or not."""
         if not issubclass(self.model, NamedObject):
-            raise InvalidObjectError(f"{path!r:.80} is not the id of a {self.kind}; a {self.kind} has no name path")
+            raise InvalidObjectError(f"{path!r:.80} is not the id of {article(self.kind)}, which has no name path")
         above, name = split_path(self.kind, path)
         parent: str | None = None
         if above is not None:
@@ -191,4 +192,4 @@ def record_of(object: PadreObject) -> Record:
 
 def kind_text(object: Any) -> str:
     """What to call a value of a wrong kind in a message."""
-    return f"a {object.kind}" if isinstance(object, PadreObject) else type(object).__name__
+    return article(object.kind) if isinstance(object, PadreObject) else type(object).__name__

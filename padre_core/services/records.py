@@ -28,6 +28,8 @@ class Records:
     def __init__(self, backend: Backend, hooks: Hooks, actor: str | None) -> None:
         self.backend, self.hooks, self.actor = backend, hooks, actor
         self.url = backend.info().url
+        self._pulse: object | None = None
+        self._alive: set[str] = set()
         self._places: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
 
     def peek(self, kind: str, id: str) -> Record | None:
@@ -159,6 +161,21 @@ class Records:
 
     def deleted_ancestor(self, record: Record) -> Record | None:
         """The deleted object that hides a record, if any: the one right above it first."""
+        if not record.ancestors:
+            return None
+        # A get should not read four records where one will do.
+        pulse = self.backend.pulse()
+        if pulse is None or pulse != self._pulse:
+            self._pulse, self._alive = pulse, set()
+        parent = record.ancestors[-1]
+        if parent in self._alive:
+            return None
+        gone = self._deleted_above(record)
+        if gone is None and pulse is not None:
+            self._alive.add(parent)
+        return gone
+
+    def _deleted_above(self, record: Record) -> Record | None:
         while record.ancestors:
             above = self.peek(parent_kind(record), record.ancestors[-1])
             if above is None:  # transfers work in any order; `verify` lists orphans
@@ -208,7 +225,7 @@ class Records:
     def _no_parent(self, kind: str, id: str) -> NotFoundError | InvalidObjectError:
         for model in kinds():
             if model.kind != kind and self.peek(model.kind, id) is not None:
-                return InvalidObjectError(f"{id} is not the id of a {kind} but of a {model.kind}")
+                return InvalidObjectError(f"{id} is the id of {article(model.kind)}, not of {article(kind)}")
         return NotFoundError(f"{self.url} has no {kind} {id}: put the {kind} first")
 
 
@@ -224,6 +241,11 @@ def describe(record: Record) -> str:
     """What to call an object in a message."""
     name = record.data().get("name")
     return f"the {record.kind} {name!r} ({record.id})" if name else f"the {record.kind} {record.id}"
+
+
+def article(kind: str) -> str:
+    """A kind with its article."""
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def restore_call(record: Record) -> str:

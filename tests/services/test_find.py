@@ -69,7 +69,7 @@ def test_the_url_of_another_store_never_shows_a_password(workspace):
 
 def test_the_url_of_another_kind_is_refused(workspace):
     project = workspace.projects.put(padre.Project(name="iris"))
-    with pytest.raises(padre.InvalidObjectError, match="not the URL of a experiment"):
+    with pytest.raises(padre.InvalidObjectError, match="not the URL of an experiment"):
         workspace.experiments.get(workspace.projects.url(project))
 
 
