@@ -225,6 +225,10 @@ class Backend(ABC):
         """The runs that some living process writes; None if the backend cannot tell."""
         return None
 
+    def pulse(self) -> object | None:
+        """A token that changes with every record that anybody writes; None if that would cost as much as asking."""
+        return None
+
     def batch(self, message: str, actor: str | None = None) -> AbstractContextManager[None]:
         """Put around the end of a run, deletes and transfers: one barrier, one commit."""
         return nullcontext()

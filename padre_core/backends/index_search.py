@@ -164,8 +164,8 @@ class Search:
         """Whether any object of the kind is deleted, and whether any lies below a deleted one."""
         deleted, below = self._one(
             Sql(
-                "SELECT EXISTS (SELECT 1 FROM object WHERE kind = ? AND deleted = 1),"
-                " EXISTS (SELECT 1 FROM scope WHERE kind = ? AND gone > 0)",
+                "SELECT EXISTS (SELECT 1 FROM object INDEXED BY object_deleted WHERE kind = ? AND deleted = 1),"
+                " EXISTS (SELECT 1 FROM scope INDEXED BY scope_gone WHERE kind = ? AND gone > 0)",
                 (self.kind, self.kind),
             )
         )

@@ -92,7 +92,15 @@ class LoggedBackend(ByteStoreBackend):
         with self.journal.lock:
             self.journal.refresh()
             logged = self.journal.head((kind, id))
+            if (kind, id) in self.journal.unfolded:
+                return logged
         return _newer(logged, self.tree.head(kind, id))
+
+    def pulse(self) -> object | None:
+        with self.journal.lock:
+            self.journal.refresh()
+            generation = self.journal.generation()
+            return None if generation < 0 else (generation, sum(len(view.order) for view in self.journal.views.values()))
 
     def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
         self._writable()
@@ -119,7 +127,7 @@ class LoggedBackend(ByteStoreBackend):
         run = lives_in_run(record)
         if run is not None:
             head = record if record.kind == "run" else self._head("run", run)
-            if head is not None and head.data().get("status") == "running":
+            if head is not None and _is_running(head):
                 return
             if record.kind == "run":
                 self._ended += 1
@@ -389,6 +397,10 @@ class LoggedBackend(ByteStoreBackend):
     def _gone(self, index: Index, kind: str, id: str) -> None:
         if self._head(kind, id) is None:
             index.remove(kind, id)
+
+
+def _is_running(run: Record) -> bool:
+    return b'"status":"running"' in run.content and run.data().get("status") == "running"
 
 
 def _notes_key(log: str) -> str:

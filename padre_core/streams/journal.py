@@ -128,6 +128,8 @@ class Journal:
 
     Attributes:
         lock: Held while this process writes its log or looks at others.
+        unfolded: Objects whose newest record is in some log for sure: this process put it there, and no log was
+            removed since.
     """
 
     def __init__(self, folder: Path, *, readonly: bool) -> None:
@@ -138,6 +140,7 @@ class Journal:
 
     def _start(self) -> None:
         self.lock = threading.RLock()
+        self.unfolded: set[Ref] = set()
         self.log: LogWriter | None = None
         self.sealed: list[LogWriter] = []
         self.views: dict[str, LogView] = {}
@@ -223,6 +226,7 @@ class Journal:
             view.poll()
 
     def _list(self) -> None:
+        self.unfolded.clear()
         present = set(self.names())
         for name in self.views.keys() - present:
             self.views.pop(name).reader.close()
@@ -304,6 +308,7 @@ class Journal:
         # The tip moved past what this process knows already; poll() would decode it again.
         view = self.views[log.path.name]
         view.add(record)
+        self.unfolded.add((record.kind, record.id))
         view.reader.skip_records(log.tip)
 
     def room(self, size: int) -> LogWriter:
