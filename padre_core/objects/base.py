@@ -138,6 +138,9 @@ class PadreObject(BaseModel):
         except ValidationError as error:
             raise invalid(type(self), error) from None
 
+    # Tells pydantic that this is its own constructor, which it need not call when it loads stored content.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
     def __setattr__(self, name: str, value: Any) -> None:
         try:
             super().__setattr__(name, value)

@@ -182,3 +182,9 @@ def test_an_unknown_kind_names_those_that_are():
 def test_every_kind_says_where_it_belongs(model):
     assert model.__doc__
     assert all(kind_of(parent) for parent in model.parents)
+
+
+def test_loading_stored_content_validates_it_once(monkeypatch):
+    content = Run(execution="x", parameters={"C": 1.0}).content()
+    monkeypatch.setattr(Run, "__init__", None)
+    assert Run.from_content(content).parameters == {"C": 1.0}
