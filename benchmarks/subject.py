@@ -21,10 +21,10 @@ class Subject(ABC, Generic[RunT]):
 
     Attributes:
         folder: Where the store lives; exists, and is empty for a new store.
-        read_imports: Modules that reading points would import late; a workload imports them before its clock starts.
+        late_imports: Modules that the tracker imports at first use; workloads that begin after imports want them before.
     """
 
-    read_imports: ClassVar[tuple[str, ...]] = ()
+    late_imports: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -55,6 +55,8 @@ def main(path: str) -> None:
     """Do the job of a file and write its figures to another."""
     job = Job(**json.loads(Path(path).read_text()))
     subject = load("subjects", job.subject)(Path(job.folder))
+    for name in subject.late_imports:
+        import_module(name)
     meter = Meter(job.budget)
     if subject.supports(job.uses):
         load("workloads", job.workload)(subject, meter, job.size)

@@ -18,7 +18,7 @@ class Padre(Subject["ActiveRun"]):
     """As `padre.open(path)` gives it: each finished run survives a power cut, each point kill -9."""
 
     durability: ClassVar[Literal["power", "process"]] = "power"
-    read_imports: ClassVar[tuple[str, ...]] = ("numpy",)
+    late_imports: ClassVar[tuple[str, ...]] = ("padre_core.tracking", "padre_core.workspace", "padre_file", "numpy")
 
     def open(self) -> None:
         self.workspace = padre.open(self.folder.as_uri(), durability=self.durability)
@@ -83,4 +83,4 @@ class ProcessPadre(Padre):
 class BarePadre(Padre):
     """The same where numpy is not installed."""
 
-    read_imports = ()
+    late_imports = Padre.late_imports[:-1]

@@ -15,7 +15,7 @@ class Store:
 
     target: str
     size: int
-    budget: float = 60
+    budget: float = 30
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ WORKLOADS = (
         "points-beside",
         "log points beside one busy Python thread",
         "writing:points_beside",
+        20_000,
         2000,
-        500,
         subjects=("limit-process", "padre"),
     ),
     Workload("batches", "log {size} points in batches of 1,000", "writing:batches", 100_000, 10_000),

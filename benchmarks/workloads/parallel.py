@@ -1,5 +1,6 @@
 """Four processes that write to one store."""
 
+from importlib import import_module
 from multiprocessing import Queue, get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -38,6 +39,8 @@ def write_beside(
 ) -> None:
     """What each of the four processes does."""
     subject = kind(folder)
+    for name in subject.late_imports:
+        import_module(name)
     values = [value(step) for step in range(BATCH)]
     count = 0
     barrier.wait()

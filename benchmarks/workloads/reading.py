@@ -1,6 +1,5 @@
 """Runs and points coming back, and going for good."""
 
-import importlib
 import random
 from functools import partial
 
@@ -11,8 +10,6 @@ from benchmarks.workloads.data import AnySubject, Facts, accuracy, value
 def read(subject: AnySubject, meter: Meter, size: int) -> None:
     """Open the store and read all points of one metric."""
     facts = Facts.of(subject.folder)
-    for name in subject.read_imports:
-        importlib.import_module(name)
     meter.scale = size / facts.points
     meter.start("all")
     subject.open()
