@@ -21,7 +21,7 @@ class Subject(ABC, Generic[RunT]):
 
     Attributes:
         folder: Where the store lives; exists, and is empty for a new store.
-        late_imports: Modules that the tracker imports at first use; workloads that begin after imports want them before.
+        late_imports: Modules that the tracker imports at first use; workloads import them before their clock starts.
     """
 
     late_imports: ClassVar[tuple[str, ...]] = ()
