@@ -26,52 +26,29 @@ from padre_core.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from padre_core.objects.artifact import Artifact
-from padre_core.objects.base import BlobReference, PadreObject, RemoteState
-from padre_core.objects.code import Code, CodeType
-from padre_core.objects.computation import Computation
-from padre_core.objects.dataset import Attribute, Dataset
-from padre_core.objects.execution import Execution
-from padre_core.objects.experiment import Experiment
-from padre_core.objects.indices import Indices
-from padre_core.objects.kinds import kind_of, kinds, register_kind
-from padre_core.objects.metric import Metric
-from padre_core.objects.output import Output
-from padre_core.objects.project import Project
-from padre_core.objects.run import Environment, Progress, Run, RunError, RunStatus
-from padre_core.objects.split import Split
-from padre_core.objects.summary import Summary
 
 if TYPE_CHECKING:
-    from padre_core.hookspecs import (
-        Logged as Logged,
-    )
-    from padre_core.hookspecs import (
-        ObjectChanged as ObjectChanged,
-    )
-    from padre_core.hookspecs import (
-        Progressed as Progressed,
-    )
-    from padre_core.hookspecs import (
-        Request as Request,
-    )
-    from padre_core.hookspecs import (
-        Started as Started,
-    )
-    from padre_core.hookspecs import (
-        Stopped as Stopped,
-    )
-    from padre_core.hookspecs import (
-        hookimpl as hookimpl,
-    )
-    from padre_core.services.listing import Listing as Listing
-    from padre_core.services.series import Series as Series
-    from padre_core.services.transfer import CopyReport as CopyReport
-    from padre_core.tracking import ActiveRun as ActiveRun
-    from padre_core.tracking import RunHandler as RunHandler
-    from padre_core.workspace import Workspace as Workspace
-    from padre_core.workspace import copy as copy
-    from padre_core.workspace import open as open
+    from padre_core.hookspecs import Logged, ObjectChanged, Progressed, Request, Started, Stopped, hookimpl
+    from padre_core.objects.artifact import Artifact
+    from padre_core.objects.base import BlobReference, PadreObject, RemoteState
+    from padre_core.objects.code import Code, CodeType
+    from padre_core.objects.computation import Computation
+    from padre_core.objects.dataset import Attribute, Dataset
+    from padre_core.objects.execution import Execution
+    from padre_core.objects.experiment import Experiment
+    from padre_core.objects.indices import Indices
+    from padre_core.objects.kinds import kind_of, kinds, register_kind
+    from padre_core.objects.metric import Metric
+    from padre_core.objects.output import Output
+    from padre_core.objects.project import Project
+    from padre_core.objects.run import Environment, Progress, Run, RunError, RunStatus
+    from padre_core.objects.split import Split
+    from padre_core.objects.summary import Summary
+    from padre_core.services.listing import Listing
+    from padre_core.services.series import Series
+    from padre_core.services.transfer import CopyReport
+    from padre_core.tracking import ActiveRun, RunHandler
+    from padre_core.workspace import Workspace, copy, open
 
 __version__ = "0.1.0"
 
@@ -79,6 +56,21 @@ _LATER = {
     "padre_core.hookspecs": (
         "Logged", "ObjectChanged", "Progressed", "Request", "Started", "Stopped", "hookimpl",
     ),
+    "padre_core.objects.artifact": ("Artifact",),
+    "padre_core.objects.base": ("BlobReference", "PadreObject", "RemoteState"),
+    "padre_core.objects.code": ("Code", "CodeType"),
+    "padre_core.objects.computation": ("Computation",),
+    "padre_core.objects.dataset": ("Attribute", "Dataset"),
+    "padre_core.objects.execution": ("Execution",),
+    "padre_core.objects.experiment": ("Experiment",),
+    "padre_core.objects.indices": ("Indices",),
+    "padre_core.objects.kinds": ("kind_of", "kinds", "register_kind"),
+    "padre_core.objects.metric": ("Metric",),
+    "padre_core.objects.output": ("Output",),
+    "padre_core.objects.project": ("Project",),
+    "padre_core.objects.run": ("Environment", "Progress", "Run", "RunError", "RunStatus"),
+    "padre_core.objects.split": ("Split",),
+    "padre_core.objects.summary": ("Summary",),
     "padre_core.services.listing": ("Listing",),
     "padre_core.services.series": ("Series",),
     "padre_core.services.transfer": ("CopyReport",),
@@ -149,7 +141,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # What a script needs last, and what costs most to import, waits for its first use.
+    # `padre --help` and whoever wants one class need not wait for all the others.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

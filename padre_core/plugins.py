@@ -18,8 +18,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from padre_core.backends.backend import Backend
-from padre_core.backends.bytestore import ByteStore
 from padre_core.backends.capabilities import API_VERSION
 from padre_core.errors import (
     IncompatiblePluginError,
@@ -32,6 +30,9 @@ from padre_core.errors import (
 
 if TYPE_CHECKING:
     from importlib_metadata import EntryPoint
+
+    from padre_core.backends.backend import Backend
+    from padre_core.backends.bytestore import ByteStore
 
 BACKENDS = "padre.backends"
 EXTENSIONS = "padre.extensions"
@@ -128,6 +129,8 @@ def open_backend(
         InvalidObjectError: The URL is malformed or holds a password.
         PluginNotFoundError: No installed plugin serves the scheme.
     """
+    from padre_core.backends.bytestore import ByteStore  # `padre --help` looks for commands and opens nothing
+
     text = check_url(url)
     if durability not in DURABILITIES:
         raise InvalidObjectError(f"durability is 'power' or 'process', not {durability!r:.40}")
@@ -322,6 +325,9 @@ def _load(point: EntryPoint) -> Any:
 
 
 def _load_backend(point: EntryPoint) -> type[ByteStore | Backend]:
+    from padre_core.backends.backend import Backend
+    from padre_core.backends.bytestore import ByteStore
+
     loaded = _load(point)
     if not (isinstance(loaded, type) and issubclass(loaded, ByteStore | Backend)):
         raise PluginLoadError(

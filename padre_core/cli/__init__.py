@@ -1,0 +1,5 @@
+"""The `padre` command."""
+
+from padre_core.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,159 @@
+"""Commands for objects: `show`, `put`, `get`, `rm` and `restore`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from padre_core.cli.progress import byte_bar
+from padre_core.cli.stored import as_data, find, find_service, json_option, kind_option, with_workspace
+from padre_core.cli.terminal import print_fields, print_json, safe
+from padre_core.errors import ConflictError, InvalidObjectError
+from padre_core.objects import canonical
+from padre_core.objects.base import PadreObject, Part
+from padre_core.objects.run import Run
+from padre_core.services.listing import row
+from padre_core.workspace import Workspace
+
+_BOOKKEEPING = ("kind", "id", "etag", "created_at", "created_by", "updated_at", "updated_by")
+
+
+@click.command()
+@click.argument("object", metavar="OBJECT")
+@kind_option
+@json_option
+@with_workspace(readonly=True)
+def show(workspace: Workspace, object: str, kind: str | None, as_json: bool) -> None:
+    """Show one object, named by id, URL or name path such as iris/svc."""
+    found = find(workspace, object, kind)
+    if as_json:
+        print_json(as_data(found))
+        return
+    fields = {"kind": found.kind, "id": found.id, "etag": found.etag, **row(found)}
+    if isinstance(found, Run):
+        metrics = workspace.runs.metrics(found)
+        fields |= {f"metrics.{name}.last": format(summary.last, ".6g") for name, summary in metrics.items()}
+    print_fields((name, text) for name, value in fields.items() for name, text in _texts(name, value) if text)
+
+
+@click.command()
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--kind", metavar="KIND", help="What the JSON is; not needed where it says so itself.")
+@click.option("--to", "owner", metavar="OBJECT", help="Store FILE, whatever it is, as an artifact of this object.")
+@click.option("--path", metavar="PATH", help="What to call the artifact; by default the name of the file.")
+@json_option
+@with_workspace(readonly=False)
+def put(
+    workspace: Workspace, file: BinaryIO, kind: str | None, owner: str | None, path: str | None, as_json: bool
+) -> None:
+    """Store an object from JSON in FILE (or standard input), or FILE itself as an artifact.
+
+    What `padre get` wrote can be edited and put again; it is refused if the object was changed meanwhile.
+    """
+    if owner is not None:
+        stored: PadreObject = _upload(workspace, file, find(workspace, owner, kind), path)
+    else:
+        stored = _put(workspace, _read_json(file), kind)
+    if as_json:
+        print_json(as_data(stored))
+    else:
+        click.echo(f"{stored.kind} {stored.id} {stored.etag}")
+
+
+@click.command()
+@click.argument("object", metavar="OBJECT")
+@kind_option
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="Download artifacts to here.")
+@with_workspace(readonly=True)
+def get(workspace: Workspace, object: str, kind: str | None, folder: Path | None) -> None:
+    """Write an object as JSON; or, with --to, download an artifact, or all artifacts of an object."""
+    found = find(workspace, object, kind)
+    if folder is None:
+        print_json(as_data(found))
+        return
+    with byte_bar("Downloading") as progress:
+        for path in workspace.artifacts.download(found, folder, progress=progress):
+            click.echo(safe(path))
+
+
+@click.command()
+@click.argument("objects", metavar="OBJECT...", nargs=-1, required=True)
+@kind_option
+@json_option
+@with_workspace(readonly=False)
+def rm(workspace: Workspace, objects: tuple[str, ...], kind: str | None, as_json: bool) -> None:
+    """Delete objects, with all that lies below them; `padre restore` brings them back."""
+    services = [find_service(workspace, object, kind) for object in objects]
+    deleted = sum(service.delete(object) for service, object in zip(services, objects, strict=True))
+    if as_json:
+        print_json({"deleted": deleted})
+    else:
+        click.echo(f"deleted {deleted} of {len(objects)}")
+
+
+@click.command()
+@click.argument("objects", metavar="OBJECT...", nargs=-1, required=True)
+@kind_option
+@json_option
+@with_workspace(readonly=False)
+def restore(workspace: Workspace, objects: tuple[str, ...], kind: str | None, as_json: bool) -> None:
+    """Bring deleted objects back, with all that their deletion hid. Name them by id."""
+    for object in objects:
+        found = find_service(workspace, object, kind).restore(object)
+        if as_json:
+            print_json(as_data(found))
+        else:
+            click.echo(f"{found.kind} {found.id} {found.etag}")
+
+
+def _read_json(file: BinaryIO) -> dict[str, Any]:
+    text = file.read(canonical.MAX_CONTENT + 1)
+    if len(text) > canonical.MAX_CONTENT:
+        raise InvalidObjectError(f"{file.name}: too large for an object; store it as an artifact with --to")
+    try:
+        data = canonical.from_json(text)
+    except ValueError as error:
+        raise InvalidObjectError(f"{file.name} is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise InvalidObjectError(f'{file.name}: expected a JSON object, such as {{"name": …}}')
+    return data
+
+
+def _put(workspace: Workspace, data: dict[str, Any], kind: str | None) -> PadreObject:
+    kind = kind or data.get("kind")
+    if not isinstance(kind, str):
+        raise InvalidObjectError('the JSON does not say what it is: give --kind, or a field "kind"')
+    service = workspace.service(kind)
+    id, etag = data.get("id"), data.get("etag")
+    fields = {name: value for name, value in data.items() if name not in _BOOKKEEPING}
+    draft: PadreObject = service.model(**fields)
+    if id is None:
+        stored: PadreObject = service.put(draft)
+        return stored
+    stored = service.get(id)
+    if etag not in (None, stored.etag):
+        raise ConflictError(f"the {service.kind} {id} is at {stored.etag}, not at {etag}: get it again, then edit it")
+    for name in service.model.model_fields:
+        if name not in service.model.outside_content:
+            setattr(stored, name, getattr(draft, name))
+    changed: PadreObject = service.put(stored)
+    return changed
+
+
+def _upload(workspace: Workspace, file: BinaryIO, owner: PadreObject, path: str | None) -> PadreObject:
+    with byte_bar("Storing") as progress:
+        return workspace.artifacts.upload(owner, file, path=path or Path(file.name).name, progress=progress)
+
+
+def _texts(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """A field as text, or the fields of what it holds."""
+    if isinstance(value, Part):
+        for inner, item in value:
+            yield from _texts(f"{name}.{inner}", item)
+    elif isinstance(value, str):
+        yield name, value
+    elif value is not None and value not in ({}, ()):
+        yield name, canonical.to_json(canonical.plain(value)).decode().strip('"')

@@ -1,0 +1,103 @@
+"""Commands that find objects: `ls` and `search`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from padre_core.cli.stored import json_option, with_workspace
+from padre_core.cli.terminal import print_json, print_table
+from padre_core.objects import canonical
+from padre_core.objects.kinds import kinds
+from padre_core.services import Listing
+from padre_core.services.listing import Row, columns
+from padre_core.workspace import Workspace
+
+_FEW = 6
+"""How many parameters and metrics a table shows unless columns are named."""
+
+_where = click.option("--where", metavar="FILTER", help="Such as 'metrics.loss.last < 0.1'; see the page on filters.")
+_order = click.option("--order-by", metavar="FIELDS", help="Fields with commas between; - in front for descending.")
+_limit = click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="At most so many.")
+_within = click.option("--within", metavar="OBJECT", help="Only what lies below this object.")
+_columns = click.option("--columns", metavar="FIELDS", help="What to show, with commas between.")
+
+
+@click.command()
+@click.argument("kind", required=False)
+@_where
+@_order
+@_limit
+@_within
+@_columns
+@click.option("--deleted", is_flag=True, help="The deleted objects instead.")
+@json_option
+@with_workspace(readonly=True)
+def ls(
+    workspace: Workspace,
+    kind: str | None,
+    where: str | None,
+    order_by: str | None,
+    limit: int,
+    within: str | None,
+    columns: str | None,
+    deleted: bool,
+    as_json: bool,
+) -> None:
+    """List objects of a KIND, such as runs; without KIND, tell how many there are of each."""
+    if kind is None:
+        _print_counts(workspace, within, deleted=deleted, as_json=as_json)
+        return
+    found = workspace.service(kind).list(where, order_by=order_by, limit=limit, within=within, deleted=deleted)
+    _print(found, columns, as_json=as_json)
+
+
+@click.command()
+@click.argument("filter", required=False)
+@_order
+@_limit
+@_within
+@_columns
+@json_option
+@with_workspace(readonly=True)
+def search(
+    workspace: Workspace,
+    filter: str | None,
+    order_by: str | None,
+    limit: int,
+    within: str | None,
+    columns: str | None,
+    as_json: bool,
+) -> None:
+    """Find runs by a FILTER, such as 'metrics.accuracy.last > 0.9 and parameters.C < 10'."""
+    _print(workspace.runs.list(filter, order_by=order_by, limit=limit, within=within), columns, as_json=as_json)
+
+
+def _print(found: Listing[Any], names: str | None, *, as_json: bool) -> None:
+    rows = found.to_rows()
+    if as_json:
+        for row in rows:
+            print_json({name: canonical.plain(value) for name, value in row.items()})
+        return
+    shown = [name.strip() for name in names.split(",")] if names else _usual(rows)
+    if rows:
+        print_table(shown, ([row.get(name) for name in shown] for row in rows))
+
+
+def _print_counts(workspace: Workspace, within: str | None, *, deleted: bool, as_json: bool) -> None:
+    counts = {model.folder: workspace.service(model.kind).count(within=within, deleted=deleted) for model in kinds()}
+    if as_json:
+        print_json(counts)
+    else:
+        print_table(["kind", "count"], counts.items())
+
+
+def _usual(rows: Sequence[Row]) -> list[str]:
+    """The columns that tell most about some rows."""
+    present = columns(rows)
+    head = [name for name in ("id", "name", "path", "number", "component", "type", "status") if name in present]
+    parameters = [name for name in present if name.startswith("parameters.")][:_FEW]
+    metrics = [name for name in present if name.startswith("metrics.") and name.endswith(".last")][:_FEW]
+    return [*head, *parameters, *metrics, "created_at"]

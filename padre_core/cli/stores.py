@@ -1,0 +1,87 @@
+"""Commands for whole stores: `init`, `copy`, `verify` and `refresh`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from padre_core.cli.errors import PROBLEMS
+from padre_core.cli.progress import phase_bar
+from padre_core.cli.stored import json_option, with_workspace
+from padre_core.cli.terminal import print_fields, print_json, safe
+from padre_core.errors import AlreadyExistsError, InvalidObjectError
+from padre_core.plugins import check_url
+from padre_core.workspace import CONFIGURATION, DEFAULT_URL, Workspace
+from padre_core.workspace import copy as copy_store
+from padre_core.workspace import open as open_workspace
+
+
+@click.command()
+@click.argument("url", default=DEFAULT_URL)
+def init(url: str) -> None:
+    """Make a store at URL, and a padre.toml that lets this folder and those below it use it."""
+    configuration = Path(CONFIGURATION)
+    if configuration.exists():
+        raise AlreadyExistsError(f"{configuration} is there already: edit it, or remove it first")
+    check_url(url)
+    if '"' in url or "\\" in url:
+        raise InvalidObjectError("the URL must not hold quotation marks and backslashes")
+    with open_workspace(url) as workspace:
+        click.echo(f"store {workspace.backend.info().store} at {safe(workspace.url)}")
+    configuration.write_text(f'url = "{url}"\n')
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target")
+@click.option("--where", metavar="FILTER", help="Only runs that this filter finds, and what lies in them.")
+@click.option("--within", metavar="OBJECT", help="Only what lies below this object of the source.")
+@json_option
+def copy(source: str, target: str, where: str | None, within: str | None, as_json: bool) -> None:
+    """Copy the store at SOURCE into the one at TARGET, and prove afterwards that both say the same.
+
+    Ids, times, versions, deletions, points, logs and files are kept; repeating a copy changes nothing.
+    """
+    with phase_bar() as progress:
+        report = copy_store(source, target, where=where, within=within, progress=progress)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print_fields(asdict(report).items())
+
+
+@click.command()
+@click.option("--quarantine", is_flag=True, help="Move damaged files aside, so that the rest works.")
+@json_option
+@with_workspace(readonly=False)
+def verify(workspace: Workspace, quarantine: bool, as_json: bool) -> None:
+    """Read and check everything in a store; exit with 1 if anything is wrong."""
+    found = 0
+    with phase_bar() as progress:
+        progress("checking", 0, 0)
+        for problem in workspace.verify(quarantine=quarantine):
+            found += 1
+            if as_json:
+                print_json(asdict(problem))
+            else:
+                aside = " (moved aside)" if problem.quarantined else ""
+                click.echo(f"{problem.code} {safe(problem.where)}: {safe(problem.message)}{aside}")
+    if not as_json:
+        click.echo(f"{found} problems" if found else "everything is sound", err=bool(found))
+    if found:
+        click.get_current_context().exit(PROBLEMS)
+
+
+@click.command()
+@click.option("--accept-edits", is_flag=True, help="Take files that somebody edited as new versions.")
+@json_option
+@with_workspace(readonly=False)
+def refresh(workspace: Workspace, accept_edits: bool, as_json: bool) -> None:
+    """Look for what others put into a store, past PaDRe."""
+    changed = workspace.refresh(accept_edits=accept_edits)
+    if as_json:
+        print_json({"changed": changed})
+    else:
+        click.echo(f"{changed} changed")
