@@ -1,4 +1,4 @@
-"""Makes a store of the present layout for `test_stores.py` to read: `python tests/stores/make.py tests/stores/layout-1`.
+"""Makes a store of the present layout for the tests: `python tests/stores/make.py tests/stores/layout-1`.
 
 Stores of released layouts are kept as they are; a new one is made only when the layout's version grows.
 """
