@@ -305,7 +305,7 @@ def _open_root(path: Path, readonly: bool) -> int:
         path.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        names = set(os.listdir(fd))
+        names = {name for name in os.listdir(fd) if not name.endswith(_TEMPORARY)}
     except OSError:
         os.close(fd)
         raise
