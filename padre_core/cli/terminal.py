@@ -68,7 +68,7 @@ def _draw(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
         Column(Text(heading, style="bold"), no_wrap=number == 0, overflow="fold")
         for number, heading in enumerate(headings)
     ]
-    table = Table(*columns, box=box.SIMPLE_HEAD)
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for row in cells:
         table.add_row(*map(Text, row))
     Console().print(table)
