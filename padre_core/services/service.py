@@ -209,13 +209,13 @@ class Service(Lookup[T]):
         """Creates an object, or sets those fields of the stored one that the caller set."""
         draft = object.model_copy()
         above, parent = self._resolve_parent(draft, create=True)
+        ancestors = () if parent is None or above is None else self.records.place(above, parent)
         self._check_links(draft)
         lost: ConflictError | None = None
         for attempt in range(ATTEMPTS):
             id, head = self._identify(draft, above, parent)
             try:
                 if head is None:
-                    ancestors = () if parent is None or above is None else self.records.place(above, parent)
                     record = self.records.create(self.kind, id, self._checked(draft), ancestors)
                     return self._as_stored(draft, record), record
                 state = self._overlaid(head, draft)
