@@ -155,7 +155,7 @@ class Lookup(Generic[T]):
         return above
 
     def _load(self, record: Record) -> T:
-        object = self.model.from_content(record.content)
+        object = self.model.from_stored(record.content)
         self._bind(object, record)
         return object
 
