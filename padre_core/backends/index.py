@@ -110,9 +110,10 @@ class Index:
     def remove(self, kind: str, id: str) -> None:
         """Forgets an object, as if it had never been."""
         with self.transaction():
-            if is_id(id) and (seq := self._seq_of(kind, pack(id))) is not None:
+            record = self.get(kind, id)
+            if record is not None:
                 changes = Rows(self._numbers, self._seq)
-                changes.forget(pack(id), seq, self._read(seq))
+                changes.forget(pack(id), record)
                 self._write(changes)
 
     def clear(self) -> None:
@@ -139,9 +140,8 @@ class Index:
         """The record of an object; None if it never came."""
         if not is_id(id):
             return None
-        with self._reading():
-            seq = self._seq_of(kind, pack(id))
-            return None if seq is None else self._read(seq)
+        with self._lock, self._guarded():
+            return self._load(kind, pack(id))
 
     def query(self, kind: str, query: Query) -> Page:
         """A page of records; see `Backend.query`."""
@@ -150,9 +150,9 @@ class Index:
         with self._reading() as connection:
             rows = Search(connection, self._numbers.find, kind, query).rows()
             shown = rows[: query.limit]
-            records = tuple(self._read(self._seq_of(kind, pack(row.id))) for row in shown)
+            records = tuple(record for row in shown if (record := self._load(kind, row.id)))
         more = len(rows) > query.limit
-        return Page(records, encode_cursor(kind, query, shown[-1].keys, shown[-1].id) if more else None)
+        return Page(records, encode_cursor(kind, query, shown[-1].keys, unpack(shown[-1].id)) if more else None)
 
     def count(self, kind: str, query: Query) -> int:
         """How many records a query finds on all pages."""
@@ -200,18 +200,20 @@ class Index:
 
     def _take(self, record: Record, stamp: str | None, changes: Rows) -> None:
         id = pack(check_id(record.id))
-        statement = "SELECT seq, version, stamp FROM object WHERE id = ? AND kind = ?"
+        statement = "SELECT version, stamp FROM object WHERE id = ? AND kind = ?"
         row = self._connection.execute(statement, (id, record.kind)).fetchone()
         if row is None:
             early = self._early(id) if record.kind == "run" else ()
             changes.add(id, _with(record, early), stamp)
             return
-        seq, version, known_stamp = row
+        version, known_stamp = row
         if record.version > version or record.summaries:
-            before = self._read(seq)
+            before = self._load(record.kind, id)
+            if before is None:
+                raise _DamagedError
             after = _united(before, record)
             if after is not before:
-                changes.replace(id, seq, before, after, stamp or known_stamp)
+                changes.replace(id, before, after, stamp or known_stamp)
                 return
         if stamp is not None and stamp != known_stamp:
             changes.restamp(id, record.kind, stamp)
@@ -222,16 +224,10 @@ class Index:
 
     # Reading
 
-    def _seq_of(self, kind: str, id: bytes) -> int | None:
-        row = self._connection.execute("SELECT seq FROM object WHERE id = ? AND kind = ?", (id, kind)).fetchone()
-        return row[0] if row else None
-
-    def _read(self, seq: int | None) -> Record:
-        row = self._connection.execute("SELECT line FROM head WHERE seq = ?", (seq,)).fetchone()
-        try:
-            return decode(row[0], "the index")
-        except (CorruptObjectError, TypeError) as error:
-            raise _DamagedError from error
+    def _load(self, kind: str, id: bytes) -> Record | None:
+        statement = "SELECT line FROM object JOIN head USING (seq) WHERE object.id = ? AND object.kind = ?"
+        row = self._connection.execute(statement, (id, kind)).fetchone()
+        return _decoded(row[0]) if row else None
 
     # Transactions and faults
 
@@ -298,6 +294,13 @@ class Index:
         self._inode = inode(self.path)
         self._numbers = Numbers(self._connection)
         self._refresh()
+
+
+def _decoded(line: bytes) -> Record:
+    try:
+        return decode(line, "the index")
+    except (CorruptObjectError, TypeError) as error:
+        raise _DamagedError from error
 
 
 def _united(before: Record, after: Record) -> Record:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from padre_core.backends.index_file import pack, stored
 from padre_core.objects.identity import is_id
@@ -13,6 +12,7 @@ from padre_core.objects.summary import combine
 from padre_core.query.leaves import Path, content_of
 
 _CACHED = 50_000
+_Key = TypeVar("_Key")
 
 
 class Numbers:
@@ -20,7 +20,7 @@ class Numbers:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
-        self._fields: dict[tuple[str, Path], int] = {}
+        self._fields: dict[str, dict[Path, int]] = {}
         self._scopes: dict[tuple[str, Path], int] = {}
 
     def forget(self) -> None:
@@ -28,15 +28,20 @@ class Numbers:
         self._fields.clear()
         self._scopes.clear()
 
+    def fields(self, kind: str) -> dict[Path, int]:
+        """The fields of a kind that are remembered."""
+        return self._fields.setdefault(kind, {})
+
     def find(self, kind: str, path: Path) -> int | None:
         """The number of a field; None if no object ever had it."""
-        number = self._fields.get((kind, path))
+        known = self.fields(kind)
+        number = known.get(path)
         if number is None:
             statement = "SELECT num FROM key WHERE kind = ? AND path = ?"
             row = self.connection.execute(statement, (kind, ascii(path))).fetchone()
             if row is None:
                 return None
-            number = _remember(self._fields, (kind, path), row[0])
+            number = _remember(known, path, row[0])
         return number
 
     def field(self, kind: str, path: Path) -> int:
@@ -44,7 +49,7 @@ class Numbers:
         number = self.find(kind, path)
         if number is None:
             cursor = self.connection.execute("INSERT INTO key (kind, path) VALUES (?, ?)", (kind, ascii(path)))
-            number = _remember(self._fields, (kind, path), cursor.lastrowid or 0)
+            number = _remember(self.fields(kind), path, cursor.lastrowid or 0)
         return number
 
     def scope(self, kind: str, ancestors: Path) -> int:
@@ -77,7 +82,7 @@ class Changes:
         self._metrics: list[tuple[Any, ...]] = []
         self._stamps: list[tuple[str, bytes, str]] = []
         self._turned: list[tuple[int, bytes]] = []
-        self._old_heads: list[tuple[int]] = []
+        self._old_heads: list[tuple[bytes, str]] = []
         self._old_objects: list[tuple[bytes, str]] = []
         self._old_values: list[tuple[int, bytes]] = []
         self._old_metrics: list[tuple[int, bytes]] = []
@@ -93,9 +98,9 @@ class Changes:
         if record.kind == "run":
             self._early.append((id,))
 
-    def replace(self, id: bytes, seq: int, before: Record, after: Record, stamp: str | None) -> None:
-        """A record in the place of another, which came with the number `seq`."""
-        self._old_heads.append((seq,))
+    def replace(self, id: bytes, before: Record, after: Record, stamp: str | None) -> None:
+        """A record in the place of another."""
+        self._old_heads.append((id, after.kind))
         self._head(id, after, stamp)
         if after.content != before.content:
             old = {row[0]: row[2] for row in self._values_of(id, before)}
@@ -111,9 +116,9 @@ class Changes:
         """A record that is there lies in another state of its file."""
         self._stamps.append((stamp, id, kind))
 
-    def forget(self, id: bytes, seq: int, record: Record) -> None:
+    def forget(self, id: bytes, record: Record) -> None:
         """A record goes, as if it had never been there."""
-        self._old_heads.append((seq,))
+        self._old_heads.append((id, record.kind))
         self._old_objects.append((id, record.kind))
         self._old_values += [row[:2] for row in self._values_of(id, record)]
         self._old_metrics += [row[:2] for row in self._metrics_of(id, record)]
@@ -123,7 +128,7 @@ class Changes:
     def write(self, connection: sqlite3.Connection) -> int:
         """Writes everything, and returns how many records came."""
         many = connection.executemany
-        many("DELETE FROM head WHERE seq = ?", self._old_heads)
+        many("DELETE FROM head WHERE seq = (SELECT seq FROM object WHERE id = ? AND kind = ?)", self._old_heads)
         many("DELETE FROM object WHERE id = ? AND kind = ?", self._old_objects)
         many("DELETE FROM value WHERE key = ? AND id = ?", self._old_values)
         many("DELETE FROM metric WHERE key = ? AND id = ?", self._old_metrics)
@@ -132,8 +137,10 @@ class Changes:
         many("INSERT INTO head VALUES (?, ?, ?, ?, ?)", self._heads)
         many("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._objects)
         # In the order of the index, in which neighbours share a page.
-        many("INSERT OR REPLACE INTO value VALUES (?, ?, ?)", sorted(self._values, key=_place))
-        many("INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?, ?, ?, ?, ?)", sorted(self._metrics, key=_place))
+        self._values.sort(key=_place)
+        self._metrics.sort(key=_place)
+        many("INSERT OR REPLACE INTO value VALUES (?, ?, ?)", self._values)
+        many("INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._metrics)
         # Last, so that it reaches the scopes that came with these records.
         below = "SELECT scope FROM within WHERE ancestor = ?"
         many(f"UPDATE scope SET gone = gone + ? WHERE num IN ({below})", self._turned)  # noqa: S608  a constant
@@ -150,23 +157,26 @@ class Changes:
             )
         )  # fmt: skip
 
-    def _values_of(self, id: bytes, record: Record) -> Iterator[tuple[int, bytes, Any]]:
-        field, kind = self.numbers.field, record.kind
-        return ((field(kind, path), id, stored(value)) for path, value in content_of(record))
+    def _values_of(self, id: bytes, record: Record) -> list[tuple[int, bytes, Any]]:
+        kind = record.kind
+        known, give = self.numbers.fields(kind), self.numbers.field
+        return [(known.get(path) or give(kind, path), id, stored(value)) for path, value in content_of(record)]
 
-    def _metrics_of(self, id: bytes, record: Record) -> Iterator[tuple[Any, ...]]:
+    def _metrics_of(self, id: bytes, record: Record) -> list[tuple[Any, ...]]:
         if record.kind != "run":
-            return
-        for name, item in combine(record.summaries).items():
-            key = self.numbers.field("run", ("metrics", name))
-            yield key, id, item.last, item.min, item.max, item.mean, item.first, item.count
+            return []
+        field = self.numbers.field
+        return [
+            (field("run", ("metrics", name)), id, item.last, item.min, item.max, item.mean, item.first, item.count)
+            for name, item in combine(record.summaries).items()
+        ]
 
 
 def _place(row: tuple[Any, ...]) -> tuple[int, bytes]:
     return row[:2]
 
 
-def _remember(known: dict[tuple[str, Path], int], place: tuple[str, Path], number: int) -> int:
+def _remember(known: dict[_Key, int], place: _Key, number: int) -> int:
     if len(known) >= _CACHED:
         known.clear()
     known[place] = number

@@ -52,7 +52,7 @@ class Sql(NamedTuple):
 class Row(NamedTuple):
     """An object that was found, and its places in the order."""
 
-    id: str
+    id: bytes
     keys: tuple[Key, ...]
 
 
@@ -195,8 +195,6 @@ class Search:
                 return Source(_between(" UNION ", found), item) if len(found) == len(parts) else None
             case And() | Not() | Compare(operator=Operator.NE):
                 return None
-            case Matches(pattern=pattern) if pattern.startswith("*"):
-                return None
         place = self._place(item.field)
         if place is None:
             return Source(Sql("SELECT NULL AS id WHERE 0"), item)
@@ -247,7 +245,7 @@ class Search:
                 beyond.append(_join(rest, ")"))
         elif after:
             beyond.append(_join(" AND ", self._beyond(after, 1)))
-        tests = self._tests(base, walked=self.order[0].field if rank == 0 else None)
+        tests = self._tests(base, along=place if rank == 0 else None)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
         return self._read(_join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", base.rows, *beyond, *tests, end))
 
@@ -263,15 +261,23 @@ class Search:
         if place is None:
             return everything if rank == 2 else None
         if place.table != "object":
+            if self._all_have(place):
+                return None
             row = _join(f"SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id")
             return everything._replace(rows=_join(everything.rows, " AND NOT EXISTS (", row, ")"))
         if rank == place.null:
             return everything._replace(rows=_join(everything.rows, f" AND d.{place.column} IS NULL"))
         return everything if rank == 0 else None
 
+    def _all_have(self, place: Place) -> bool:
+        """Whether no object lacks a field; counting is much quicker than looking for those that do."""
+        rows = _join(f"(SELECT count(*) FROM {place.table} WHERE ", place.scope, ")")
+        everything = Sql("(SELECT count(*) FROM object WHERE kind = ?)", (self.kind,))
+        return bool(self._one(_join("SELECT ", rows, " = ", everything))[0])
+
     def _read(self, statement: Sql) -> Iterator[Row]:
         for id, *keys in self.connection.execute(*statement):
-            yield Row(unpack(id), tuple(zip(keys[::2], map(_scalar, keys[1::2]), strict=True)))
+            yield Row(id, tuple(zip(keys[::2], map(_scalar, keys[1::2]), strict=True)))
 
     # Order
 
@@ -322,18 +328,19 @@ class Search:
         walkable = column in ("value", "last")
         return None if number is None else Place(table, column, Sql("key = ?", (number,)), 1, walkable)
 
-    def _tests(self, base: Base, source: Source | None = None, walked: Field | None = None) -> Iterator[Sql]:
+    def _tests(self, base: Base, source: Source | None = None, along: Place | None = None) -> Iterator[Sql]:
         """All that the object d must fulfil beyond what the base or the source ensures.
 
         Args:
-            walked: The field that the base is a walk along.
+            along: The place of the order's first field, if the base is a walk along its values.
         """
         for item in self.conditions:
             if source and item is source.condition:
                 continue
-            along = not base.objects and isinstance(item, Compare | In | Matches) and item.field == walked
-            place = self._place(item.field) if along and not isinstance(item, And | Or | Not) else None
-            yield _join(" AND ", _condition(item, f"d.{place.column}") if place else self._test(item, base))
+            if along and isinstance(item, Compare | In | Matches) and item.field == self.order[0].field:
+                yield _join(" AND ", _condition(item, f"d.{along.column}"))
+            else:
+                yield _join(" AND ", self._test(item, base))
         state: list[Sql] = []
         name = "d" if base.objects else "o"
         deleted, below = self._gone
@@ -415,14 +422,19 @@ def _among(column: str, values: Sequence[Any]) -> Sql:
 
 
 def _like(column: str, pattern: str) -> Sql:
-    prefix, star, rest = pattern.partition("*")
-    if not star:
+    first, *middle = pattern.split("*")
+    if not middle:
         return Sql(f"{column} = ?", (pattern,))
-    end = _successor(prefix)
-    bounds = Sql(
-        f"{column} >= ? AND {column} < {'x' + repr('') if end is None else '?'}", (prefix, end)[: 1 + (end is not None)]
-    )
-    return _join(bounds, Sql(f" AND wildcard(?, {column})", (pattern,))) if rest.strip("*") else bounds
+    last = middle.pop()
+    end = _successor(first)
+    parts = [Sql(f"({column} >= ? AND {column} < ", (first,)), Sql("x''") if end is None else Sql("?", (end,))]
+    # What only looks for one text needs no call of Python; else it spares most of them.
+    longest = max((*middle, last), key=len)
+    if longest:
+        parts.append(Sql(f" AND instr({column}, ?)", (longest,)))
+    if last or len(middle) > 1 or (first and longest):
+        parts.append(Sql(f" AND wildcard(?, {column})", (pattern,)))
+    return _join(*parts, ")")
 
 
 def _successor(prefix: str) -> str | None:

@@ -18,9 +18,10 @@ class Point(NamedTuple):
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class WriterSummary:
+class WriterSummary(NamedTuple):
     """What one writer's points of one metric come to, in the order in which it wrote them.
+
+    A tuple, because listings make them by the ten thousand.
 
     Attributes:
         total: The sum of the values that are not NaN, added one after the other.
@@ -29,7 +30,7 @@ class WriterSummary:
 
     metric: str
     writer: str
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs
     numbers: int
     first: Point
     last: Point
@@ -139,6 +140,8 @@ def combine(parts: Iterable[WriterSummary]) -> dict[str, Summary]:
 
 
 def _combine(metric: str, writers: list[WriterSummary]) -> Summary:
+    if len(writers) == 1:
+        return _single(metric, writers[0])
     first = min(writers, key=lambda part: _place(part.first)).first
     last = writers[0].last
     for part in writers[1:]:
@@ -160,6 +163,23 @@ def _combine(metric: str, writers: list[WriterSummary]) -> Summary:
         last_step=last.step,
         min_step=low.min_step if low else None,
         max_step=high.max_step if high else None,
+    )
+
+
+def _single(metric: str, part: WriterSummary) -> Summary:
+    first, last, numbers = part.first, part.last, part.numbers
+    return Summary(
+        metric=metric,
+        count=part.count,
+        first=first.value,
+        last=last.value,
+        min=part.min if numbers else math.nan,
+        max=part.max if numbers else math.nan,
+        mean=part.total / numbers if numbers else math.nan,
+        first_step=first.step,
+        last_step=last.step,
+        min_step=part.min_step if numbers else None,
+        max_step=part.max_step if numbers else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from padre_core.errors import InvalidObjectError
@@ -20,10 +20,12 @@ MAX_TEXT = 1024
 _INT64 = 2**63
 
 
-def flatten(content: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Scalar]]:
+def flatten(content: Mapping[str, Any], path: Path = ()) -> list[tuple[Path, Scalar]]:
     """The text, numbers and bools in nested dicts, by path; None and lists are left out."""
+    found: list[tuple[Path, Scalar]] = []
     for key, value in content.items():
-        yield from _leaves(value, (*path, key))
+        _collect(found, value, (*path, key))
+    return found
 
 
 def values_of(record: Record) -> dict[Path, Scalar]:
@@ -49,37 +51,44 @@ def bookkeeping_of(record: Record) -> dict[Path, Scalar]:
     return {(name,): value[:MAX_TEXT] for name, value in stamps.items() if value}
 
 
-def content_of(record: Record) -> Iterator[tuple[Path, Scalar]]:
+def content_of(record: Record) -> list[tuple[Path, Scalar]]:
     """The values in an object's content, and the defaults that its content leaves out."""
     content = record.data()
     try:
         known = shapes(kind_of(record.kind))
     except InvalidObjectError:  # a kind of a plugin that is not installed here
         return flatten(content)
-    return _model(known, content, ())
+    found: list[tuple[Path, Scalar]] = []
+    _collect_model(found, known, content, ())
+    return found
 
 
-def _model(known: Mapping[str, Shape], content: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Scalar]]:
+def _collect_model(
+    found: list[tuple[Path, Scalar]], known: Mapping[str, Shape], content: Mapping[str, Any], path: Path
+) -> None:
     for name, shape in known.items():
         value = content.get(name, shape.default)
         if value is None:
             continue
         if not isinstance(value, dict):
             if shape.scalar:
-                yield from _leaves(value, (*path, name))
+                _collect(found, value, (*path, name))
         elif shape.keys:
-            yield from flatten(value, (*path, name))
+            _collect(found, value, (*path, name))
         elif shape.parts:
-            yield from _model(shape.parts, value, (*path, name))
+            _collect_model(found, shape.parts, value, (*path, name))
 
 
-def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Scalar]]:
-    if isinstance(value, str):
-        yield path, value[:MAX_TEXT]
-    elif isinstance(value, bool | float):
-        yield path, value
-    elif isinstance(value, int):
+def _collect(found: list[tuple[Path, Scalar]], value: Any, path: Path) -> None:
+    # By exact type, which is quick, and enough for what was read from JSON.
+    kind = type(value)
+    if kind is str:
+        found.append((path, value if len(value) <= MAX_TEXT else value[:MAX_TEXT]))
+    elif kind is float or kind is bool:
+        found.append((path, value))
+    elif kind is int:
         if -_INT64 <= value < _INT64:
-            yield path, value
-    elif isinstance(value, dict):
-        yield from flatten(value, path)
+            found.append((path, value))
+    elif kind is dict:
+        for key, item in value.items():
+            _collect(found, item, (*path, key))
