@@ -22,7 +22,7 @@ def modules_after(statement: str) -> set[str]:
     script = f"""
 import sys
 read = []
-sys.addaudithook(lambda event, args: read.append(event) if "entry_points.txt" in str(args[:1]) else None)
+sys.addaudithook(lambda event, args: read.append(args) if event == "open" and "entry_points.txt" in str(args[0]) else None)
 {statement}
 import json
 print(json.dumps([*sys.modules, *(["ENTRY POINTS READ"] if read else [])]))
