@@ -1,7 +1,6 @@
 """`python -m benchmarks`: measure, print what came of each goal, and write the results down."""
 
 import argparse
-import shlex
 import shutil
 import sys
 import tempfile
@@ -54,7 +53,7 @@ def main() -> None:
         if not options.keep:
             shutil.rmtree(root)
     report = Report(
-        command=f"python -m benchmarks {shlex.join(sys.argv[1:])}".strip(),
+        command=command(options),
         rounds=runner.rounds,
         workloads=workloads,
         subjects=subjects,
@@ -67,6 +66,14 @@ def main() -> None:
         report.write_into(PAGE)
     for line in report.verdicts():
         print(f"{line.verdict:12}  {line.work}: {line.goal}; reached {line.reached or '–'}")
+
+
+def command(options: argparse.Namespace) -> str:
+    """What measures the same again, wherever."""
+    words = ["python -m benchmarks", *(["--quick"] if options.quick else [])]
+    words += [f"--only {key}" for key in options.only or ()]
+    words += [f"--subjects {options.subjects}"] if options.subjects else []
+    return " ".join([*words, f"--rounds {options.rounds} --budget {options.budget:g}"])
 
 
 def show(result: Result) -> None:
