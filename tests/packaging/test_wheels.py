@@ -22,7 +22,12 @@ def modules_after(statement: str) -> set[str]:
     script = f"""
 import sys
 read = []
-sys.addaudithook(lambda event, args: read.append(args) if event == "open" and "entry_points.txt" in str(args[0]) else None)
+
+def watch(event, args):
+    if event == "open" and "entry_points.txt" in str(args[0]):
+        read.append(args)
+
+sys.addaudithook(watch)
 {statement}
 import json
 print(json.dumps([*sys.modules, *(["ENTRY POINTS READ"] if read else [])]))

@@ -241,7 +241,7 @@ def test_read_objects_of_many_processes_lose_no_update(tmp_path):
     url = (tmp_path / "store").as_uri()
     with padre.open(url) as workspace:
         workspace.projects.put(padre.Project(name="iris"))
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_put_tag, args=(url, number)) for number in range(4)]
     for process in processes:
         process.start()
