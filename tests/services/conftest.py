@@ -19,7 +19,7 @@ def new_url(request, tmp_path):
     """Gives the URL of a new store at each call."""
     if request.param == "memory":
         return lambda: f"memory://services-{next(_names)}"
-    return lambda: (tmp_path / f"store {next(_names)}").as_uri()
+    return lambda: f"{tmp_path.as_uri()}/store%20{next(_names)}"
 
 
 @pytest.fixture
