@@ -9,7 +9,7 @@ from pathlib import Path
 from padre_core.backends import layout
 from padre_core.backends.backend import Segment
 from padre_core.backends.bytestore import ABSENT, IfMatch
-from padre_core.backends.tree import Part, Tree, joined, summaries_with, with_summaries
+from padre_core.backends.tree import Part, Tree, joined, merged, summaries_with, with_summaries
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError
 from padre_core.objects.record import Record, encode
@@ -52,7 +52,7 @@ def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
         else:
             files.setdefault(layout.record_key(record.kind, record.id), []).append(record)
     for run, parts in runs.items():
-        yield from _fold_run(run, list(joined(parts)), view.records.get(("run", run)) or head("run", run), tree)
+        yield from _fold_run(run, list(merged(joined(parts))), view.records.get(("run", run)) or head("run", run), tree)
     for key, records in files.items():
         yield from _merge(key, records, tree)
 

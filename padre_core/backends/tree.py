@@ -13,7 +13,7 @@ from padre_core.objects.canonical import to_json
 from padre_core.objects.record import Record, decode, encode
 from padre_core.objects.summary import WriterSummary, extend, summarise
 from padre_core.streams import lines, points
-from padre_core.streams.columns import Columns, Lines, Points, Stream, stream_of
+from padre_core.streams.columns import Columns, Lines, Points, Stream, concatenate, stream_of
 
 Part = tuple[str, int, Columns]
 """A writer, the sequence number of its first entry here, and the entries."""
@@ -144,6 +144,30 @@ def joined(parts: Iterable[Part]) -> Iterator[Segment]:
         rest = columns.skip(skip) if skip else columns
         yield Segment(writer, first + skip, rest)
         next_ = first + skip + len(rest)
+
+
+def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """Segments of which each that follows on the one before has been added to it."""
+    group: list[Segment] = []
+    for segment in segments:
+        if group and not _follows(group[-1], segment):
+            yield _one(group)
+            group = []
+        group.append(segment)
+    if group:
+        yield _one(group)
+
+
+def _follows(before: Segment, after: Segment) -> bool:
+    return (
+        before.writer == after.writer
+        and stream_of(before.columns) == stream_of(after.columns)
+        and before.first + len(before.columns) == after.first
+    )
+
+
+def _one(segments: list[Segment]) -> Segment:
+    return replace(segments[0], columns=concatenate([segment.columns for segment in segments]))
 
 
 def folded(summaries: Iterable[WriterSummary], writer: str) -> int:

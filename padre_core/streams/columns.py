@@ -92,6 +92,32 @@ def stream_of(columns: Columns) -> Stream:
     return "points" if isinstance(columns, Points) else "lines"
 
 
+def concatenate(parts: Sequence[Columns]) -> Columns:
+    """Parts of one stream, one after the other, as one."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if isinstance(first, Lines):
+        return Lines(tuple(line for part in parts if isinstance(part, Lines) for line in part.lines))
+    return _concatenate_points([part for part in parts if isinstance(part, Points)])
+
+
+def _concatenate_points(parts: Sequence[Points]) -> Points:
+    positions: dict[str, int] = {}
+    for part in parts:
+        for metric in part.metrics:
+            positions.setdefault(metric, len(positions))
+    keys: array.array[int] = array.array("I")
+    steps, times, values = array.array("q"), array.array("q"), array.array("d")
+    for part in parts:
+        places = [positions[metric] for metric in part.metrics]
+        keys.extend(map(places.__getitem__, part.keys or bytes(len(part))))
+        steps.extend(part.steps)
+        times.extend(part.times)
+        values.extend(part.values)
+    return Points(tuple(positions), keys if len(positions) > 1 else None, steps, times, values)
+
+
 def now() -> int:
     """The present time as streams keep it."""
     return time.time_ns() // 1000
