@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
 from padre_core import __version__
-from padre_core.cli.errors import run
+from padre_core.cli.errors import ReaderGoneError, run
 from padre_core.cli.terminal import safe
 from padre_core.errors import PluginLoadError
 
@@ -44,6 +45,12 @@ class Commands(click.Group):
             command: click.Command = getattr(import_module(f"padre_core.cli.{module}"), name)
             return command
         return _load(name) if name in _from_plugins() else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -25,6 +25,10 @@ _CODES: tuple[tuple[type[errors.PadreError], int], ...] = (
 )
 
 
+class ReaderGoneError(Exception):
+    """Whoever read the output has seen enough. Not an OSError, which click would end the process for."""
+
+
 def exit_code(error: errors.PadreError) -> int:
     """The exit code that tells the caller what to do about an error."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), PROBLEMS)
@@ -44,8 +48,8 @@ def run(command: Callable[[], int | None]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("padre: interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; the interpreter must not complain when it flushes at exit.
+    except (BrokenPipeError, ReaderGoneError):
+        # The interpreter must not complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code or 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
@@ -40,21 +41,22 @@ def show(workspace: Workspace, object: str, kind: str | None, as_json: bool) -> 
 
 
 @click.command()
-@click.argument("file", type=click.File("rb"), default="-")
+@click.argument("file", type=click.Path(exists=True, allow_dash=True), default="-")
 @click.option("--kind", metavar="KIND", help="What the JSON is; not needed where it says so itself.")
 @click.option("--to", "owner", metavar="OBJECT", help="Store FILE, whatever it is, as an artifact of this object.")
 @click.option("--path", metavar="PATH", help="What to call the artifact; by default the name of the file.")
 @json_option
 @with_workspace(readonly=False)
-def put(
-    workspace: Workspace, file: BinaryIO, kind: str | None, owner: str | None, path: str | None, as_json: bool
-) -> None:
+def put(workspace: Workspace, file: str, kind: str | None, owner: str | None, path: str | None, as_json: bool) -> None:
     """Store an object from JSON in FILE (or standard input), or FILE itself as an artifact.
 
     What `padre get` wrote can be edited and put again; it is refused if the object was changed meanwhile.
     """
     if owner is not None:
-        stored: PadreObject = _upload(workspace, file, find(workspace, owner, kind), path)
+        with byte_bar("Storing") as progress:
+            source = sys.stdin.buffer if file == "-" else file
+            above = find(workspace, owner, kind)
+            stored: PadreObject = workspace.artifacts.upload(above, source, path=path, progress=progress)
     else:
         stored = _put(workspace, _read_json(file), kind)
     if as_json:
@@ -109,16 +111,17 @@ def restore(workspace: Workspace, objects: tuple[str, ...], kind: str | None, as
             click.echo(f"{found.kind} {found.id} {found.etag}")
 
 
-def _read_json(file: BinaryIO) -> dict[str, Any]:
-    text = file.read(canonical.MAX_CONTENT + 1)
+def _read_json(file: str) -> dict[str, Any]:
+    with click.open_file(file, "rb") as stream:
+        text = stream.read(canonical.MAX_CONTENT + 1)
     if len(text) > canonical.MAX_CONTENT:
-        raise InvalidObjectError(f"{file.name}: too large for an object; store it as an artifact with --to")
+        raise InvalidObjectError(f"{file} is too large for an object; store it as an artifact with --to")
     try:
         data = canonical.from_json(text)
     except ValueError as error:
-        raise InvalidObjectError(f"{file.name} is not JSON: {error}") from None
+        raise InvalidObjectError(f"{file} is not JSON: {error}") from None
     if not isinstance(data, dict):
-        raise InvalidObjectError(f'{file.name}: expected a JSON object, such as {{"name": …}}')
+        raise InvalidObjectError(f'{file} is no JSON object, such as {{"name": …}}')
     return data
 
 
@@ -141,11 +144,6 @@ def _put(workspace: Workspace, data: dict[str, Any], kind: str | None) -> PadreO
             setattr(stored, name, getattr(draft, name))
     changed: PadreObject = service.put(stored)
     return changed
-
-
-def _upload(workspace: Workspace, file: BinaryIO, owner: PadreObject, path: str | None) -> PadreObject:
-    with byte_bar("Storing") as progress:
-        return workspace.artifacts.upload(owner, file, path=path or Path(file.name).name, progress=progress)
 
 
 def _texts(name: str, value: object) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,89 @@
+import pytest
+
+import padre_core as padre
+
+
+def test_init_makes_a_store_that_this_folder_and_those_below_use(command, tmp_path, monkeypatch):
+    assert command("init", "my-store").code == 0
+    assert (tmp_path / "my-store" / "padre.json").is_file()
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert command("ls").code == 0
+
+
+def test_init_replaces_no_configuration(command, tmp_path):
+    command("init")
+    result = command("init", "other")
+    assert result.code == 4
+    assert not (tmp_path / "other").exists()
+    assert "padre-store" in (tmp_path / "padre.toml").read_text()
+
+
+@pytest.mark.parametrize("url", ['a"b', "https://ada:xyzzy@example.org/x", "nonsense://x"])
+def test_init_refuses_a_bad_url_and_leaves_nothing(command, tmp_path, url):
+    result = command("init", url)
+    assert result.code in (2, 8)
+    assert "xyzzy" not in result.err
+    assert not (tmp_path / "padre.toml").exists()
+
+
+def test_reading_makes_no_store(command, tmp_path):
+    assert command("ls").code == 3
+    assert not (tmp_path / "padre-store").exists()
+
+
+def test_copy_brings_everything_over(command, runs, tmp_path):
+    (report,) = command("copy", "padre-store", "copy", "--json").json
+    assert (report["points"], report["lines"], report["newer"]) == (6, 6, 0)
+    assert "objects:" in command("copy", "padre-store", "copy").out
+    with padre.open(tmp_path / "copy") as copy:
+        assert [run.id for run in copy.runs.list()] == [run.id for run in runs]
+
+
+def test_copy_of_a_part(command, runs, tmp_path):
+    assert command("copy", "padre-store", "part", "--where", "parameters.C > 5").code == 0
+    with padre.open(tmp_path / "part") as part:
+        assert [run.id for run in part.runs.list()] == [runs[2].id]
+
+
+def test_copy_from_nowhere_is_refused(command, tmp_path):
+    assert command("copy", "nowhere", "copy").code == 3
+
+
+def test_verify_of_a_sound_store(command, runs, workspace):
+    workspace.close()
+    result = command("verify")
+    assert (result.code, result.out) == (0, "everything is sound\n")
+    assert command("verify", "--json").out == ""
+
+
+def test_verify_names_what_is_damaged(command, runs, workspace, tmp_path):
+    workspace.close()
+    (damaged,) = tmp_path.glob(f"padre-store/runs/*/*/{runs[0].id}/run.json")
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    result = command("verify")
+    assert result.code == 1
+    assert result.out.startswith("corrupt ")
+    assert runs[0].id in result.out
+    assert command("verify", "--json").json[0]["code"] == "corrupt"
+
+
+def test_refresh_tells_how_much_changed(command, runs, workspace):
+    workspace.close()
+    assert command("refresh").out.endswith(" changed\n")
+    assert "changed" in command("refresh", "--json").json[0]
+
+
+def test_plugins_shows_what_is_installed(command):
+    result = command("plugins")
+    assert result.code == 0
+    assert "padre-file" in result.out
+    assert {plugin["name"] for plugin in command("plugins", "--json").json[0]} >= {"file", "memory"}
+
+
+def test_hooks_shows_signature_and_text(command):
+    assert "padre_run_create(request: Request) -> Record" in command("hooks").out
+    names = {hook["name"] for hook in command("hooks", "--json").json}
+    assert {"padre_prepare", "padre_scope", "padre_object_changed", "padre_dataset_list"} <= names
