@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from padre_core.backends.backend import Change, Changes, Page
-from padre_core.backends.index_file import TABLES, inode, is_damage, open_file, pack, unpack
+from padre_core.backends.index_file import TABLES, error_code, inode, is_damage, open_file, pack, unpack
 from padre_core.backends.index_rows import Changes as Rows
 from padre_core.backends.index_rows import Numbers
 from padre_core.backends.index_search import Search
@@ -147,7 +147,7 @@ class Index:
         """A page of records; see `Backend.query`."""
         if query.limit < 1:
             raise InvalidObjectError(f"a page holds at least one object, not {query.limit}")
-        with self._reading() as connection:
+        with self._reading() as connection, _bound():
             rows = Search(connection, self._numbers.find, kind, query).rows()
             shown = rows[: query.limit]
             records = tuple(record for row in shown if (record := self._load(kind, row.id)))
@@ -156,7 +156,7 @@ class Index:
 
     def count(self, kind: str, query: Query) -> int:
         """How many records a query finds on all pages."""
-        with self._reading() as connection:
+        with self._reading() as connection, _bound():
             return Search(connection, self._numbers.find, kind, query).count()
 
     def changes(self, cursor: str | None, limit: int) -> Changes:
@@ -278,11 +278,9 @@ class Index:
         except sqlite3.Error as error:
             if is_damage(error):
                 self._start_again(error)
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            if error_code(error) == sqlite3.SQLITE_BUSY:
                 raise UnavailableError(f"the index {self.path} is busy: {error}; try again") from error
             raise BackendError(f"the index {self.path} failed: {error}") from error
-        except (OverflowError, UnicodeEncodeError) as error:
-            raise InvalidObjectError("a value in the filter is no 64-bit integer or valid text") from error
 
     def _start_again(self, error: Exception) -> NoReturn:
         self._connection.close()
@@ -290,10 +288,22 @@ class Index:
         raise UnavailableError(f"the index {self.path} was damaged and is now empty; the next call fills it") from error
 
     def _connect(self, damaged: int | None = None) -> None:
-        self._connection = open_file(self.path, damaged=damaged)
+        try:
+            self._connection = open_file(self.path, damaged=damaged)
+        except OSError as error:
+            raise BackendError(f"the index {self.path} cannot be opened: {error}") from error
         self._inode = inode(self.path)
         self._numbers = Numbers(self._connection)
         self._refresh()
+
+
+@contextmanager
+def _bound() -> Iterator[None]:
+    """Around statements with values from a filter."""
+    try:
+        yield
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise InvalidObjectError("a value in the filter is no 64-bit integer or valid text") from error
 
 
 def _decoded(line: bytes) -> Record:

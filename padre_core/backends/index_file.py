@@ -87,7 +87,12 @@ def inode(path: Path | None) -> int | None:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether an error says that the file is no sound database."""
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGED
+    return error_code(error) in _DAMAGED
+
+
+def error_code(error: sqlite3.Error) -> int:
+    """SQLite's number for an error; 0 if the error is Python's."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:
