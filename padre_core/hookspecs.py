@@ -241,9 +241,9 @@ def hook_name(kind: str, action: Action) -> str:
     return f"padre_{kind}_{action}"
 
 
-def crud_specs() -> object:
+def crud_specs() -> type:
     """The CRUD hooks of all registered kinds, as pluggy takes them."""
-    specs = types.SimpleNamespace()
+    specs = type("Crud", (), {})
     for model in kinds():
         for action, function in CRUD.items():
             spec = types.FunctionType(function.__code__, function.__globals__, hook_name(model.kind, action))

@@ -220,7 +220,10 @@ def copy(
     backend = target.backend if isinstance(target, Workspace) else target
     condition = query.parse(where, "run") if isinstance(where, str) else where
     below = None if within is None else workspace.runs.container(within)
-    return transfer.copy(workspace.backend, backend, where=condition, within=below, progress=progress)
+    readable = workspace.records.in_scope if workspace.hooks.scoped else None
+    return transfer.copy(
+        workspace.backend, backend, where=condition, within=below, readable=readable, progress=progress
+    )
 
 
 def find_url() -> str:

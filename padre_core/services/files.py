@@ -119,7 +119,7 @@ def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def _told(source: BinaryIO, total: int | None, progress: Progress | None) -> BinaryIO:
-    return source if progress is None else io.BufferedReader(_Told(source, total, progress), CHUNK)  # type: ignore[return-value]
+    return source if progress is None else io.BufferedReader(_Told(source, total, progress), CHUNK)
 
 
 class _Told(io.RawIOBase):

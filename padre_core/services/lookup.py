@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from padre_core.backends.backend import Backend
 from padre_core.errors import InvalidObjectError, NotFoundError
@@ -19,6 +19,8 @@ from padre_core.services.records import Records, article, describe
 T = TypeVar("T", bound=PadreObject)
 
 Key = tuple[str | int | None, ...]
+
+_CONTAINERS = ("project", "experiment", "dataset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +108,30 @@ class Lookup(Generic[T]):
         return NotFoundError(f"{self.records.url} has no {self.kind} {safe_url(text)!r:.200}")
 
     def container(self, within: PadreObject | str) -> str:
-        """The id of the object below which something is looked for; any kind that has children."""
+        """The id of the object below which something is looked for; any kind that has children.
+
+        Raises:
+            NotFoundError: There is none of this name.
+            InvalidObjectError: There are several.
+        """
         if isinstance(within, PadreObject):
-            if within.id is not None:
-                return within.id
-            return self._services[within.kind].get(within).id or ""
+            return within.id or record_of(cast("PadreObject", self._services[within.kind].get(within))).id
         if is_id(within):
             return within
-        found = []
-        for kind in ("project", "experiment", "dataset"):
-            try:
-                record = self._services[kind]._by_path(within)
-            except InvalidObjectError:
-                continue
-            if record is not None and record.deleted is None:
-                found.append(record)
-        if len(found) != 1:
-            several = (
-                f"both {' and '.join(map(describe, found))}: give the id" if found else "nothing that can hold others"
-            )
-            raise (InvalidObjectError if found else NotFoundError)(f"within={within!r:.80} is {several}")
+        found = [record for kind in _CONTAINERS if (record := self._services[kind].named(within)) is not None]
+        if not found:
+            raise NotFoundError(f"within={within!r:.80}: {self.records.url} has nothing of this name")
+        if len(found) > 1:
+            raise InvalidObjectError(f"within={within!r:.80} is {' and '.join(map(describe, found))}: give the id")
         return found[0].id
+
+    def named(self, path: str) -> Record | None:
+        """What a name path means, if it is one of this kind and not deleted."""
+        try:
+            record = self._by_path(path)
+        except InvalidObjectError:
+            return None
+        return record if record is not None and record.deleted is None else None
 
     def _resolve_parent(self, draft: T, *, create: bool) -> tuple[str | None, str | None]:
         """The kind and id of the parent, which the draft names by id from then on."""

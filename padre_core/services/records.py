@@ -121,7 +121,10 @@ class Records:
         at = canonical.now()
         record = successor(before, content, by=self.actor, at=at, ancestors=ancestors)
         request = Request(Action.UPDATE, Ref(before.kind, before.id), self.backend, record, before.etag, self.actor)
-        return self._written(action, request)
+        head = self._written(action, request)
+        if head.etag != record.etag:  # a repeated write succeeds, but this version was superseded since
+            raise ConflictError(f"{describe(before)} is at {head.etag}, and {record.etag} is an earlier version of it")
+        return head
 
     def delete(self, before: Record, deletion: str) -> Record:
         """Stores a tombstone.

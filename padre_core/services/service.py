@@ -138,7 +138,7 @@ class Service(Lookup[T]):
         if mode == "remote":
             raise UnsupportedError(f"{self.records.url} has no remote to delete from")
         items = [objects] if isinstance(objects, str | PadreObject) else [*objects]
-        found = [(item, self._locate(item)) for item in items]
+        found = [(item, self._held(item) or self._locate(item)) for item in items]
         deletion = secrets.token_hex(16)
         with self.backend.batch(f"Delete {len(items)} {self.model.folder}", self.records.actor):
             return sum(
@@ -309,6 +309,11 @@ class Service(Lookup[T]):
     def _as_stored(self, state: T, record: Record) -> T:
         """The state itself, unless an extension changed what was stored."""
         return self._load(record) if self.records.hooks.prepares else state
+
+    def _held(self, item: T | str) -> Record | None:
+        """The record that an object was read as; whether it is the newest is found out by writing."""
+        version = item._stored if isinstance(item, self.model) else None
+        return version.record if isinstance(version, Version) else None
 
     def _delete(self, record: Record, deletion: str, etag: str | None) -> int:
         for _ in range(ATTEMPTS):

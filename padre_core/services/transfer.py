@@ -14,7 +14,7 @@ from padre_core.backends.backend import Backend, Segment, Write
 from padre_core.backends.blobs import verified
 from padre_core.errors import BackendError, PadreError
 from padre_core.objects import canonical
-from padre_core.objects.identity import is_digest, run_of
+from padre_core.objects.identity import is_digest
 from padre_core.objects.record import Record
 from padre_core.query.model import Expression
 from padre_core.streams.columns import Lines, Points
@@ -26,6 +26,8 @@ STREAMS: tuple[Literal["points", "lines"], ...] = ("points", "lines")
 _LINKS = ("code", "dataset", "datasets", "derived_from", "parent")
 
 Ref = tuple[str, str]
+Readable = Callable[[Record], bool]
+
 Progress = Callable[[str, int, int], object]
 """Called with what is done now (`objects`, `blobs`, `streams` or `proof`), how much of it, and of how many."""
 
@@ -54,6 +56,7 @@ def copy(
     *,
     where: Expression | None = None,
     within: str | None = None,
+    readable: Readable | None = None,
     progress: Progress | None = None,
 ) -> CopyReport:
     """Copies objects with ids, times, lineages and deletions, their streams and blobs; repeating it changes nothing.
@@ -61,13 +64,14 @@ def copy(
     Args:
         where: Only runs that this filter finds, and what lies in them.
         within: Only what lies below the object of this id, that object, and what they refer to.
+        readable: Tells what the user may read; what lies below anything else is left out as well.
 
     Raises:
         BackendError: Afterwards the two stores do not say the same.
     """
     tell = progress or _silent
     with target.batch(f"Copy from {source.info().url}"):
-        return _Copy(source, target, tell).run(where, within)
+        return _Copy(source, target, tell).run(where, within, readable)
 
 
 class _Copy:
@@ -76,13 +80,14 @@ class _Copy:
         self.sent: dict[Ref, tuple[object, ...]] = {}
         self.ends: dict[tuple[str, str], dict[str, int]] = {}
 
-    def run(self, where: Expression | None, within: str | None) -> CopyReport:
+    def run(self, where: Expression | None, within: str | None, readable: Readable | None) -> CopyReport:
         refs = list(dict.fromkeys(_all_refs(self.source)))
-        digests: set[str]
-        if where is None and within is None:
+        if where is None and within is None and readable is None:
             digests = set(self.source.blobs())
         else:
-            refs, digests = self.select(refs, where, within)
+            chosen = self.select(list(_records(self.source, refs)), where, within, readable)
+            refs = [ref for ref in refs if ref in chosen]
+            digests = self.source.has_blobs({digest for record in chosen.values() for digest in _digests(record)})
         blobs = self.blobs(sorted(digests))
         self.objects(refs)
         runs = [id for kind, id in refs if kind == "run"]
@@ -90,29 +95,25 @@ class _Copy:
         newer = self.prove(runs)
         return CopyReport(len(self.sent), newer, points, lines, len(blobs), sum(blobs.values()))
 
-    def select(self, refs: list[Ref], where: Expression | None, within: str | None) -> tuple[list[Ref], set[str]]:
-        """What is asked for, with what it lies in and refers to, and the digests that it names."""
-        records = {(record.kind, record.id): record for record in _records(self.source, refs)}
-        by_id = {id: (kind, id) for kind, id in records}
+    def select(
+        self, records: list[Record], where: Expression | None, within: str | None, readable: Readable | None
+    ) -> dict[Ref, Record]:
+        """What is asked for, with what it lies in and refers to."""
         left_out = {
             record.id
-            for record in records.values()
-            if record.kind == "run" and where is not None and not query.matches(where, query.values_of(record))
+            for record in records
+            if (readable is not None and not readable(record))
+            or (record.kind == "run" and where is not None and not query.matches(where, query.values_of(record)))
         }
-        wanted = {
-            ref
-            for ref, record in records.items()
-            if (within is None or within in (record.id, *record.ancestors))
-            and record.id not in left_out and run_of(record.id) not in left_out
-        }  # fmt: skip
-        waiting = list(wanted)
+        offered = {record.id: record for record in records if left_out.isdisjoint((record.id, *record.ancestors))}
+        waiting = [record for record in offered.values() if within is None or within in (record.id, *record.ancestors)]
+        chosen: dict[Ref, Record] = {}
         while waiting:
-            for id in _referred(records[waiting.pop()]):
-                if id in by_id and by_id[id] not in wanted:
-                    wanted.add(by_id[id])
-                    waiting.append(by_id[id])
-        named = {digest for ref in wanted for digest in _digests(records[ref])}
-        return [ref for ref in refs if ref in wanted], self.source.has_blobs(named)
+            record = waiting.pop()
+            chosen[record.kind, record.id] = record
+            linked = (offered[id] for id in _referred(record) if id in offered)
+            waiting += [other for other in linked if (other.kind, other.id) not in chosen]
+        return chosen
 
     def blobs(self, digests: list[str]) -> Mapping[str, int]:
         """Copies the blobs that the target does not have, and returns their sizes."""

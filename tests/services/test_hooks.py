@@ -249,6 +249,14 @@ def test_streams_and_files_of_a_run_out_of_scope_are_not_read(scoped):
             read()
 
 
+def test_a_copy_leaves_out_what_may_not_be_read(scoped):
+    scoped.experiments.put(padre.Experiment(name="svc", project="open"))
+    with padre.open("memory://") as target:
+        padre.copy(scoped, target)
+        assert [project.name for project in target.projects.list()] == ["open"]
+        assert [experiment.name for experiment in target.experiments.list()] == ["svc"]
+
+
 def test_events_tell_what_happened():
     class Subscriber:
         events = []

@@ -94,6 +94,16 @@ def test_an_unchanged_stale_object_is_refused_too(workspace):
         workspace.projects.put(project)
 
 
+def test_a_stale_object_is_refused_even_if_its_change_was_made_once(workspace):
+    stale = workspace.projects.put(padre.Project(name="iris"))
+    for title in ("one", "two"):
+        workspace.projects.put(padre.Project(name="iris", title=title))
+    stale.title = "one"
+    with pytest.raises(padre.ConflictError, match="get it again"):
+        workspace.projects.put(stale)
+    assert workspace.projects.get("iris").title == "two"
+
+
 def test_a_refused_object_keeps_what_the_user_set(workspace):
     project = workspace.projects.put(padre.Project(name="iris"))
     workspace.projects.put(padre.Project(name="iris", title="new"))
@@ -242,10 +252,33 @@ def test_read_objects_of_many_processes_lose_no_update(tmp_path):
     with padre.open(url) as workspace:
         workspace.projects.put(padre.Project(name="iris"))
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_put_tag, args=(url, number)) for number in range(4)]
+    processes = [context.Process(target=_put_tag, args=(url, number)) for number in range(8)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     with padre.open(url) as workspace:
-        assert len(workspace.projects.get("iris").tags) == 20
+        assert len(workspace.projects.get("iris").tags) == 40
+
+
+def _create(url, rounds, barrier):
+    with padre.open(url, durability="process") as workspace:
+        for number in range(rounds):
+            barrier.wait(60)
+            workspace.experiments.put(padre.Experiment(name="svc", project=f"p{number}", seed=number))
+
+
+def test_processes_that_create_one_experiment_at_once_make_one(tmp_path):
+    url = (tmp_path / "store").as_uri()
+    padre.open(url).close()
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(6)
+    processes = [context.Process(target=_create, args=(url, 200, barrier)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 6
+    with padre.open(url) as workspace:
+        assert workspace.projects.count() == workspace.experiments.count() == 200
+        assert {experiment.etag[:2] for experiment in workspace.experiments.list()} == {"1-"}
