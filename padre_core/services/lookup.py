@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from padre_core.backends.backend import Backend
 from padre_core.errors import InvalidObjectError, NotFoundError
@@ -115,10 +115,11 @@ class Lookup(Generic[T]):
             InvalidObjectError: There are several.
         """
         if isinstance(within, PadreObject):
-            return within.id or record_of(cast("PadreObject", self._services[within.kind].get(within))).id
+            return within.id or record_of(self._services[within.kind].get(within)).id
         if is_id(within):
             return within
-        found = [record for kind in _CONTAINERS if (record := self._services[kind].named(within)) is not None]
+        named = (self._services[kind].named(within) for kind in _CONTAINERS)
+        found: list[Record] = [record for record in named if record is not None]
         if not found:
             raise NotFoundError(f"within={within!r:.80}: {self.records.url} has nothing of this name")
         if len(found) > 1:
