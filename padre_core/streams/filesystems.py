@@ -21,19 +21,17 @@ def datasync(fd: int) -> None:
         os.fdatasync(fd)
 
 
-def sync_tree(fd: int) -> bool:
-    """Returns when all that was written to the file system of an open folder is on the disk.
+def has_sync_tree() -> bool:
+    """Whether the system can sync a whole file system; elsewhere every file and folder must be."""
+    return _syncfs() is not None
 
-    Returns:
-        False where the system cannot say so; the caller then syncs every file.
-    """
+
+def sync_tree(fd: int) -> None:
+    """Returns when all that was written to the file system of an open folder is on the disk, where the system can."""
     syncfs = _syncfs()
-    if syncfs is None:
-        return False
-    if syncfs(fd) != 0:
+    if syncfs is not None and syncfs(fd) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    return True
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import stat
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -28,11 +29,13 @@ from padre_core.errors import (
     ReadOnlyError,
     UnavailableError,
 )
-from padre_core.streams.filesystems import datasync, sync_tree
+from padre_core.streams.filesystems import datasync, has_sync_tree, sync_tree
 from padre_file.confined import check_regular, make_folders, open_beneath
 
 _MARKER = "padre.json"
 _TEMPORARY = ".tmp"
+_FEW = 16
+"""Up to how many files are synced one by one: a sync of the file system also waits for what others wrote."""
 
 
 class FileStore(ByteStore):
@@ -56,7 +59,7 @@ class FileStore(ByteStore):
                 os.close(make_folders(self._root, "log"))
         self._path = path
         self._lock = threading.RLock()
-        self._depth = 0
+        self._failed = False
         self._unsynced: set[str] = set()
         _STORES.add(self)
 
@@ -165,9 +168,20 @@ class FileStore(ByteStore):
             return Entry(key, _version(status), status.st_size)
 
     def sync(self) -> None:
-        with self._mapped("the store"):
-            if not sync_tree(self._root):
-                self._sync_each()
+        if self._failed:
+            raise BackendError(
+                f"{self.url}: an earlier sync failed, so nothing can be known to be stored; open it again"
+            )
+        keys, self._unsynced = self._unsynced, set()
+        try:
+            with self._mapped("the store"):
+                if len(keys) > _FEW and has_sync_tree():
+                    sync_tree(self._root)
+                else:
+                    self._sync_each(keys)
+        except PadreError:
+            self._failed = True  # the system forgets what it could not write, and a second try would succeed
+            raise
 
     def close(self) -> None:
         if self._root >= 0:
@@ -246,10 +260,10 @@ class FileStore(ByteStore):
             os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
 
     def _wrote(self, key: str) -> None:
-        self._unsynced.add(key)
+        if len(self._unsynced) <= _FEW or not has_sync_tree():
+            self._unsynced.add(key)
 
-    def _sync_each(self) -> None:
-        keys, self._unsynced = self._unsynced, set()
+    def _sync_each(self, keys: AbstractSet[str]) -> None:
         folders = {key.rpartition("/")[0] for key in keys}
         for folder in list(folders):
             folders.update(str(above) for above in PurePosixPath(folder).parents)
