@@ -100,8 +100,8 @@ class LoggedBackend(ByteStoreBackend):
         with self.journal.lock:
             self.journal.refresh()
             generation = self.journal.generation()
-            frames = sum(len(view.order) for view in self.journal.views.values())
-            return None if generation < 0 else (generation, frames)
+            entries = sum(len(view.order) for view in self.journal.views.values())
+            return None if generation < 0 else (generation, entries)
 
     def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
         self._writable()

@@ -388,7 +388,7 @@ def test_several_threads_share_one_index(index: Index) -> None:
             for number in range(start, start + 20):
                 index.put([run(number, x=number)])
                 assert listed(index, where=parse(f"parameters.x == {number}")) == {run(number).id}
-        except BaseException as error:  # noqa: BLE001  shown by the main thread
+        except BaseException as error:  # shown by the main thread
             faults.append(error)
 
     threads = [threading.Thread(target=work, args=(100 * number,)) for number in range(4)]
