@@ -324,8 +324,8 @@ def _with(record: Record, summaries: Sequence[WriterSummary]) -> Record:
     return record if further is record.summaries else replace(record, summaries=further)
 
 
-def _further(known: tuple[WriterSummary, ...], others: Sequence[WriterSummary]) -> tuple[WriterSummary, ...]:
-    """For each metric and writer the summary of more points; the first tuple itself if the others add nothing."""
+def _further(known: Sequence[WriterSummary], others: Sequence[WriterSummary]) -> Sequence[WriterSummary]:
+    """For each metric and writer the summary of more points; the first ones themselves if the others add nothing."""
     best = {(item.metric, item.writer): item for item in known}
     news = [item for item in others if (old := best.get((item.metric, item.writer))) is None or old.count < item.count]
     if not news:

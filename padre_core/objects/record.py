@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from padre_core.errors import CorruptObjectError, InvalidObjectError
 from padre_core.objects import canonical
-from padre_core.objects.summary import WriterSummary
+from padre_core.objects.summary import StoredSummaries, WriterSummary
 
 LINEAGE = 32
 """How many ancestors' etags a record always keeps."""
@@ -70,7 +70,7 @@ class Record:
     conflicts: tuple[Conflict, ...] = ()
     version: int = 0
     envelope: Mapping[str, Any] = field(default_factory=dict)
-    summaries: tuple[WriterSummary, ...] = ()
+    summaries: Sequence[WriterSummary] = ()
 
     @property
     def hash(self) -> str:
@@ -191,14 +191,19 @@ def decode_edited(line: bytes, where: str) -> Record:
     Raises:
         CorruptObjectError: It is no record at all.
     """
-    return _parse(line[28:], where)
+    record = _parse(line[28:], where)
+    try:
+        return replace(record, summaries=tuple(record.summaries))
+    except (TypeError, ValueError) as error:
+        raise CorruptObjectError(f"{where} has no sound summaries: {type(error).__name__}") from error
 
 
 def _parse(rest: bytes, where: str) -> Record:
     # Before the content no key is called "content": whatever users name stands there as a value or inside text.
     split = rest.find(b',"content":')
+    end = rest.rfind(b',"summaries":', 0, split)
     try:
-        head = canonical.from_json(b"{%b}" % rest[:split])
+        head = canonical.from_json(b"{%b}" % rest[: split if end < 0 else end])
         created_at, created_by, updated_at, updated_by = head["stamps"]
         deleted = head.get("deleted")
         return Record(
@@ -218,7 +223,7 @@ def _parse(rest: bytes, where: str) -> Record:
             ),
             version=head["version"],
             envelope=canonical.from_json(head["envelope"]) if "envelope" in head else {},
-            summaries=tuple(WriterSummary.from_json(values) for values in head.get("summaries", ())),
+            summaries=StoredSummaries(rest[end + 13 : split]) if end >= 0 else (),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptObjectError(f"{where} is not a record: {type(error).__name__}") from error

@@ -7,7 +7,9 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
+
+from padre_core.objects import canonical
 
 
 class Point(NamedTuple):
@@ -52,6 +54,40 @@ class WriterSummary(NamedTuple):
         """Reads what `as_json` wrote."""
         metric, writer, count, numbers, first, last, *rest = values
         return cls(metric, writer, count, numbers, Point(*first), Point(*last), *rest)
+
+
+class StoredSummaries(Sequence[WriterSummary]):
+    """Summaries in the form that records keep, read when somebody looks: most listings never do."""
+
+    __slots__ = ("_data", "_items")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._items: tuple[WriterSummary, ...] | None = None
+
+    def _read(self) -> tuple[WriterSummary, ...]:
+        if self._items is None:
+            self._items = tuple(map(WriterSummary.from_json, canonical.from_json(self._data)))
+        return self._items
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    @overload
+    def __getitem__(self, index: int) -> WriterSummary: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[WriterSummary, ...]: ...
+    def __getitem__(self, index: int | slice) -> WriterSummary | tuple[WriterSummary, ...]:
+        return self._read()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, tuple | StoredSummaries) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._read())
+
+    def __repr__(self) -> str:
+        return repr(self._read())
 
 
 @dataclass(frozen=True, slots=True)
