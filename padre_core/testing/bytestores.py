@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import tracemalloc
 from collections.abc import Callable
 from functools import partial
@@ -11,12 +12,11 @@ from typing import Any, BinaryIO
 import pytest
 
 from padre_core.backends.bytestore import ABSENT, ByteStore, Entry
+from padre_core.backends.layout import MARKER, encode_marker
 from padre_core.errors import ConflictError, NotFoundError, PadreError, ReadOnlyError, UnsupportedError
 from padre_core.plugins import backend_class, check_url, scheme_of
 from padre_core.testing import together
 from padre_core.testing.suite import Budget, Suite
-
-MARKER = "padre.json"
 
 KEYS = ("a-b", "a.b", "a/b", "a/b-1", "a/b.json", "a0", "aa/b/c", "b", "runs/00/ff/x/run.json", "z_Z")
 """In byte order, which is not the order in which a folder is walked."""
@@ -45,7 +45,7 @@ class ByteStoreSuite(Suite):
     def store(self, request: pytest.FixtureRequest, opening: Callable[..., ByteStore]) -> ByteStore:
         """The byte store, opened, with nothing in it but `padre.json`, which core always writes first."""
         store: ByteStore = self.opened(request, opening)
-        store.write(MARKER, b"{}")
+        store.write(MARKER, encode_marker("00000000-0000-0000-0000-000000000000"))
         return store
 
 
@@ -296,15 +296,18 @@ class Threads(ByteStoreSuite, level="base"):
 
     def test_a_reader_sees_the_old_bytes_or_the_new(self, store: ByteStore, budget: Budget) -> None:
         size = 200_000
-        store.write("key", b"\0" * size)
-        ended = iter(range(budget.rounds * 2))
+        store.write("key", b"\xff" * size)
+        written = threading.Event()
 
         def write() -> None:
-            for number in ended:
-                store.write("key", bytes([number % 256]) * size)
+            try:
+                for number in range(budget.rounds):
+                    store.write("key", bytes([number % 256]) * size)
+            finally:
+                written.set()
 
         def read() -> None:
-            for _ in range(budget.rounds * 4):
+            while not written.is_set():
                 data = store.read("key").data
                 assert data == data[:1] * size, "a reader saw a mixture of two writes"
 

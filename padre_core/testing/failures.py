@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 
 import pytest
 
@@ -57,13 +56,6 @@ STORY = (begin, create, edit, log, blob, delete)
 
 class Failures(ByteStoreSuite, level="base"):
     """The story is told with a fault at every place in turn; whoever gets an error repeats the call."""
-
-    @pytest.fixture
-    def store(self, request: pytest.FixtureRequest, opening: Callable[..., ByteStore]) -> ByteStore:
-        """The byte store, made a store of records."""
-        store: ByteStore = self.opened(request, opening)
-        ByteStoreBackend(store, single_writer=True)
-        return store
 
     @faults
     def test_a_call_that_failed_can_be_repeated_until_it_succeeds(self, store: ByteStore, fault: Fault) -> None:

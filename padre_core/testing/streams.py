@@ -245,6 +245,18 @@ class ReopenedStreams(BackendSuite, level="persistent"):
         assert summaries["accuracy"].count == 60
         assert repr(combine(again.get("run", run).summaries)) == repr(summaries)
 
+    def test_points_and_lines_in_turns_are_there_when_the_store_is_opened_again(
+        self, backend: Backend, opening: Callable[..., Backend]
+    ) -> None:
+        run = backend.put(samples.run()).id
+        writer = backend.open_writer(run)
+        samples.log(writer, 1500)
+        writer.close()
+        backend.close()
+        points, lines = samples.logged(1500)
+        assert samples.points_by_writer(opening(), run) == {writer.id: points}
+        assert samples.lines_by_writer(opening(), run) == {writer.id: lines}
+
     def test_a_writer_goes_on_where_it_ended(self, backend: Backend, opening: Callable[..., Backend]) -> None:
         run = backend.put(samples.run()).id
         backend.append_stream(run, WRITER, 0, samples.points(4))

@@ -77,6 +77,16 @@ class Suite:
         else:
             _check_that_all_standard_tests_are_left(cls)
 
+    @pytest.fixture(autouse=True)
+    def skipping(self, request: pytest.FixtureRequest) -> None:
+        """Skips what the author named in `skipped`, before anything is opened."""
+        self.skip_named(request.node.originalname)
+
+    def skip_named(self, test: str) -> None:
+        """Skips a test if the author gave a reason for it."""
+        if reason := self.skipped.get(test):
+            pytest.skip(reason)
+
     @pytest.fixture
     def url(self) -> str:
         """Where a fresh, empty store is."""
@@ -111,9 +121,6 @@ class Suite:
 
     def opened(self, request: pytest.FixtureRequest, opening: Callable[..., Any]) -> Any:
         """The store of the test, if the test is to run for what the store declares."""
-        name = request.node.originalname
-        if reason := self.skipped.get(name):
-            pytest.skip(reason)
         store = opening()
         level = getattr(request.function, "level", BASE)
         if level != BASE:
@@ -135,6 +142,9 @@ def _of_level(test: Callable[..., Any], level: str) -> Callable[..., Any]:
             test(*arguments, **fixtures)
         except AssertionError as error:
             error.args = (f"[capability: {level}] {error}",)
+            raise
+        except pytest.fail.Exception as error:
+            error.msg = f"[capability: {level}] {error.msg}"
             raise
         except Exception as error:
             error.add_note(f"[capability: {level}]")

@@ -84,7 +84,13 @@ def _run(workspace: padre.Workspace, run: padre.Run) -> State:
     for artifact in workspace.artifacts.list(within=run):
         assert workspace.artifacts.read(artifact) == bytes(artifact.size), "an artifact's bytes changed"
         files[artifact.path] = artifact.size
-    return {"status": run.status.value, "points": count, "lines": len(lines), "tag": run.tags.get("tag"), "files": files}
+    return {
+        "status": run.status.value,
+        "points": count,
+        "lines": len(lines),
+        "tag": run.tags.get("tag"),
+        "files": files,
+    }
 
 
 def disagreements(report: Path, found: State) -> list[str]:

@@ -145,12 +145,11 @@ def main() -> None:
                     look(job["url"])
                 report = os.open(job["report"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 Victim(job["url"], job["seed"], report).work()
-            except BaseException:
+            except BaseException:  # the child must never go on as the process that forks
                 traceback.print_exc()
                 os._exit(1)
-        for answer in (lambda: child, lambda: os.waitpid(child, 0)[1]):
-            sys.stdout.write(f"{answer()}\n")
-            sys.stdout.flush()
+        print(child, flush=True)
+        print(os.waitpid(child, 0)[1], flush=True)
 
 
 if __name__ == "__main__":
