@@ -11,12 +11,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from padre_core import plugins, query
-from padre_core.backends.backend import Backend, Problem
+from padre_core.backends.backend import Backend, Changes, Problem
 from padre_core.errors import InvalidObjectError
+from padre_core.hookspecs import Progressed
 from padre_core.objects.base import PadreObject
 from padre_core.objects.code import Code
 from padre_core.objects.computation import Computation
 from padre_core.objects.experiment import Experiment
+from padre_core.objects.identity import check_key
 from padre_core.objects.kinds import kinds
 from padre_core.objects.project import Project
 from padre_core.objects.run import Run
@@ -88,7 +90,11 @@ def open(
         find_url() if url is None else url,
         readonly=readonly, durability=durability, provider=provider, policy=policy, **options,
     )  # fmt: skip
-    return Workspace(backend, hooks)
+    try:
+        return Workspace(backend, hooks)
+    except BaseException:
+        backend.close()
+        raise
 
 
 class Workspace:
@@ -104,7 +110,7 @@ class Workspace:
     def __init__(self, backend: Backend, hooks: Hooks | None = None) -> None:
         self.backend = backend
         self.hooks = hooks or Hooks()
-        self.actor = os.environ.get("PADRE_USER") or _login()
+        self.actor = _actor()
         self.records = Records(backend, self.hooks, self.actor)
         self.url = self.records.url
         self._end_runs: Callable[[Workspace, BaseException | None], None] | None = None
@@ -160,6 +166,10 @@ class Workspace:
     def refresh(self, *, accept_edits: bool = False) -> int:
         """Looks for what was changed past PaDRe, and returns how many objects were."""
         return self.backend.refresh(accept_edits=accept_edits)
+
+    def changes(self, cursor: str | None = None, *, limit: int = 1000) -> Changes:
+        """What changed in the store since a cursor, whoever changed it, as far as this user may read it."""
+        return self.records.changes(cursor, limit)
 
     def close(self, error: BaseException | None = None) -> None:
         """Ends runs that were left active, finishes what is under way and closes the store. May be called twice.
@@ -221,9 +231,13 @@ def copy(
     condition = query.parse(where, "run") if isinstance(where, str) else where
     below = None if within is None else workspace.runs.container(within)
     readable = workspace.records.in_scope if workspace.hooks.scoped else None
-    return transfer.copy(
-        workspace.backend, backend, where=condition, within=below, readable=readable, progress=progress
-    )
+
+    def tell(phase: str, done: int, total: int) -> None:
+        workspace.hooks.emit(Progressed(done, total, phase))
+        if progress is not None:
+            progress(phase, done, total)
+
+    return transfer.copy(workspace.backend, backend, where=condition, within=below, readable=readable, progress=tell)
 
 
 def find_url() -> str:
@@ -253,8 +267,12 @@ def _configured_url(file: Path) -> str:
     return url if "://" in url else str(file.parent / url)
 
 
-def _login() -> str | None:
+def _actor() -> str | None:
     try:
-        return getpass.getuser()
+        name = os.environ.get("PADRE_USER") or getpass.getuser()
     except (KeyError, OSError, ImportError):  # no such user in this container
         return None
+    try:
+        return check_key(name)
+    except ValueError as error:
+        raise InvalidObjectError(f"the name of the user {error}: set PADRE_USER") from None

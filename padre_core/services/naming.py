@@ -58,9 +58,12 @@ def split_path(kind: str, path: str) -> tuple[str | None, str]:
     names = path.split("/")
     if len(names) > MAX_DEPTH:
         raise InvalidObjectError(f"{path!r:.80} has more than {MAX_DEPTH} names")
-    for name in names:
-        try:
-            check_name(name)
-        except ValueError as error:
-            raise InvalidObjectError(f"{path!r:.80} is no {kind}: the name {name!r:.80} {error}") from None
-    return "/".join(names[:-1]) or None, names[-1]
+    *above, last = (_checked(name, kind, path) for name in names)
+    return "/".join(above) or None, last
+
+
+def _checked(name: str, kind: str, path: str) -> str:
+    try:
+        return check_name(name)
+    except ValueError as error:
+        raise InvalidObjectError(f"{path!r:.80} is no {kind}: the name {name!r:.80} {error}") from None

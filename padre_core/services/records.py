@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from padre_core import query
-from padre_core.backends.backend import Backend, Page
+from padre_core.backends.backend import Backend, Changes, Page
 from padre_core.backends.bytestore import ABSENT
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, PluginError
 from padre_core.hookspecs import Action, ObjectChanged, Ref, Request
@@ -91,6 +91,15 @@ class Records:
             if page.cursor is None:
                 return
             asked = replace(asked, cursor=page.cursor)
+
+    def changes(self, cursor: str | None, limit: int) -> Changes:
+        """A part of the store's change feed, limited to the scope of this user."""
+        part = self.backend.changes(cursor, limit=limit)
+        if not self.hooks.scoped:
+            return part
+        records = self.backend.get_many([(change.kind, change.id) for change in part.entries])
+        seen = zip(part.entries, records, strict=True)
+        return replace(part, entries=tuple(change for change, record in seen if record and self.in_scope(record)))
 
     def create(self, kind: str, id: str, content: bytes, ancestors: tuple[str, ...]) -> Record:
         """Stores the first version of an object.

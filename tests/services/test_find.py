@@ -81,6 +81,12 @@ def test_a_dataset_is_found_by_name_in_its_newest_version(workspace):
     assert workspace.datasets.get("iris/digits").id == inside.id
 
 
+def test_names_are_the_same_however_their_letters_are_composed(workspace):
+    put = workspace.datasets.put(padre.Dataset(name="Stra\u00dfe e\u0301", project="a\u0308"))
+    assert workspace.datasets.get("\u00e4/Stra\u00dfe \u00e9").id == put.id
+    assert workspace.datasets.get("a\u0308/Stra\u00dfe e\u0301").id == put.id
+
+
 def test_a_refresh_that_is_required_needs_a_remote(workspace):
     workspace.projects.put(padre.Project(name="iris"))
     with pytest.raises(padre.UnsupportedError, match="no remote"):

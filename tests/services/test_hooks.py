@@ -249,6 +249,12 @@ def test_streams_and_files_of_a_run_out_of_scope_are_not_read(scoped):
             read()
 
 
+def test_the_change_feed_leaves_out_what_may_not_be_read(scoped):
+    entries = scoped.changes().entries
+    assert [change.id for change in entries] == [project.id for project in scoped.projects.list()]
+    assert scoped.changes(scoped.changes().cursor).entries == ()
+
+
 def test_a_copy_leaves_out_what_may_not_be_read(scoped):
     scoped.experiments.put(padre.Experiment(name="svc", project="open"))
     with padre.open("memory://") as target:
@@ -276,6 +282,20 @@ def test_events_tell_what_happened():
         ("delete", "experiment", "2-"),
         ("restore", "experiment", "3-"),
     ]
+
+
+def test_a_copy_tells_how_far_it_is():
+    class Subscriber:
+        phases = set()
+
+        @padre.hookimpl
+        def padre_progress(self, event):
+            self.phases.add(event.phase)
+
+    with opened(Subscriber()) as workspace, padre.open("memory://") as target:
+        workspace.projects.put(padre.Project(name="iris"))
+        padre.copy(workspace, target)
+    assert Subscriber.phases == {"objects", "proof"}
 
 
 def test_a_subscriber_that_fails_is_logged_by_name_and_starves_nobody(caplog):

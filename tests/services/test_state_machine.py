@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import padre_core as padre
 
 BUDGET = settings(
-    max_examples=int(os.environ.get("PADRE_STATE_EXAMPLES", "15")),
-    stateful_step_count=int(os.environ.get("PADRE_STATE_STEPS", "20")),
+    max_examples=int(os.environ.get("PADRE_STATE_EXAMPLES", "25")),
+    stateful_step_count=int(os.environ.get("PADRE_STATE_STEPS", "25")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

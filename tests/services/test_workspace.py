@@ -108,6 +108,13 @@ def test_without_an_actor_in_the_environment_the_login_name_writes(monkeypatch):
         assert workspace.projects.put(padre.Project(name="iris")).created_by == "grace"
 
 
+@pytest.mark.parametrize("name", ["a\nb", "x" * 300])
+def test_a_user_name_that_cannot_be_stored_is_refused(monkeypatch, name):
+    monkeypatch.setenv("PADRE_USER", name)
+    with pytest.raises(padre.InvalidObjectError, match="set PADRE_USER"):
+        padre.open("memory://")
+
+
 def test_all_that_is_exported_exists_and_is_listed():
     assert sorted(padre.__all__) == padre.__all__
     for name in padre.__all__:
