@@ -1,8 +1,8 @@
 import os
 import pty
+import resource
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 
 import pytest
@@ -42,18 +42,21 @@ def test_help_imports_no_models_and_no_drawing():
     assert python("-c", code).stdout.splitlines()[-1] == "[]"
 
 
-def best_of(count, *command):
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        times.append(time.perf_counter() - start)
-    return min(times)
+def processor_seconds(*command):
+    def used():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = used()
+    subprocess.run(command, check=True, capture_output=True)
+    return used() - before
 
 
 def test_help_is_quick():
-    bare = best_of(5, sys.executable, "-c", "pass")
-    assert best_of(5, sys.executable, "-c", f"import sys; sys.argv = ['padre', '--help']; {MAIN}") - bare < 0.5
+    bare = min(processor_seconds(sys.executable, "-c", "pass") for _ in range(3))
+    code = f"import sys; sys.argv = ['padre', '--help']; {MAIN}"
+    # Alone on a machine it takes less than 0.15 s more; processor time grows beside others too.
+    assert min(processor_seconds(sys.executable, "-c", code) for _ in range(3)) - bare < 0.4
 
 
 def test_an_unknown_command_is_a_usage_error(command):
