@@ -2,61 +2,30 @@
 
 from __future__ import annotations
 
-import random
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from padre_core import query
-from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectError, NotFoundError, UnsupportedError
+from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, UnsupportedError
 from padre_core.objects.base import PadreObject
 from padre_core.objects.identity import is_id
 from padre_core.objects.record import Record
 from padre_core.query.model import Deleted, Expression, Query
-from padre_core.services.checking import checked_content
 from padre_core.services.listing import Listing, Row, row
-from padre_core.services.lookup import Key, Lookup, T, Version, kind_text, record_of
-from padre_core.services.naming import living, split_path
+from padre_core.services.lookup import T, Version
+from padre_core.services.putting import ATTEMPTS, Putting
 from padre_core.services.records import describe, restore_call
-
-ATTEMPTS = 200
-"""How often a put of an object that was never read is tried while others change the same object."""
 
 Mode = Literal["all", "local", "remote"]
 
 
-class Service(Lookup[T]):
+class Service(Putting[T]):
     """Stores and finds the objects of one kind, such as `workspace.projects`.
 
     Wherever an object is meant, the object, its id, its URL, or (projects, experiments, datasets) its name path such
     as `iris/svc` will do. May be used from several threads at once.
     """
-
-    def put(self, object: T, *, remote: str | None = None) -> T:
-        """Stores an object and returns it with its id, stamps and version.
-
-        An object that was never read is created; if it is there already, the fields that you set are, and the others
-        stay. An object that was read replaces the version that was read. What is equal already is not stored again.
-        Parents given by name are created if they are missing.
-
-        Raises:
-            ConflictError: The object was changed since it was read: get it again. Or its parent was deleted.
-            AlreadyExistsError: It exists, and what cannot change would change.
-            NotFoundError: The parent, given by id, does not exist.
-            InvalidObjectError: The object is no valid one of this kind.
-        """
-        self._no_remote(remote)
-        if not isinstance(object, self.model):
-            raise InvalidObjectError(f"{self.model.folder}.put takes a {self.model.__name__}, not {kind_text(object)}")
-        version = object._stored
-        if isinstance(version, Version) and version.record is not None:
-            state, record = self._replace(object, version.record, version.key)
-        else:
-            state, record = self._merge(object)
-        object.__dict__.update(state.__dict__)
-        self._bind(object, record)
-        return object
 
     def get(self, object: T | str, *, refresh: Literal["auto", "required", "never"] = "auto") -> T:
         """The stored object.
@@ -185,11 +154,6 @@ class Service(Lookup[T]):
         """The URL of an object, which `get` takes: that of the store, and `#<folder>/<id>`."""
         return f"{self.records.url}#{self.model.folder}/{self.get(object).id}"
 
-    # What kinds with more to say change:
-
-    def _check_links(self, draft: T) -> None:
-        """Checks what an object says about others beside its parent."""
-
     def _load_page(self, records: Sequence[Record]) -> Sequence[T]:
         return [self._load(record) for record in records]
 
@@ -202,113 +166,6 @@ class Service(Lookup[T]):
     def _rewrite(self, where: Expression) -> Expression:
         """Turns conditions on derived fields into conditions on stored ones."""
         return where
-
-    # Putting:
-
-    def _merge(self, object: T) -> tuple[T, Record]:
-        """Creates an object, or sets those fields of the stored one that the caller set."""
-        draft = object.model_copy()
-        above, parent = self._resolve_parent(draft, create=True)
-        ancestors = () if parent is None or above is None else self.records.place(above, parent)
-        self._check_links(draft)
-        lost: ConflictError | None = None
-        for attempt in range(ATTEMPTS):
-            id, head = self._identify(draft, above, parent)
-            try:
-                if head is None:
-                    record = self.records.create(self.kind, id, self._checked(draft), ancestors)
-                    return self._as_stored(draft, record), record
-                state = self._overlaid(head, draft)
-                content = self._checked(state)
-                record = head if content == head.content else self.records.update(head, content)
-                return self._as_stored(state, record), record
-            except ConflictError as error:
-                now = self.records.peek(self.kind, id)
-                if (now.etag if now else None) == (head.etag if head else None):
-                    raise
-                lost = error
-                time.sleep(random.random() * min(attempt, 20) / 1000)  # noqa: S311  # spreads rivals, no secret
-        raise ConflictError(f"{self.kind} is changed too often by others; try again") from lost
-
-    def _replace(self, object: T, before: Record, key: Key) -> tuple[T, Record]:
-        """Stores what follows the version that was read."""
-        draft = object.model_copy()
-        if object.parent_reference != before.parent:
-            _, parent = self._resolve_parent(draft, create=False)
-            if parent != before.parent:
-                way = "use workspace.runs.move" if self.kind == "run" else f"put a new {self.kind} there instead"
-                field = self.model.parent_field
-                raise InvalidObjectError(f"{describe(before)}: its {field} never changes by put; {way}")
-        content = self._checked(draft)
-        if object.id != before.id or self._key(draft) != key:
-            raise InvalidObjectError(f"{describe(before)}: what names it never changes; put a new {self.kind} instead")
-        if content == before.content:
-            head = self.records.peek(self.kind, before.id)
-            if head is None or head.etag != before.etag:
-                raise self._stale(before)
-            return draft, head
-        if self.model.frozen_fields:
-            self._check_frozen(self.model.from_content(before.content), draft, before)
-        self._check_links(draft)
-        try:
-            return draft, self.records.update(before, content)
-        except ConflictError as error:
-            head = self.records.peek(self.kind, before.id)
-            if head is not None and head.etag == before.etag:
-                raise
-            raise self._stale(before) from error
-
-    def _stale(self, before: Record) -> ConflictError:
-        head = self.records.peek(self.kind, before.id)
-        if head is not None and head.deleted is not None:
-            return ConflictError(f"{describe(before)} was deleted; bring it back with {restore_call(before)}")
-        return ConflictError(
-            f"{describe(before)} was changed since it was read at {before.etag}; get it again and repeat the change"
-        )
-
-    def _ensure(self, path: str) -> Record:
-        """The living object of a name path, made as a placeholder if it is missing."""
-        found = self._by_path(path)
-        if found is not None and found.deleted is None and self.records.deleted_ancestor(found) is None:
-            return found
-        above, name = split_path(self.kind, path)
-        fields = {"name": name} if above is None else {"name": name, str(self.model.parent_field): above}
-        return record_of(self.put(self.model(**fields)))
-
-    def _identify(self, draft: T, above: str | None, parent: str | None) -> tuple[str, Record | None]:
-        """The id of the living object that is meant, or of the one to be made."""
-        id, record = living(self.records, self.model, above, parent, draft.key())
-        if draft.id is not None and draft.id != id:
-            raise InvalidObjectError(
-                f"{self.kind}.id: {draft.id!r:.80} is not the id that follows from its names; leave the id out, "
-                "or get the object before you change it"
-            )
-        return id, record
-
-    def _overlaid(self, head: Record, draft: T) -> T:
-        """The stored object with the fields that the caller set."""
-        old = self.model.from_content(head.content)
-        state = old.model_copy()
-        for name, information in self.model.model_fields.items():
-            value = draft.__dict__[name]
-            said = name in draft.model_fields_set or value != information.get_default(call_default_factory=True)
-            if said and name not in self.model.outside_content:
-                state.__dict__[name] = value
-        self._check_frozen(old, state, head)
-        return state
-
-    def _check_frozen(self, old: T, new: T, head: Record) -> None:
-        for name in sorted(self.model.frozen_fields):
-            if getattr(old, name) != getattr(new, name):
-                raise AlreadyExistsError(f"{describe(head)} exists already, and its {name} never change: put a new one")
-
-    def _checked(self, draft: T) -> bytes:
-        """The content of a draft, which may hold what was put into its dicts past validation."""
-        return checked_content(draft)
-
-    def _as_stored(self, state: T, record: Record) -> T:
-        """The state itself, unless an extension changed what was stored."""
-        return self._load(record) if self.records.hooks.prepares else state
 
     def _held(self, item: T | str) -> Record | None:
         """The record that an object was read as; whether it is the newest is found out by writing."""
@@ -333,12 +190,6 @@ class Service(Lookup[T]):
                     raise
                 record = head
         raise ConflictError(f"{describe(record)} is changed too often by others; try again")
-
-    def _no_remote(self, remote: str | None) -> None:
-        if remote is not None:
-            raise UnsupportedError(f"this workspace has no remote {remote!r:.80}")
-
-    # Listing:
 
     def _query(
         self,
