@@ -18,7 +18,14 @@ class Padre(Subject["ActiveRun"]):
     """As `padre.open(path)` gives it: each finished run survives a power cut, each point kill -9."""
 
     durability: ClassVar[Literal["power", "process"]] = "power"
-    late_imports: ClassVar[tuple[str, ...]] = ("padre_core.tracking", "padre_core.workspace", "padre_file", "numpy")
+    late_imports: ClassVar[tuple[str, ...]] = (
+        "importlib_metadata",
+        "padre_core.backends.logged",
+        "padre_core.tracking",
+        "padre_core.workspace",
+        "padre_file",
+        "numpy",
+    )
 
     def open(self) -> None:
         self.workspace = padre.open(self.folder.as_uri(), durability=self.durability)

@@ -15,7 +15,7 @@ class Store:
 
     target: str
     size: int
-    budget: float = 30
+    budget: float = 180
 
 
 @dataclass(frozen=True)
