@@ -13,7 +13,7 @@ from padre_core.backends.tree import Part, Tree, joined, merged, summaries_with,
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError
 from padre_core.objects.record import Record, encode
-from padre_core.streams.journal import LogView
+from padre_core.streams.view import LogView
 
 Head = Callable[[str, str], Record | None]
 Entry = tuple[str, Record]

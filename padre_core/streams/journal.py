@@ -7,7 +7,6 @@ lock is held by the one process that folds logs into the tree.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import fcntl
 import mmap
@@ -18,109 +17,18 @@ import struct
 import threading
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from padre_core.errors import BackendError, ReadOnlyError
 from padre_core.objects import canonical
-from padre_core.objects.record import Record, decode, encode
+from padre_core.objects.record import Record, encode
 from padre_core.streams import lines, points
-from padre_core.streams.columns import Columns, Line, Lines, Points
-from padre_core.streams.log import POINT_TAG, Frame, FrameKind, LogReader, LogWriter, point_columns
-from padre_core.streams.writer import columns_of
+from padre_core.streams.columns import Columns, Line, Points
+from padre_core.streams.log import POINT_TAG, FrameKind, LogReader, LogWriter
+from padre_core.streams.view import LogView, Ref
 
 _NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})")
 _COUNTER = struct.Struct("<Q")
-
-Ref = tuple[str, str]
-"""Kind and id of an object."""
-
-
-@dataclass(slots=True)
-class LoggedWriter:
-    """What a log says of one writer of a run's streams."""
-
-    run: str
-    writer: str
-    next: dict[str, int]
-    open: bool = True
-    parts: list[tuple[int, Columns]] = field(default_factory=list)
-
-    def add(self, columns: Columns) -> None:
-        stream = "points" if isinstance(columns, Points) else "lines"
-        self.parts.append((self.next[stream], columns))
-        self.next[stream] += len(columns)
-
-
-class LogView:
-    """One log as far as it was read: its newest records, and its parts of streams. Guarded by the journal's lock."""
-
-    def __init__(self, path: Path) -> None:
-        self.reader = LogReader(path)
-        self.name = path.name
-        self.records: dict[Ref, Record] = {}
-        self.order: list[Ref] = []
-        self.writers: dict[int, LoggedWriter] = {}
-        self.changed: set[str] = set()
-        self._metrics: dict[int, tuple[int, str]] = {}
-
-    def poll(self) -> None:
-        """Takes up records that were written since the last call."""
-        for frame in self.reader.new_records():
-            self.add(decode(frame.payload, f"log/{self.name}"))
-
-    def add(self, record: Record) -> None:
-        """Takes up one record."""
-        ref = record.kind, record.id
-        known = self.records.get(ref)
-        if known is None or known.version < record.version:
-            self.records[ref] = record
-            self.order.append(ref)
-
-    def scan(self) -> None:
-        """Takes up parts of streams that were written since the last call, and notes their runs in `changed`."""
-        for frame in self.reader.new_frames():
-            if frame.kind == FrameKind.POINT:
-                self._points(frame)
-            elif frame.kind == FrameKind.WRITER:
-                run, writer, next_points, next_lines = canonical.from_json(frame.payload)
-                self.writers[frame.key] = LoggedWriter(run, writer, {"points": next_points, "lines": next_lines})
-            elif frame.kind == FrameKind.METRIC:
-                self._metrics[frame.key] = tuple(canonical.from_json(frame.payload))
-            elif (writer_of := self.writers.get(frame.key)) is not None and frame.kind != FrameKind.RECORD:
-                self.changed.add(writer_of.run)
-                if frame.kind == FrameKind.CLOSED:
-                    writer_of.open = False
-                elif frame.kind == FrameKind.LINE:
-                    found = lines.decode_line(frame.payload)
-                    if found is not None:
-                        writer_of.add(Lines((found[1],)))
-                else:
-                    for _, columns in points.decode(frame.payload, f"log/{self.name}"):
-                        writer_of.add(columns)
-
-    def _points(self, frame: Frame) -> None:
-        steps, times, values, keys = point_columns(frame)
-        names = dict.fromkeys(keys)
-        owners = {self._metrics[key][0] for key in names if key in self._metrics}
-        if len(owners) == 1 and names.keys() <= self._metrics.keys():
-            (owner,) = owners
-            metrics = tuple(self._metrics[key][1] for key in names)
-            places = {key: place for place, key in enumerate(names)}
-            column = array.array("I", map(places.__getitem__, keys)) if len(names) > 1 else None
-            self.writers[owner].add(
-                Points(metrics, column, array.array("q", steps), array.array("q", times), array.array("d", values))
-            )
-            self.changed.add(self.writers[owner].run)
-            return
-        mixed: dict[int, list[tuple[str, int, int, float]]] = {}
-        for step, time, value, key in zip(steps, times, values, keys, strict=True):
-            if key in self._metrics:
-                owner, metric = self._metrics[key]
-                mixed.setdefault(owner, []).append((metric, step, time, value))
-        for owner, entries in mixed.items():
-            self.changed.add(self.writers[owner].run)
-            self.writers[owner].add(columns_of(entries))
 
 
 class Journal:
@@ -434,9 +342,11 @@ class JournalWriter:
     def points(self, columns: Points) -> None:
         """Adds columns of points."""
         with self._journal.lock:
+            end = self._points + len(columns)
             for block in points.encode(self._points, columns):
+                # A log that begins here must know how many points the blocks before this one held.
                 self._ready(len(block)).append(FrameKind.POINTS, self._key, block)
-            self._points += len(columns)
+                self._points = min(self._points + points.MAX_POINTS, end)
 
     def line(self, line: Line) -> None:
         """Adds one line."""

@@ -22,6 +22,7 @@ import fcntl
 import mmap
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class LogWriter:
         self.path = path
         self.failed: str | None = None
         self.dirty = False
+        self._open = threading.Lock()
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             fcntl.flock(self._fd, fcntl.LOCK_EX)  # a reader's probe may hold it for a moment
@@ -143,21 +145,24 @@ class LogWriter:
         Raises:
             BackendError: The disk failed. The log is not used again: what it holds cannot be trusted to be stored.
         """
-        if self.failed:
-            raise BackendError(self.failed)
-        if not self.dirty:
-            return
-        self.dirty = False
-        try:
-            datasync(self._fd)
-        except OSError as error:
-            self.failed = f"the log {self.path.name} could not be synced: {error.strerror}; open the store again"
-            raise BackendError(self.failed) from error
+        with self._open:
+            if self.failed:
+                raise BackendError(self.failed)
+            if not self.dirty:  # nor after it was closed: then it was folded, and the tree synced
+                return
+            self.dirty = False
+            try:
+                datasync(self._fd)
+            except OSError as error:
+                self.failed = f"the log {self.path.name} could not be synced: {error.strerror}; open the store again"
+                raise BackendError(self.failed) from error
 
     def close(self) -> None:
         """Lets go of the file and of the lock on it; after a fork, of this process's copies only."""
-        self._map.close()
-        os.close(self._fd)
+        with self._open:
+            self.dirty = False
+            self._map.close()
+            os.close(self._fd)
 
 
 class _Written:

@@ -348,3 +348,18 @@ def test_a_blob_is_listed_as_unused_until_something_refers_to_it(opened):
     assert [problem.code for problem in backend.verify()] == ["unused-blob"]
     assert backend.open_blob(reference.digest).read() == b"weights"
     assert layout.blob_key(reference.digest).endswith(reference.digest)
+
+
+def test_a_batch_that_outgrows_a_log_loses_no_point(opened):
+    backend = opened()
+    started = backend.put(run(), if_match=ABSENT)
+    writer = backend.open_writer(started.id)
+    count = 1_000_001
+    writer.points(make_points("loss", range(count), None, [0] * count, 0))
+    writer.point("loss", count, float(count), 0)
+    for _ in range(2):
+        segments = list(backend.read_stream(started.id, "points"))
+        assert sum(len(segment.columns) for segment in segments) == count + 1
+        assert segments[-1].columns.values[-1] == count
+        backend.fold()
+    assert backend.get("run", started.id).summaries[0].count == count + 1
