@@ -46,7 +46,7 @@ def show(workspace: Workspace, object: str, kind: str | None, as_json: bool) -> 
 @click.option("--to", "owner", metavar="OBJECT", help="Store FILE, whatever it is, as an artifact of this object.")
 @click.option("--path", metavar="PATH", help="What to call the artifact; by default the name of the file.")
 @json_option
-@with_workspace(readonly=False)
+@with_workspace(make=True)
 def put(workspace: Workspace, file: str, kind: str | None, owner: str | None, path: str | None, as_json: bool) -> None:
     """Store an object from JSON in FILE (or standard input), or FILE itself as an artifact.
 
@@ -85,7 +85,7 @@ def get(workspace: Workspace, object: str, kind: str | None, folder: Path | None
 @click.argument("objects", metavar="OBJECT...", nargs=-1, required=True)
 @kind_option
 @json_option
-@with_workspace(readonly=False)
+@with_workspace()
 def rm(workspace: Workspace, objects: tuple[str, ...], kind: str | None, as_json: bool) -> None:
     """Delete objects, with all that lies below them; `padre restore` brings them back."""
     services = [find_service(workspace, object, kind) for object in objects]
@@ -100,7 +100,7 @@ def rm(workspace: Workspace, objects: tuple[str, ...], kind: str | None, as_json
 @click.argument("objects", metavar="OBJECT...", nargs=-1, required=True)
 @kind_option
 @json_option
-@with_workspace(readonly=False)
+@with_workspace()
 def restore(workspace: Workspace, objects: tuple[str, ...], kind: str | None, as_json: bool) -> None:
     """Bring deleted objects back, with all that their deletion hid. Name them by id."""
     for object in objects:

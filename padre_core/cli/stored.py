@@ -25,19 +25,32 @@ kind_option = click.option("--kind", metavar="KIND", help="What a name means, wh
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
-def with_workspace(*, readonly: bool) -> Callable[[F], F]:
-    """Gives a command the option `--store` and, as its first argument, the workspace on that store."""
+def with_workspace(*, readonly: bool = False, make: bool = False) -> Callable[[F], F]:
+    """Gives a command the option `--store` and, as its first argument, the workspace on that store.
+
+    Args:
+        make: Make the store if it is not there.
+    """
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def command(*arguments: Any, store: str | None, **options: Any) -> Any:
-            with open_workspace(store, readonly=readonly) as workspace:
+            with _opened(store, readonly=readonly, make=make) as workspace:
                 return function(workspace, *arguments, **options)
 
         text = "The store; by default $PADRE_URL, what padre.toml says, or ./padre-store."
         return click.option("--store", metavar="URL", help=text)(command)  # type: ignore[return-value]  # as it was
 
     return decorate
+
+
+def _opened(store: str | None, *, readonly: bool, make: bool) -> Workspace:
+    try:
+        if not (readonly or make):
+            open_workspace(store, readonly=True).close()  # to open it for writing would make one
+        return open_workspace(store, readonly=readonly)
+    except NotFoundError as error:
+        raise NotFoundError(f"{error}; make a store with `padre init`, or name one with --store") from error
 
 
 def find_service(workspace: Workspace, reference: str, kind: str | None) -> Service[Any]:

@@ -55,7 +55,7 @@ def copy(source: str, target: str, where: str | None, within: str | None, as_jso
 @click.command()
 @click.option("--quarantine", is_flag=True, help="Move damaged files aside, so that the rest works.")
 @json_option
-@with_workspace(readonly=False)
+@with_workspace()
 def verify(workspace: Workspace, quarantine: bool, as_json: bool) -> None:
     """Read and check everything in a store; exit with 1 if anything is wrong."""
     found = 0
@@ -77,7 +77,7 @@ def verify(workspace: Workspace, quarantine: bool, as_json: bool) -> None:
 @click.command()
 @click.option("--accept-edits", is_flag=True, help="Take files that somebody edited as new versions.")
 @json_option
-@with_workspace(readonly=False)
+@with_workspace()
 def refresh(workspace: Workspace, accept_edits: bool, as_json: bool) -> None:
     """Look for what others put into a store, past PaDRe."""
     changed = workspace.refresh(accept_edits=accept_edits)

@@ -27,8 +27,11 @@ def test_init_refuses_a_bad_url_and_leaves_nothing(command, tmp_path, url):
     assert not (tmp_path / "padre.toml").exists()
 
 
-def test_reading_makes_no_store(command, tmp_path):
-    assert command("ls").code == 3
+@pytest.mark.parametrize("name", ["ls", "search", "verify", "refresh", "rm", "restore", "show", "get", "log", "points"])
+def test_only_init_put_and_copy_make_a_store(command, tmp_path, name):
+    result = command(name, *(["iris/svc"] if name in ("rm", "restore", "show", "get", "log", "points") else []))
+    assert result.code == 3
+    assert "padre init" in result.err
     assert not (tmp_path / "padre-store").exists()
 
 
