@@ -12,7 +12,8 @@ from padre_core.objects.identity import run_child_id, run_of
 from padre_core.objects.metric import Metric
 from padre_core.objects.record import Record, first
 from padre_core.objects.summary import combine
-from padre_core.query.model import Expression, Query
+from padre_core.query.model import Deleted, Expression, Query
+from padre_core.services.lookup import Version
 from padre_core.services.service import Service
 
 
@@ -29,8 +30,10 @@ class MetricService(Service[Metric]):
         return sum(1 for _ in self.list(where, within=within, deleted=deleted))
 
     def _fetch(self, asked: Query) -> tuple[Sequence[Metric], str | None]:
+        everything = Query(within=asked.within, deleted=Deleted.INCLUDE)
+        known = {record.id for record in self.records.all(self.kind, everything)}
         runs = {run.id: run for run in self._runs(asked)}
-        found = {record.id: record for run in runs.values() for record in derived(run)}
+        found = {item.id: item for run in runs.values() for item in derived(run) if item.id not in known}
         if asked.where is not None:
             found = {id: item for id, item in found.items() if query.matches(asked.where, query.values_of(item))}
         for record in self.records.all(self.kind, replace(asked, limit=1000)):
@@ -59,6 +62,8 @@ class MetricService(Service[Metric]):
         metrics = []
         for record in records:
             metric = super()._load(record)
+            if not record.version:  # derived: a put is the first
+                metric._stored = Version(etag=record.etag, ancestors=record.ancestors)
             if metric.run not in runs:
                 runs[metric.run] = self.records.peek("run", metric.run)
             run = runs[metric.run]

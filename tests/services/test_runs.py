@@ -94,6 +94,24 @@ def test_a_metric_that_follows_from_points_is_found_by_its_id(workspace, run):
     assert (found.name, found.summary.count) == ("loss", 1)
 
 
+def test_a_metric_that_follows_from_points_can_be_described(workspace, run):
+    log(workspace, run, ("loss", 0, 0.5))
+    (metric,) = workspace.metrics.list(within=run)
+    metric.title = "Loss"
+    workspace.metrics.put(metric)
+    (stored,) = workspace.metrics.list('title == "Loss"', within=run)
+    assert (stored.id, stored.summary.last) == (metric.id, 0.5)
+    assert workspace.metrics.count('not title == "Loss"', within=run) == 0
+    stored.title = "Cost"
+    assert workspace.metrics.put(stored).etag.startswith("2-")
+
+
+def test_metrics_that_follow_from_points_are_not_deleted(workspace, run):
+    log(workspace, run, ("loss", 0, 0.5))
+    assert workspace.metrics.delete(workspace.metrics.list(within=run)) == 0
+    assert workspace.metrics.count(within=run) == 1
+
+
 def test_metrics_that_follow_from_points_are_filtered_and_ordered_too(workspace, run):
     log(workspace, run, ("a", 0, 1.0), ("b", 0, 1.0), ("c", 0, 1.0))
     found = workspace.metrics.list('name != "b"', order_by="-name", within=run, limit=5)
