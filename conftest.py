@@ -1,7 +1,13 @@
 """What holds for all tests of this repository."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
+
+# Processes that a test spawns import the test's module. Last in the path, so that installed distributions come first.
+sys.path.append(str(Path(__file__).parent))
 
 # How long an example takes says more about the machine's other work than about the code.
 settings.register_profile("padre", deadline=None, print_blob=True)
