@@ -21,7 +21,7 @@ from pathlib import Path
 from padre_core.objects.code import Code, CodeType
 from padre_core.objects.run import Environment
 
-GIT_TIMEOUT = 20
+GIT_TIMEOUT = 5
 """Seconds that git may take for one answer before the code counts as outside of any repository."""
 
 MAX_CHANGED = 64 * 1024 * 1024

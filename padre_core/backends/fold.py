@@ -9,6 +9,7 @@ from pathlib import Path
 from padre_core.backends import layout
 from padre_core.backends.backend import Segment
 from padre_core.backends.bytestore import ABSENT, IfMatch
+from padre_core.backends.listing import Entry
 from padre_core.backends.tree import Part, Tree, joined, merged, summaries_with, with_summaries
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError
@@ -16,7 +17,6 @@ from padre_core.objects.record import Record, encode
 from padre_core.streams.view import LogView
 
 Head = Callable[[str, str], Record | None]
-Entry = tuple[str, Record]
 
 
 def fold_log(path: Path, tree: Tree, head: Head) -> list[Entry]:

@@ -2,7 +2,7 @@
 
 Each condition is counted first, up to a limit. If few objects fulfil one, these are looked at one by one and sorted.
 If all are common, the index of the order's first field is walked from the cursor on, and what does not fulfil the rest
-is passed over until the page is full.
+is passed over until the page is full. If that takes long, all that fulfil one condition are looked at after all.
 
 Values stand in columns without a type, so that SQLite keeps them as they are given and orders them as filters do:
 NaN (as NULL), numbers (integers and floats compared exactly), texts (by code point), bools (as blobs).
@@ -14,10 +14,11 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from padre_core.backends.index_file import TRUE, pack, stored, unpack
+from padre_core.backends.index_file import TRUE, error_code, pack, stored, unpack
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.identity import is_id
 from padre_core.query.cursor import Key, decode_cursor
@@ -40,6 +41,9 @@ from padre_core.query.model import (
 
 RARE = 1000
 """So many objects are looked at one by one rather than walking along an order."""
+
+PATIENCE = 500
+"""A walk is given up after so many steps of SQLite for each object of the page and of those that are few."""
 
 
 class Sql(NamedTuple):
@@ -118,7 +122,18 @@ class Search:
         if self._hopeless():
             return []
         if rare := self._rare():
-            return list(self._sort(rare, after, limit))
+            return self._sort(rare, after, limit)
+        broad = self._broad()
+        if broad is None:
+            return self._along(after, limit)
+        try:
+            with self._patience(limit):
+                return self._along(after, limit)
+        except _ImpatientError:
+            return self._sort(broad, after, limit)
+
+    def _along(self, after: _After | None, limit: int) -> list[Row]:
+        """Walks along the order until the page is full."""
         found: list[Row] = []
         first = after.keys[0][0] if after else 0
         for rank in range(first, 3):
@@ -131,8 +146,11 @@ class Search:
         """How many objects there are on all pages."""
         if self._hopeless():
             return 0
-        sources = (source for item in self.conditions if (source := self._source(item)))
-        if source := self._rare() or next(sources, None):
+        source = self._rare()
+        if source is None:
+            alone = len(self.conditions) == 1 and self.query.within is None
+            source = self._source(self.conditions[0]) if alone else self._broad()
+        if source:
             base = Base(_join("(", source.ids, ") d WHERE 1"), objects=False)
         else:
             base = self._objects()
@@ -186,21 +204,29 @@ class Search:
                 best, fewest = source, count
         return best
 
-    def _source(self, item: Expression) -> Source | None:
-        """The source for a condition, if an index leads to what fulfils it."""
+    def _broad(self) -> Source | None:
+        """The source for the first condition that has one, by id: neighbours are then looked up side by side."""
+        return next(filter(None, (self._source(item, by_id=True) for item in self.conditions)), None)
+
+    def _source(self, item: Expression, *, by_id: bool = False) -> Source | None:
+        """The source for a condition, if there is one that does not look at all objects.
+
+        Args:
+            by_id: Gives the ids in their order, but takes as long as there are objects that have the field.
+        """
         match item:
             case Or(items):
-                parts = [self._source(part) for part in items]
+                parts = [self._source(part, by_id=by_id) for part in items]
                 found = [part.ids for part in parts if part]
                 return Source(_between(" UNION ", found), item) if len(found) == len(parts) else None
-            case And() | Not() | Compare(operator=Operator.NE):
+            case And() | Not():
                 return None
         place = self._place(item.field)
         if place is None:
             return Source(Sql("SELECT NULL AS id WHERE 0"), item)
-        if place.table == "object" and not (place.walkable or _by_id(item)):
+        if place.table == "object" and (by_id or not (place.walkable or _by_id(item))):
             return None
-        condition = _condition(item, place.column)
+        condition = _condition(item, f"+{place.column}" if by_id else place.column)  # a plus: not by the column's index
         return Source(_join(f"SELECT id FROM {place.table} WHERE ", place.scope, " AND ", condition), item)
 
     def _objects(self) -> Base:
@@ -214,14 +240,31 @@ class Search:
 
     # The two ways to a page
 
-    def _sort(self, source: Source, after: _After | None, limit: int) -> Iterator[Row]:
+    @contextmanager
+    def _patience(self, limit: int) -> Iterator[None]:
+        """Gives up a walk on which hardly anything fulfils the conditions.
+
+        Raises:
+            _ImpatientError: It was given up.
+        """
+        self.connection.set_progress_handler(lambda: 1, PATIENCE * (RARE + limit))
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error_code(error) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            raise _ImpatientError from None
+        finally:
+            self.connection.set_progress_handler(None, 0)
+
+    def _sort(self, source: Source, after: _After | None, limit: int) -> list[Row]:
         """Looks at all that a source gives."""
         base = Base(_join("(", source.ids, ") d WHERE 1"), objects=False)
         columns, ordering = self._columns(0)
         beyond = [_join(" AND ", self._beyond(after, 0))] if after else []
         tests = self._tests(base, source)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
-        return self._read(_join("SELECT d.id", *columns, " FROM ", base.rows, *tests, *beyond, end))
+        return list(self._read(_join("SELECT d.id", *columns, " FROM ", base.rows, *tests, *beyond, end)))
 
     def _walk(self, rank: int, after: _After | None, limit: int) -> Iterator[Row]:
         """Walks along those that have a value (rank 0), NaN (1) or nothing (2) in the order's first field."""
@@ -374,6 +417,10 @@ class Search:
             return _join(f"(d.{place.column} IS NOT NULL AND ", _condition(item, f"d.{place.column}"), ")")
         condition = _condition(item, place.column)
         return _join(f"EXISTS (SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id AND ", condition, ")")
+
+
+class _ImpatientError(Exception):
+    """A walk takes too long."""
 
 
 class _After(NamedTuple):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from padre_core.backends import layout
 from padre_core.backends.backend import Problem, Segment
 from padre_core.backends.bytestore import ByteStore, IfMatch
+from padre_core.backends.catchup import CatchUp
 from padre_core.backends.fold import fold_log
-from padre_core.backends.listing import Listing, decode_listing, encode_listing, newest
+from padre_core.backends.listing import merge_notes, write_notes
 from padre_core.backends.merge import resolve
 from padre_core.backends.store import ByteStoreBackend, Change, lives_in_run
 from padre_core.backends.tree import Part, joined, summaries_with, with_summaries
@@ -35,15 +35,6 @@ logger = logging.getLogger(__name__)
 
 FOLD_RUNS = 64
 """How many ended runs a log gathers before it is folded."""
-
-MERGE_NOTES = 40
-SNAPSHOT_RECORDS = 1000
-
-_BEGUN, _TAKEN = 0, 1
-"""How far the index took up a source: some of a log, or all of the notes that it left."""
-
-COMPARE_AT_OPEN = 10_000
-"""Up to how many records the whole tree is looked over for changes by hand when a store is first queried."""
 
 
 class LoggedBackend(ByteStoreBackend):
@@ -67,10 +58,7 @@ class LoggedBackend(ByteStoreBackend):
         self._folding = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._taken: dict[str, int] = {}
-        self._begun: set[str] = set()
-        self._listed = -2
-        self._compared = False
+        self._catch_up = CatchUp(store, self.journal, self._summaries)
         if not self.readonly:
             self._fold_quietly(self._recover)
 
@@ -202,6 +190,14 @@ class LoggedBackend(ByteStoreBackend):
                 view.scan()
             return self.journal.parts(run)
 
+    def _summaries(self, run: str) -> tuple[WriterSummary, ...]:
+        """What a run's points come to, those in the logs included."""
+        parts = self._logged_parts(run)
+        rested = self.tree.head("run", run)
+        if rested is not None:
+            return summaries_with(rested.summaries, joined(parts))
+        return summaries_with((), joined([*parts, *self.tree.parts(run, "points")]))
+
     def live_runs(self) -> set[str]:
         with self.journal.lock:
             self.journal.refresh()
@@ -225,9 +221,7 @@ class LoggedBackend(ByteStoreBackend):
         self._batches = threading.local()
         self._folding = threading.Lock()
         self._thread = None
-        self._taken.clear()
-        self._begun.clear()
-        self._listed = -2
+        self._catch_up = CatchUp(self.store, self.journal, self._summaries)
 
     def fold(self) -> None:
         """Brings all that this process acknowledged, and what dead processes left, into the tree.
@@ -277,7 +271,8 @@ class LoggedBackend(ByteStoreBackend):
             with self.journal.folding(wait=True):
                 for name in names:
                     self._fold(name)
-                self._merge_notes()
+                if merge_notes(self.store):
+                    self.journal.changed()
 
     def _recover(self) -> None:
         """Folds what dead processes left, unless somebody else is doing it; readers see it either way."""
@@ -293,107 +288,17 @@ class LoggedBackend(ByteStoreBackend):
     def _fold(self, name: str) -> None:
         entries = fold_log(self.journal.folder / name, self.tree, self._head)
         if entries:
-            self.store.write(_notes_key(name), encode_listing(Listing(tuple(entries))))
+            write_notes(self.store, name, entries)
         if self.durability == "power":
             self.store.sync()
         self.journal.forget(name)
 
-    def _merge_notes(self) -> None:
-        """Makes snapshots of the change notes once there are many. The lock for folding is held."""
-        notes = [entry.key for entry in self.store.list(layout.LOG) if entry.key.endswith(".notes")]
-        if len(notes) < MERGE_NOTES:
-            return
-        old = [entry.key for entry in self.store.list(layout.SNAPSHOTS)]
-        merged = notes if len(old) < MERGE_NOTES else [*old, *notes]
-        listings = [decode_listing(key, self.store.read(key).data) for key in merged]
-        entries = list(newest(entry for listing in listings for entry in listing.entries).values())
-        for start in range(0, len(entries), SNAPSHOT_RECORDS):
-            part = Listing(tuple(entries[start : start + SNAPSHOT_RECORDS]), tuple(merged))
-            self.store.write(f"{layout.SNAPSHOTS}{secrets.token_hex(8)}", encode_listing(part))
-        self.store.sync()
-        for key in merged:
-            self.store.delete(key)
-
     def _caught_up(self) -> Index:
         with self._lock:
             index = self._open_index()
-            with self.journal.lock:
-                self.journal.refresh()
-                generation = self.journal.generation()
-                changed = self._changed_runs()
-                news = self._untaken()
-                fresh = {_notes_key(name) for name in self.journal.views} - self._begun
-            if changed or news or generation != self._listed or generation < 0:
-                with index.transaction():
-                    if generation != self._listed or generation < 0:
-                        self._take_listings(index)
-                        self._listed = generation
-                    index.put(news)
-                    for key in fresh - index.sources().keys():
-                        index.set_source(key, _BEGUN)
-                    self._begun |= fresh
-                    for run in changed:
-                        index.put_summaries(run, self._summaries(run))
-            if not self._compared:
-                self._compared = True
-                if index.size() <= COMPARE_AT_OPEN:
-                    self._compare(index)
+            if self._catch_up.bring(index):
+                self._compare(index)
             return index
-
-    def _changed_runs(self) -> set[str]:
-        """The runs whose streams grew in the logs since the last call."""
-        changed: set[str] = set()
-        for view in self.journal.views.values():
-            view.scan()
-            changed |= view.changed
-            view.changed.clear()
-        return changed
-
-    def _untaken(self) -> list[Record]:
-        """The records in the logs that the index has not got from this process."""
-        news = []
-        for view in self.journal.views.values():
-            start = self._taken.get(view.name, 0)
-            news += [view.records[ref] for ref in view.order[start:]]
-            self._taken[view.name] = len(view.order)
-        return news
-
-    def _take_listings(self, index: Index) -> None:
-        """Takes up change notes and snapshots that are new; all, if some have vanished: then the store was replaced."""
-        keys = {entry.key for prefix in (layout.SNAPSHOTS, layout.LOG) for entry in self.store.list(prefix)}
-        keys = {key for key in keys if key.endswith(".notes") or key.startswith(layout.SNAPSHOTS)}
-        self._take(index, keys - {key for key, state in index.sources().items() if state == _TAKEN})
-        with self.journal.lock:
-            logs = {_notes_key(name) for name in self.journal.views}
-        if index.sources().keys() - keys - logs:
-            index.clear()
-            self._taken.clear()
-            self._begun.clear()
-            self._take(index, keys)
-            with self.journal.lock:
-                index.put(self._untaken())
-            self._compare(index)
-
-    def _take(self, index: Index, keys: Iterable[str]) -> None:
-        for key in sorted(keys, reverse=True):  # snapshots first
-            try:
-                listing = decode_listing(key, self.store.read(key).data)
-            except PadreError as error:
-                logger.warning("%s", error)
-                self._compared = False
-                continue
-            stamps = {(record.kind, record.id): version for version, record in listing.entries}
-            index.put((record for _, record in listing.entries), stamps=stamps)
-            for name in listing.merges:
-                index.drop_source(name)
-            index.set_source(key, _TAKEN)
-
-    def _summaries(self, run: str) -> tuple[WriterSummary, ...]:
-        parts = self._logged_parts(run)
-        rested = self.tree.head("run", run)
-        if rested is not None:
-            return summaries_with(rested.summaries, joined(parts))
-        return summaries_with((), joined([*parts, *self.tree.parts(run, "points")]))
 
     def _gone(self, index: Index, kind: str, id: str) -> None:
         if self._head(kind, id) is None:
@@ -402,11 +307,6 @@ class LoggedBackend(ByteStoreBackend):
 
 def _is_running(run: Record) -> bool:
     return b'"status":"running"' in run.content and run.data().get("status") == "running"
-
-
-def _notes_key(log: str) -> str:
-    """The key of the change notes that a log leaves when it is folded."""
-    return f"{layout.LOG}{log}.notes"
 
 
 def _newer(one: Record | None, other: Record | None) -> Record | None:

@@ -33,7 +33,8 @@ class MetricService(Service[Metric]):
         everything = Query(within=asked.within, deleted=Deleted.INCLUDE)
         known = {record.id for record in self.records.all(self.kind, everything)}
         runs = {run.id: run for run in self._runs(asked)}
-        found = {item.id: item for run in runs.values() for item in derived(run) if item.id not in known}
+        news = (item for run in runs.values() for item in derived(run) if item.id not in known)
+        found = {item.id: item for item in news if self.records.in_scope(item)}
         if asked.where is not None:
             found = {id: item for id, item in found.items() if query.matches(asked.where, query.values_of(item))}
         for record in self.records.all(self.kind, replace(asked, limit=1000)):
@@ -52,8 +53,10 @@ class MetricService(Service[Metric]):
             return super()._read(id)
         except NotFoundError:
             run = run_of(id)
-            for record in derived(self.records.get("run", run)) if run else ():
-                if record.id == id:
+            if run is None or self.records.peek(self.kind, id) is not None:
+                raise
+            for record in derived(self.records.get("run", run)):
+                if record.id == id and self.records.in_scope(record):
                     return record
             raise
 

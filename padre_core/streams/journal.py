@@ -119,7 +119,7 @@ class Journal:
         count: int = _COUNTER.unpack_from(self._counter)[0]
         return count
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
         """Counts a change of the set of logs; the store's lock is held."""
         if self._counter is not None:
             self._counter[:8] = _COUNTER.pack(self.generation() + 1)
@@ -236,7 +236,7 @@ class Journal:
             self._number += 1
             need = size + 256 * len(self.writers)
             self.log = LogWriter(self.folder / f"{self._id}-{self._number:06}", need=need)
-            self._changed()
+            self.changed()
             self._list()
             self._seen = self.generation()
             for writer in self.writers.values():
@@ -272,7 +272,7 @@ class Journal:
                 (self.folder / name).rename(self.folder / f"{name}.damaged")
             else:
                 (self.folder / name).unlink(missing_ok=True)
-            self._changed()
+            self.changed()
 
     def open_writer(self, run: str) -> JournalWriter:
         """A writer of a run's streams."""

@@ -59,11 +59,11 @@ class ActiveRun(RunStreams):
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Adds parameters to the run; one that is there already gets the new value."""
-        self.change(lambda run: setattr(run, "parameters", {**run.parameters, **parameters}))
+        self._change(lambda run: setattr(run, "parameters", {**run.parameters, **parameters}))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Adds tags to the run; one that is there already gets the new text."""
-        self.change(lambda run: setattr(run, "tags", {**run.tags, **tags}))
+        self._change(lambda run: setattr(run, "tags", {**run.tags, **tags}))
 
     def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Artifact:
         """Stores a file.
@@ -71,8 +71,8 @@ class ActiveRun(RunStreams):
         Args:
             name: Its path within the run, with `/`; by default the file's name.
         """
-        self.writer()
-        return self.home.artifacts.upload(self.id, path, path=name)
+        self._current_writer()
+        return self._home.artifacts.upload(self.id, path, path=name)
 
     def log_artifacts(self, folder: str | os.PathLike[str]) -> list[Artifact]:
         """Stores all regular files below a folder, under their paths within it.
@@ -80,14 +80,14 @@ class ActiveRun(RunStreams):
         Links are not followed, so that nothing from elsewhere is stored; they, and whatever else is no readable regular
         file, are left out and named in a warning in the run's log.
         """
-        self.writer()
+        self._current_writer()
         stored, left_out = [], []
-        with self.home.records.backend.batch(f"Artifacts of run {self.id}", self.home.records.actor):
+        with self._home.records.backend.batch(f"Artifacts of run {self.id}", self._home.records.actor):
             for path, stream in walk(Path(folder)):
                 if stream is None:
                     left_out.append(path)
                 else:
-                    stored.append(self.home.artifacts.upload(self.id, stream, path=path))
+                    stored.append(self._home.artifacts.upload(self.id, stream, path=path))
         if left_out:
             self.log(f"not stored, for they are no regular files: {', '.join(left_out)}", "WARNING")
         return stored
@@ -102,10 +102,10 @@ class ActiveRun(RunStreams):
             value: Anything that JSON can hold.
             split: The number of the split that the results belong to.
         """
-        self.writer()
+        self._current_writer()
         if (rows is None) == (value is None):
             raise InvalidObjectError(f"log_output({name!r}): give either rows or a value")
-        return self.home.outputs.put(Output(name=name, run=self.id, split=split, value=value), rows=rows)
+        return self._home.outputs.put(Output(name=name, run=self.id, split=split, value=value), rows=rows)
 
     def log_split(
         self,
@@ -122,9 +122,9 @@ class ActiveRun(RunStreams):
             number: Counts the splits of the run, from 0.
             dataset: The dataset whose rows are meant.
         """
-        self.writer()
+        self._current_writer()
         fields: dict[str, Any] = {"train": train, "validation": validation, "test": test, "dataset": dataset}
-        return self.home.splits.put(Split(run=self.id, number=number, **fields))
+        return self._home.splits.put(Split(run=self.id, number=number, **fields))
 
     def log_computation(self, component: str, *, ordinal: int | None = None, **fields: Any) -> Computation:
         """Stores what one component of the pipeline did.
@@ -133,12 +133,12 @@ class ActiveRun(RunStreams):
             ordinal: By default the first from 0 on that is free; processes that share a run should say it.
             fields: `predecessors`, `split`, `parameters`, `result`; see `padre_core.Computation`.
         """
-        self.writer()
+        self._current_writer()
         with self._lock:
             if ordinal is None:
                 ordinal = self._free_ordinal(component)
             computation = Computation(run=self.id, component=component, ordinal=ordinal, **fields)
-            return self.home.computations.put(computation)
+            return self._home.computations.put(computation)
 
     def finish(self, status: RunStatus | str = RunStatus.FINISHED) -> Run:
         """Ends the run; it is then as durable as the store promises.
@@ -154,7 +154,7 @@ class ActiveRun(RunStreams):
         self._end(RunStatus(status), None)
         return self.object
 
-    def close(self, error: BaseException | None = None) -> None:
+    def _close(self, error: BaseException | None = None) -> None:
         """Ends the run as an exception or its absence says, if nobody did; leaves it to the process that started it."""
         if self.ended:
             return
@@ -164,24 +164,24 @@ class ActiveRun(RunStreams):
             return
         if reason is not None:
             self.log(reason.traceback or reason.message, "ERROR")
-        self.close_writer()
+        self._close_writer()
         self._forget()
 
-    def change(self, change: Callable[[Run], object]) -> None:
+    def _change(self, change: Callable[[Run], object]) -> None:
         """Changes the run's record, again if others changed it meanwhile.
 
         Raises:
             ConflictError: The run has ended.
         """
-        self.writer()
+        self._current_writer()
         with self._lock:
             for _ in range(_ATTEMPTS):
                 change(self.object)
                 try:
-                    self.object = self.home.runs.put(self.object)
+                    self.object = self._home.runs.put(self.object)
                     return
                 except ConflictError:
-                    self.object = self.home.runs.get(self.id)
+                    self.object = self._home.runs.get(self.id)
             raise ConflictError(f"run {self.id} is changed too often by others; try again")
 
     def __enter__(self) -> Self:
@@ -191,10 +191,10 @@ class ActiveRun(RunStreams):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is None:
-            self.close()
+            self._close()
             return
         try:
-            self.close(error)
+            self._close(error)
         except PadreError as failure:
             # The script's own exception must come through.
             error.add_note(f"PaDRe could not store the end of run {self.id}: {failure}")
@@ -208,12 +208,12 @@ class ActiveRun(RunStreams):
             run.ended_at = datetime.now(UTC)
 
         with self._lock:
-            with self.home.records.backend.batch(f"End of run {self.id}", self.home.records.actor):
+            with self._home.records.backend.batch(f"End of run {self.id}", self._home.records.actor):
                 self.flush()
-                self.change(end)
-            self.close_writer()
+                self._change(end)
+            self._close_writer()
         self._forget()
-        self.home.records.hooks.emit(Stopped(self.id, status, (now() - self._began) / 1_000_000))
+        self._home.records.hooks.emit(Stopped(self.id, status, (now() - self._began) / 1_000_000))
 
     def _forget(self) -> None:
         active.discard(self)
@@ -221,10 +221,10 @@ class ActiveRun(RunStreams):
 
     def _at_exit(self) -> None:
         try:
-            self.close(uncaught())
+            self._close(uncaught())
         except PadreError as failure:
             logger.warning("the end of run %s could not be stored: %s", self.id, failure)
 
     def _free_ordinal(self, component: str) -> int:
-        kind, peek = Computation.kind, self.home.records.peek
+        kind, peek = Computation.kind, self._home.records.peek
         return next(n for n in itertools.count() if peek(kind, run_child_id(self.id, kind, component, n)) is None)

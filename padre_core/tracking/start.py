@@ -80,9 +80,9 @@ def end_runs(home: Home | None = None, error: BaseException | None = None) -> No
     """
     failure: PadreError | None = None
     for run in sorted(active, key=lambda run: run.id, reverse=True):  # parts before the runs that they are parts of
-        if home is None or run.home is home:
+        if home is None or run._home is home:
             try:
-                run.close(error)
+                run._close(error)
             except PadreError as reason:
                 failure = reason
     if failure is not None:
@@ -136,13 +136,13 @@ def _resume(home: Home, resume: Run | str, parameters: Mapping[str, Any], tags: 
         run.tags = {**run.tags, **tags}
 
     run = ActiveRun(home, found, joined=joined)
-    run.change(go_on)
+    run._change(go_on)
     return run
 
 
 def _after_fork() -> None:
     for run in active:
-        run.begin_writer()
+        run._forget_writer()
 
 
 os.register_at_fork(after_in_child=_after_fork)

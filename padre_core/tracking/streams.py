@@ -30,12 +30,12 @@ class RunStreams:
     """
 
     def __init__(self, home: Home, run: str) -> None:
-        self.home = home
+        self._home = home
         self.id = run
         self.ended = False
         self._progress: Progress | None = None
-        self.begin_writer()
-        self.writer()
+        self._forget_writer()
+        self._current_writer()
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:
         """Adds one point to a metric.
@@ -79,7 +79,7 @@ class RunStreams:
             name = self._new_metric(name)
             points = make_points(name, values, steps, times, self._steps[name])
             if len(points):
-                self.writer().points(points)
+                self._current_writer().points(points)
                 self._steps[name] = points.steps[-1] + 1
 
     def log(self, text: str, level: str = "INFO") -> None:
@@ -91,27 +91,27 @@ class RunStreams:
         if level not in LEVELS:
             raise InvalidObjectError(f"log: there is no level {level!r:.80}; the levels are {', '.join(LEVELS)}")
         self._line(level, text)
-        self.home.records.hooks.emit(Logged(self.id, level, text))
+        self._home.records.hooks.emit(Logged(self.id, level, text))
 
     def log_progress(self, current: float, total: float | None = None, phase: str | None = None) -> None:
         """Says how far the run has come, in any unit; no new version of the run."""
         progress = Progress(current=current, total=total, phase=phase)
         self._line("PROGRESS", canonical.to_json([progress.current, progress.total, progress.phase]).decode())
         self._progress = progress
-        self.home.records.hooks.emit(Progressed(progress.current, progress.total, progress.phase, self.id))
+        self._home.records.hooks.emit(Progressed(progress.current, progress.total, progress.phase, self.id))
 
     def flush(self) -> None:
         """Returns when all that was logged is stored."""
-        self.writer().flush()
+        self._current_writer().flush()
 
-    def begin_writer(self) -> None:
+    def _forget_writer(self) -> None:
         """Makes the next call open a new writer; in a forked child, where locks may be held for ever."""
         self._lock = threading.RLock()
         self._steps: dict[str, int] = {}
         self._writer: StreamWriter | None = None
         self._point: Callable[[str, int, float, int], None] = self._first_point
 
-    def writer(self) -> StreamWriter:
+    def _current_writer(self) -> StreamWriter:
         """The writer of this process.
 
         Raises:
@@ -121,11 +121,11 @@ class RunStreams:
             raise ConflictError(f"run {self.id} has ended; start_run(resume={self.id!r}) goes on with it")
         with self._lock:
             if self._writer is None:
-                self._writer = self.home.records.backend.open_writer(self.id)
+                self._writer = self._home.records.backend.open_writer(self.id)
                 self._point = self._writer.point
             return self._writer
 
-    def close_writer(self) -> None:
+    def _close_writer(self) -> None:
         """Ends this process's part of the streams; logging is refused from now on."""
         with self._lock:
             self.ended = True
@@ -134,7 +134,7 @@ class RunStreams:
                 self._writer.close()
 
     def _first_point(self, metric: str, step: int, value: float, time: int) -> None:
-        self.writer().point(metric, step, value, time)
+        self._current_writer().point(metric, step, value, time)
 
     def _new_metric(self, name: str) -> str:
         name = metric_name(name)
@@ -154,4 +154,4 @@ class RunStreams:
             raise InvalidObjectError(f"log: {text!r:.80} is not valid text") from None
         if size > MAX_TEXT:
             raise InvalidObjectError(f"log: {size} bytes are too much for one text; store long ones as artifacts")
-        self.writer().line(Line(now(), level, text))
+        self._current_writer().line(Line(now(), level, text))

@@ -211,7 +211,7 @@ def test_a_transferred_stream_keeps_its_writer_and_takes_no_part_twice(opened):
 
 
 def test_a_fresh_index_is_built_from_notes_and_snapshots(opened, folder, cache, monkeypatch):
-    monkeypatch.setattr("padre_core.backends.logged.MERGE_NOTES", 3)
+    monkeypatch.setattr("padre_core.backends.listing.MERGE_NOTES", 3)
     made = set()
     for _ in range(11):
         backend = opened()
@@ -221,12 +221,12 @@ def test_a_fresh_index_is_built_from_notes_and_snapshots(opened, folder, cache, 
     assert len(list(folder.glob("log/*.notes"))) < 3
     shutil.rmtree(cache)
     cache.mkdir()
-    monkeypatch.setattr("padre_core.backends.logged.COMPARE_AT_OPEN", -1)
+    monkeypatch.setattr("padre_core.backends.catchup.COMPARE_AT_OPEN", -1)
     assert ids(opened(), where=parse("metrics.loss.count == 5")) == made
 
 
 def test_an_older_backup_in_the_place_of_the_store_is_seen(opened, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("padre_core.backends.logged.COMPARE_AT_OPEN", -1)
+    monkeypatch.setattr("padre_core.backends.catchup.COMPARE_AT_OPEN", -1)
     backend = opened()
     kept = put_run(backend)
     backend.close()
