@@ -6,6 +6,7 @@ import pytest
 import padre_core as padre
 from padre_core.hookspecs import Action
 from padre_core.objects import canonical
+from padre_core.objects.identity import run_child_id
 
 
 def opened(*extensions):
@@ -232,6 +233,38 @@ def test_what_is_out_of_scope_looks_as_if_it_were_not_there(scoped):
         scoped.projects.restore(closed)
     with pytest.raises(padre.NotFoundError):
         scoped.experiments.put(padre.Experiment(name="svc", project=closed))
+
+
+def test_a_scope_looks_at_what_is_stored_not_at_what_is_shown():
+    class WithoutTags:
+        @padre.hookimpl(wrapper=True)
+        def padre_project_get(self, request):
+            record = yield
+            return dataclasses.replace(record, content=b'{"name":"open"}')
+
+    with opened(OnlyPublic(), WithoutTags()) as workspace:
+        project = workspace.projects.put(padre.Project(name="open", tags={"public": "yes"}))
+        assert workspace.projects.get(project.id).tags == {}
+
+
+def test_metrics_out_of_scope_are_not_shown_by_their_points():
+    class NoLoss:
+        @padre.hookimpl
+        def padre_scope(self, request):
+            return 'name != "loss"' if request.ref.kind == "metric" else None
+
+    with opened(NoLoss()) as workspace:
+        code = workspace.codes.put(padre.Code(type="command"))
+        experiment = workspace.experiments.put(padre.Experiment(name="svc", project="iris"))
+        execution = workspace.executions.put(padre.Execution(experiment=experiment, code=code))
+        run = workspace.runs.put(padre.Run(execution=execution))
+        writer = workspace.runs.open_writer(run)
+        writer.point("loss", 0, 1.0, 0)
+        writer.point("f1", 0, 1.0, 0)
+        writer.close()
+        assert [metric.name for metric in workspace.metrics.list()] == ["f1"]
+        with pytest.raises(padre.NotFoundError):
+            workspace.metrics.get(run_child_id(run.id, "metric", "loss", None, None))
 
 
 def test_streams_and_files_of_a_run_out_of_scope_are_not_read(scoped):
