@@ -265,3 +265,10 @@ def test_huge_changes_are_read_within_bounds(repository):
 def test_capture_happens_once():
     done = "from padre_core.capture import capture; print(1 if capture() is capture() else 0)"
     assert run("-c", done, cwd=Path("/")) == 1
+
+
+def test_a_notebook_is_a_command_that_does_not_change_with_each_kernel(tmp_path):
+    kernel = "import sys, types; sys.modules['ipykernel'] = types.ModuleType('ipykernel')\n"
+    code = run("-c", kernel + REPORT, cwd=tmp_path)["code"]
+    assert code["type"] == "command"
+    assert code["command"][1:] == ["-m", "ipykernel_launcher"]
