@@ -69,16 +69,20 @@ def put(workspace: Workspace, file: str, kind: str | None, owner: str | None, pa
 @click.argument("object", metavar="OBJECT")
 @kind_option
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="Download artifacts to here.")
+@json_option
 @with_workspace(readonly=True)
-def get(workspace: Workspace, object: str, kind: str | None, folder: Path | None) -> None:
+def get(workspace: Workspace, object: str, kind: str | None, folder: Path | None, as_json: bool) -> None:
     """Write an object as JSON; or, with --to, download an artifact, or all artifacts of an object."""
     found = find(workspace, object, kind)
     if folder is None:
         print_json(as_data(found))
         return
     with byte_bar("Downloading") as progress:
-        for path in workspace.artifacts.download(found, folder, progress=progress):
-            click.echo(safe(path))
+        paths = workspace.artifacts.download(found, folder, progress=progress)
+    if as_json:
+        print_json([str(path) for path in paths])
+    for path in () if as_json else paths:
+        click.echo(safe(path))
 
 
 @click.command()

@@ -20,7 +20,8 @@ from padre_core.workspace import open as open_workspace
 
 @click.command()
 @click.argument("url", default=DEFAULT_URL)
-def init(url: str) -> None:
+@json_option
+def init(url: str, as_json: bool) -> None:
     """Make a store at URL, and a padre.toml that lets this folder and those below it use it."""
     configuration = Path(CONFIGURATION)
     if configuration.exists():
@@ -29,8 +30,12 @@ def init(url: str) -> None:
     if '"' in url or "\\" in url:
         raise InvalidObjectError("the URL must not hold quotation marks and backslashes")
     with open_workspace(url) as workspace:
-        click.echo(f"store {workspace.backend.info().store} at {safe(workspace.url)}")
+        store = workspace.backend.info().store
     configuration.write_text(f'url = "{url}"\n')
+    if as_json:
+        print_json({"store": store, "url": workspace.url})
+    else:
+        click.echo(f"store {store} at {safe(workspace.url)}")
 
 
 @click.command()

@@ -139,7 +139,7 @@ def test_get_downloads_all_artifacts_of_an_object(command, runs, tmp_path):
 
 def test_get_downloads_one_artifact(command, runs, tmp_path, workspace):
     artifact = next(iter(workspace.artifacts.list()))
-    command("get", artifact.id, "--to", "out")
+    assert command("get", artifact.id, "--to", "out", "--json").json == [["out/models/model.txt"]]
     assert (tmp_path / "out" / "models" / "model.txt").exists()
 
 

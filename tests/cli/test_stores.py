@@ -4,7 +4,8 @@ import padre_core as padre
 
 
 def test_init_makes_a_store_that_this_folder_and_those_below_use(command, tmp_path, monkeypatch):
-    assert command("init", "my-store").code == 0
+    (made,) = command("init", "my-store", "--json").json
+    assert made["url"] == (tmp_path / "my-store").as_uri()
     assert (tmp_path / "my-store" / "padre.json").is_file()
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
