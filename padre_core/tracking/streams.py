@@ -62,8 +62,11 @@ class RunStreams:
         self._point(name, step, value, time_ns() // 1000)
 
     def log_metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Adds one point to each of several metrics; see `log_metric`."""
-        for name, value in values.items():
+        """Adds one point to each of several metrics, or to none if one is malformed; see `log_metric`."""
+        checked = [(metric_name(name), metric_value(name, value)) for name, value in values.items()]
+        if step is not None and checked:
+            step = metric_step(checked[0][0], step)
+        for name, value in checked:
             self.log_metric(name, value, step)
 
     def log_points(

@@ -140,3 +140,12 @@ def test_summaries_follow_the_points(workspace, run):
     run.finish()
     summary = workspace.runs.metrics(run.id)["loss"]
     assert (summary.count, summary.first, summary.last, summary.min, summary.max) == (3, 3.0, 2.0, 1.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "step"), [({"loss": 1.0, "f1": "high"}, 1), ({"loss": 1.0, "": 2.0}, 1), ({"loss": 1.0}, "last")]
+)
+def test_of_metrics_logged_together_all_are_stored_or_none(workspace, run, values, step):
+    with pytest.raises(padre.InvalidObjectError):
+        run.log_metrics(values, step=step)
+    assert points(workspace, run, "loss") == ([], [])
