@@ -42,7 +42,7 @@ from padre_core.query.model import (
 RARE = 1000
 """So many objects are looked at one by one rather than walking along an order."""
 
-PATIENCE = 500
+PATIENCE = 200
 """A walk is given up after so many steps of SQLite for each object of the page and of those that are few."""
 
 
@@ -146,14 +146,8 @@ class Search:
         """How many objects there are on all pages."""
         if self._hopeless():
             return 0
-        source = self._rare()
-        if source is None:
-            alone = len(self.conditions) == 1 and self.query.within is None
-            source = self._source(self.conditions[0]) if alone else self._broad()
-        if source:
-            base = Base(_join("(", source.ids, ") d WHERE 1"), objects=False)
-        else:
-            base = self._objects()
+        source = self._rare() or self._broad()
+        base = _drawn(source) if source else self._objects()
         return int(self._one(_join("SELECT count(*) FROM ", base.rows, *self._tests(base, source)))[0])
 
     def _one(self, statement: Sql) -> Any:
@@ -205,18 +199,14 @@ class Search:
         return best
 
     def _broad(self) -> Source | None:
-        """The source for the first condition that has one, by id: neighbours are then looked up side by side."""
-        return next(filter(None, (self._source(item, by_id=True) for item in self.conditions)), None)
+        """The first source for a condition, however many objects it gives."""
+        return next(filter(None, map(self._source, self.conditions)), None)
 
-    def _source(self, item: Expression, *, by_id: bool = False) -> Source | None:
-        """The source for a condition, if there is one that does not look at all objects.
-
-        Args:
-            by_id: Gives the ids in their order, but takes as long as there are objects that have the field.
-        """
+    def _source(self, item: Expression) -> Source | None:
+        """The source for a condition, if there is one that does not look at all objects."""
         match item:
             case Or(items):
-                parts = [self._source(part, by_id=by_id) for part in items]
+                parts = [self._source(part) for part in items]
                 found = [part.ids for part in parts if part]
                 return Source(_between(" UNION ", found), item) if len(found) == len(parts) else None
             case And() | Not():
@@ -224,9 +214,9 @@ class Search:
         place = self._place(item.field)
         if place is None:
             return Source(Sql("SELECT NULL AS id WHERE 0"), item)
-        if place.table == "object" and (by_id or not (place.walkable or _by_id(item))):
+        if place.table == "object" and not (place.walkable or _by_id(item)):
             return None
-        condition = _condition(item, f"+{place.column}" if by_id else place.column)  # a plus: not by the column's index
+        condition = _condition(item, place.column)
         return Source(_join(f"SELECT id FROM {place.table} WHERE ", place.scope, " AND ", condition), item)
 
     def _objects(self) -> Base:
@@ -259,7 +249,7 @@ class Search:
 
     def _sort(self, source: Source, after: _After | None, limit: int) -> list[Row]:
         """Looks at all that a source gives."""
-        base = Base(_join("(", source.ids, ") d WHERE 1"), objects=False)
+        base = _drawn(source)
         columns, ordering = self._columns(0)
         beyond = [_join(" AND ", self._beyond(after, 0))] if after else []
         tests = self._tests(base, source)
@@ -277,6 +267,7 @@ class Search:
         beyond: list[Sql] = []
         if rank == 0:
             ordering.insert(0, f"{column}{' DESC' if descending else ''}")
+        if rank == 0 and (descending or not after):
             beyond.append(Sql(f" AND {column} >= -9e999"))  # not NULL, in a form that an index follows
         if after and rank == 0:
             value, id = after.values[0], after.id
@@ -429,6 +420,10 @@ class _After(NamedTuple):
     keys: tuple[Key, ...]
     values: tuple[Any, ...]
     id: bytes
+
+
+def _drawn(source: Source) -> Base:
+    return Base(_join("(", source.ids, ") d WHERE 1"), objects=False)
 
 
 def _condition(item: Compare | In | Matches, column: str) -> Sql:

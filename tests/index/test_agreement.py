@@ -155,14 +155,17 @@ def paged(index: Index, query: Query) -> list[str]:
         query = replace(query, cursor=page.cursor)
 
 
-@pytest.fixture(params=[1000, 3, 0], ids=["rare", "some-rare", "walk"])
-def rare(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(index_search, "RARE", request.param)
-    return int(request.param)
+@pytest.fixture(
+    params=[(1000, 500), (3, 500), (0, 10_000), (0, 1)], ids=["all are rare", "some are rare", "walk", "walk given up"]
+)
+def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes the ways for large numbers with small ones."""
+    monkeypatch.setattr(index_search, "RARE", request.param[0])
+    monkeypatch.setattr(index_search, "PATIENCE", request.param[1])
 
 
-@pytest.mark.usefixtures("rare")
-@settings(max_examples=40, deadline=None)
+@pytest.mark.usefixtures("ways")
+@settings(max_examples=30, deadline=None)
 @given(records=stores(), query=queries)
 def test_pages_and_counts_are_those_of_the_evaluator(records: list[Record], query: Query) -> None:
     index = Index(None)
@@ -172,8 +175,8 @@ def test_pages_and_counts_are_those_of_the_evaluator(records: list[Record], quer
     index.close()
 
 
-@pytest.mark.usefixtures("rare")
-@settings(max_examples=40, deadline=None)
+@pytest.mark.usefixtures("ways")
+@settings(max_examples=30, deadline=None)
 @given(before=stores(), after=stores(), query=queries)
 def test_updates_leave_nothing_of_the_old_state(before: list[Record], after: list[Record], query: Query) -> None:
     index = Index(None)
@@ -199,8 +202,8 @@ def test_updates_leave_nothing_of_the_old_state(before: list[Record], after: lis
     index.close()
 
 
-@pytest.mark.usefixtures("rare")
-@settings(max_examples=40, deadline=None)
+@pytest.mark.usefixtures("ways")
+@settings(max_examples=30, deadline=None)
 @given(records=stores(), others=stores(), query=queries, data=st.data())
 def test_what_keeps_its_key_between_pages_is_seen_exactly_once(
     records: list[Record], others: list[Record], query: Query, data: st.DataObject

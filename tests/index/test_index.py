@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from padre_core.backends import index_search
 from padre_core.backends.index import Index
 from padre_core.errors import BackendError, InvalidObjectError, UnavailableError
 from padre_core.objects import canonical
@@ -423,16 +424,31 @@ def large() -> Iterator[Index]:
         ("parameters.absent == 1", "parameters.x"),
     ],
 )
-def test_what_an_index_can_drive_looks_at_few_objects(large: Index, where: str | None, order: str) -> None:
+def test_what_an_index_can_drive_looks_at_few_objects(
+    large: Index, where: str | None, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_search.Search, "_broad", lambda search: None)
     query = Query(where=parse(where) if where else None, order=parse_order(order), limit=20)
-    steps = 0
-
-    def count() -> None:
-        nonlocal steps
-        steps += 1
-
+    steps = []
+    large._connection.set_progress_handler(lambda: steps.append(1), 100)
     large.query("run", query)
-    large._connection.set_progress_handler(count, 100)
-    large.query("run", query)
-    large._connection.set_progress_handler(None, 100)
-    assert steps * 100 < 60_000, "a look at each of the 20,000 runs would take ten times as many"
+    large._connection.set_progress_handler(None, 0)
+    assert len(steps) * 100 < 60_000, "a look at each of the 20,000 runs would take ten times as many"
+
+
+@pytest.mark.parametrize("where", [None, "parameters.x >= 5 and parameters.x < 19990"])
+@pytest.mark.parametrize(
+    "order", ["created_at", "parameters.x", "-parameters.x", "parameters.x, name", "-parameters.x, name"]
+)
+def test_a_page_far_behind_costs_no_more_than_the_first(
+    large: Index, where: str | None, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_search.Search, "_broad", lambda search: None)
+    query = Query(where=parse(where) if where else None, order=parse_order(order), limit=15_000)
+    query = replace(query, limit=20, cursor=large.query("run", query).cursor)
+    assert query.cursor is not None
+    steps: list[int] = []
+    large._connection.set_progress_handler(lambda: steps.append(1), 100)
+    assert len(large.query("run", query).records) == 20
+    large._connection.set_progress_handler(None, 0)
+    assert len(steps) * 100 < 60_000
