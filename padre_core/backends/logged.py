@@ -255,7 +255,11 @@ class LoggedBackend(ByteStoreBackend):
         self._thread = threading.Thread(
             target=self._fold_quietly, args=(self._fold_sealed,), name="padre-fold", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            # The interpreter is ending, or the system has no thread left: a later fold or the next open does it.
+            logger.debug("%s: not folded now: %s", self.store.url, error)
 
     def _fold_quietly(self, fold: Callable[[], None]) -> None:
         try:

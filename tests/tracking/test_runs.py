@@ -311,6 +311,12 @@ def test_points_survive_a_kill(store):
         assert len(workspace.runs.points(run, "loss")) == 1000
 
 
+def test_a_run_that_filled_a_log_ends_quietly_with_its_process(store):
+    done = script(store, "run = workspace.start_run()\nrun.log_points('loss', [1.0] * 400_000)\n")
+    assert done.stderr == ""
+    assert only_run(store).status == "finished"
+
+
 def test_a_lost_run_can_be_resumed_and_ended(store):
     script(store, "run = workspace.start_run()\nos.kill(os.getpid(), signal.SIGKILL)")
     with padre.open(store) as workspace:
