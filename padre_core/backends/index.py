@@ -46,19 +46,22 @@ class Index:
 
     Args:
         path: None keeps it in memory.
-
-    Attributes:
-        id: Random, of this filling of the index; another process may change it by `clear`.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.id = ""
+        self._id = ""
         self._lock = threading.RLock()
         self._depth = 0
         self._seq = 0
         with self._guarded():
             self._connect()
+
+    @property
+    def id(self) -> str:
+        """Random, of this filling of the index: when it changes, also by another process, all must be put again."""
+        with self._reading():
+            return self._id
 
     # What its owner tells it
 
@@ -163,7 +166,8 @@ class Index:
         """What came since a cursor, in the order in which it came; see `Backend.changes`."""
         with self._reading() as connection:
             owner, _, number = (cursor or "").partition(":")
-            known = owner == self.id and number.isascii() and number.isdecimal() and int(number) <= self._seq
+            sound = owner == self._id and number.isascii() and number.isdecimal() and len(number) < 20
+            known = sound and int(number) <= self._seq
             after = int(number) if known else 0
             rows = connection.execute(
                 "SELECT seq, kind, id, etag FROM head WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit + 1)
@@ -171,7 +175,7 @@ class Index:
         shown = rows[:limit]
         return Changes(
             tuple(Change(kind, unpack(id), etag) for _, kind, id, etag in shown),
-            cursor=f"{self.id}:{shown[-1][0] if shown else after}",
+            cursor=f"{self._id}:{shown[-1][0] if shown else after}",
             more=len(rows) > limit,
             reset=cursor is not None and not known,
         )
@@ -264,8 +268,8 @@ class Index:
     def _refresh(self) -> None:
         """Sees what other processes did."""
         meta = dict(self._connection.execute("SELECT name, value FROM meta"))
-        if meta["id"] != self.id:
-            self.id = meta["id"]
+        if meta["id"] != self._id:
+            self._id = meta["id"]
             self._numbers.forget()
         self._seq = meta["seq"]
 

@@ -96,7 +96,21 @@ def test_the_change_feed_comes_in_parts(index: Index) -> None:
     assert seen == [run(number).id for number in range(5)]
 
 
-@pytest.mark.parametrize("cursor", ["", ":", "other:3", "{id}:", "{id}:x", "{id}:-1", "{id}:99", "{id}:\u0663", "{id}"])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        ":",
+        "other:3",
+        "{id}:",
+        "{id}:x",
+        "{id}:-1",
+        "{id}:99",
+        "{id}:\u0663",
+        "{id}",
+        pytest.param("{id}:" + "9" * 5000, id="huge"),
+    ],
+)
 def test_a_strange_change_cursor_begins_anew_and_says_so(index: Index, cursor: str) -> None:
     index.put([run(1)])
     part = index.changes(cursor.format(id=index.id), 10)
@@ -272,13 +286,14 @@ def test_a_file_that_is_no_index_is_replaced(path: Path, damage: bytes) -> None:
 def test_an_index_of_another_version_is_replaced(path: Path) -> None:
     first_index = Index(path)
     first_index.put([run(1)])
+    before = first_index.id
     first_index.close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     index = Index(path)
     assert index.size() == 0
-    assert index.id != first_index.id
+    assert index.id != before
     index.close()
 
 
