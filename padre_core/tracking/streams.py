@@ -27,6 +27,10 @@ class RunStreams:
 
     In a store that keeps logs, such as a folder, what was logged survives the death of the process when the call
     returns; elsewhere it is collected and stored in batches. A process forked from this one gets a writer of its own.
+
+    Attributes:
+        id: The run's id.
+        ended: Whether logging is over, here.
     """
 
     def __init__(self, home: Home, run: str) -> None:
