@@ -15,7 +15,7 @@ class Store:
 
     target: str
     size: int
-    budget: float = 180
+    budget: float = 120
 
 
 @dataclass(frozen=True)
