@@ -19,7 +19,7 @@ from padre_core.streams.view import LogView
 Head = Callable[[str, str], Record | None]
 
 
-def fold_log(path: Path, tree: Tree, head: Head) -> list[Entry]:
+def fold_log(path: Path, tree: Tree, head: Head) -> tuple[list[Entry], bool]:
     """Brings what a log holds into the tree; doing it twice, or the half of it again, does no harm.
 
     The caller holds the lock for folding, and removes the log when the tree is safe.
@@ -29,13 +29,13 @@ def fold_log(path: Path, tree: Tree, head: Head) -> list[Entry]:
 
     Returns:
         The head of each object that the log speaks of, after the version of its file. Also those that were in the
-        tree already: who folded before may have died before it noted them.
+        tree already: who folded before may have died before it noted them. And whether the log is damaged.
     """
     view = LogView(path)
     try:
         view.poll()
         view.scan()
-        return list(_fold(view, tree, head))
+        return list(_fold(view, tree, head)), view.reader.damaged
     finally:
         view.reader.close()
 

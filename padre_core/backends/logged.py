@@ -290,12 +290,12 @@ class LoggedBackend(ByteStoreBackend):
                         self._fold(name)
 
     def _fold(self, name: str) -> None:
-        entries = fold_log(self.journal.folder / name, self.tree, self._head)
+        entries, damaged = fold_log(self.journal.folder / name, self.tree, self._head)
         if entries:
             write_notes(self.store, name, entries)
         if self.durability == "power":
             self.store.sync()
-        self.journal.forget(name)
+        self.journal.forget(name, damaged=damaged)
 
     def _caught_up(self) -> Index:
         with self._lock:

@@ -151,11 +151,13 @@ class Journal:
                 raise BackendError(f"the log {name} cannot be read: {error.strerror}") from error
 
     def names(self) -> list[str]:
-        """The names of all logs, by writer and number."""
+        """The names of all logs, by writer and number; what is no regular file is none."""
         try:
-            return sorted(name for name in os.listdir(self.folder) if _NAME.fullmatch(name))
+            with os.scandir(self.folder) as entries:
+                files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         except FileNotFoundError:
             return []
+        return sorted(name for name in files if _NAME.fullmatch(name))
 
     def head(self, ref: Ref) -> Record | None:
         """The newest record of an object in the logs, as of the last refresh. The lock is held."""
@@ -259,8 +261,8 @@ class Journal:
         for log in logs:
             log.sync()
 
-    def forget(self, name: str) -> None:
-        """Removes a log that was folded, this process's or a dead one's."""
+    def forget(self, name: str, *, damaged: bool) -> None:
+        """Removes a log that was folded, this process's or a dead one's; one that is damaged is kept aside."""
         with self.exclusive():
             view = self.views.pop(name, None)
             if view is not None:
@@ -268,7 +270,7 @@ class Journal:
             for log in [log for log in self.sealed if log.path.name == name]:
                 self.sealed.remove(log)
                 log.close()
-            if view is not None and view.reader.damaged:
+            if damaged:
                 (self.folder / name).rename(self.folder / f"{name}.damaged")
             else:
                 (self.folder / name).unlink(missing_ok=True)

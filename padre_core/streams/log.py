@@ -21,6 +21,7 @@ import errno
 import fcntl
 import mmap
 import os
+import stat
 import struct
 import threading
 import zlib
@@ -185,19 +186,26 @@ class LogReader:
     """Reads a log while its owner writes it, or after its owner died. Not safe for several threads at once.
 
     Attributes:
-        damaged: Set when a frame in the middle is not sound; frames before and behind it are read.
+        damaged: Set when the header or a frame in the middle is not sound; all other frames are read.
+        valid: False as long as the log is still being made.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.name
         self.damaged = False
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        size = os.fstat(self._fd).st_size
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._fd)
+            raise OSError(errno.ELOOP, "not a regular file", str(path))
+        size = status.st_size
         self._map: Any = mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b""
         self._slots = size // SLOT
-        self.valid = self._slots > 0 and self._map[:12] == _MAGIC + struct.pack("<I", _VERSION)
-        self._tip = 0
+        self.valid = any(self._map[:12])
+        if self.valid and self._map[:12] != _HEADER.pack(_MAGIC, _VERSION, 0)[:12]:
+            self.damaged = True  # frames are sound or not by themselves
+        self.tip = 0
         self._next = 1
 
     def is_live(self) -> bool:
@@ -224,20 +232,20 @@ class LogReader:
         (tip,) = _TIP.unpack_from(self._map, _TIP_OFFSET)
         frames: list[Frame] = []
         slot = tip
-        while slot > self._tip:
+        while slot > self.tip:
             frame, before = self._frame(slot)
             if frame is None or frame.kind != FrameKind.RECORD or before >= slot:
                 # A chain that cannot be trusted: walk the whole log instead.
                 return self._records_by_walking(tip)
             frames.append(frame)
             slot = before
-        self._tip = max(self._tip, tip)
+        self.tip = max(self.tip, tip)
         frames.reverse()
         return frames
 
     def skip_records(self, tip: int) -> None:
         """Leaves out the records up to a slot: the caller knows them."""
-        self._tip = tip
+        self.tip = tip
 
     def new_frames(self) -> Iterator[Frame]:
         """All frames since the last call, oldest first; consecutive points as one."""
@@ -270,9 +278,9 @@ class LogReader:
 
     def _records_by_walking(self, tip: int) -> list[Frame]:
         resume, self._next = self._next, 1
-        frames = [frame for frame in self.new_frames() if frame.kind == FrameKind.RECORD and frame.slot > self._tip]
+        frames = [frame for frame in self.new_frames() if frame.kind == FrameKind.RECORD and frame.slot > self.tip]
         self._next = resume
-        self._tip = max([self._tip, *(frame.slot for frame in frames)])
+        self.tip = max([self.tip, *(frame.slot for frame in frames)])
         return frames
 
     def _frame(self, slot: int) -> tuple[Frame | None, int]:

@@ -68,7 +68,10 @@ class LogView:
                 self.writers[frame.key] = LoggedWriter(run, writer, {"points": next_points, "lines": next_lines})
             elif frame.kind == FrameKind.METRIC:
                 self._metrics[frame.key] = tuple(canonical.from_json(frame.payload))
-            elif (writer_of := self.writers.get(frame.key)) is not None and frame.kind != FrameKind.RECORD:
+            elif frame.kind == FrameKind.RECORD:
+                if frame.slot > self.reader.tip:  # newer than the last poll, or the header's tip is damaged
+                    self.add(decode(frame.payload, f"log/{self.name}"))
+            elif (writer_of := self.writers.get(frame.key)) is not None:
                 self.changed.add(writer_of.run)
                 if frame.kind == FrameKind.CLOSED:
                     writer_of.open = False
