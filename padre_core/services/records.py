@@ -9,7 +9,7 @@ from dataclasses import replace
 from padre_core import query
 from padre_core.backends.backend import Backend, Changes, Page
 from padre_core.backends.bytestore import ABSENT
-from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, PluginError
+from padre_core.errors import ConflictError, CorruptObjectError, InvalidObjectError, NotFoundError, PluginError
 from padre_core.hookspecs import Action, ObjectChanged, Ref, Request
 from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject
@@ -190,7 +190,10 @@ class Records:
 
     def _deleted_above(self, record: Record) -> Record | None:
         while record.ancestors:
-            above = self.peek(parent_kind(record), record.ancestors[-1])
+            try:
+                above = self.peek(parent_kind(record), record.ancestors[-1])
+            except CorruptObjectError:  # damage above must not take away what is whole
+                return None
             if above is None:  # transfers work in any order; `verify` lists orphans
                 return None
             if above.deleted:
