@@ -40,9 +40,12 @@ class CatchUp:
         self._begun: set[str] = set()
         self._generation = -2
         self._compared = False
+        self._filling: str | None = None
 
     def bring(self, index: Index) -> bool:
         """Brings all that is new into the index; true if the tree should be compared with it too."""
+        if index.id != self._filling:
+            self._start_over()
         journal = self._journal
         with journal.lock:
             journal.refresh()
@@ -52,6 +55,7 @@ class CatchUp:
             fresh = {notes_key(name) for name in journal.views} - self._begun
         compare = False
         if changed or news or generation != self._generation or generation < 0:
+            self._filling = None  # until all of it is in the index
             with index.transaction():
                 if generation != self._generation or generation < 0:
                     self._generation = generation
@@ -62,10 +66,21 @@ class CatchUp:
                 self._begun |= fresh
                 for run in changed:
                     index.put_summaries(run, self._summaries(run))
+        self._filling = self._filling or index.id
         if not self._compared:
             self._compared = True
             compare = compare or index.size() <= COMPARE_AT_OPEN
         return compare
+
+    def _start_over(self) -> None:
+        """Forgets what was brought: the index was emptied, or did not take all of it."""
+        self._taken.clear()
+        self._begun.clear()
+        self._generation = -2
+        self._compared = False
+        with self._journal.lock:
+            for view in self._journal.views.values():
+                view.changed |= {writer.run for writer in view.writers.values()}
 
     def _changed_runs(self) -> set[str]:
         """The runs whose streams grew in the logs since the last call."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from padre_core.backends import blobs, layout
 from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Segment
@@ -21,7 +21,14 @@ from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch
 from padre_core.backends.merge import resolve
 from padre_core.backends.tree import Tree, joined, summaries_with, with_summaries
 from padre_core.backends.verify import verify
-from padre_core.errors import AlreadyExistsError, ConflictError, CorruptObjectError, NotFoundError, ReadOnlyError
+from padre_core.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CorruptObjectError,
+    NotFoundError,
+    ReadOnlyError,
+    UnavailableError,
+)
 from padre_core.objects.base import BlobReference
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 100
+_Answer = TypeVar("_Answer")
 
 Change = Callable[[Record | None], Record]
 """Makes the new head of an object from the present one; returns that itself to change nothing."""
@@ -56,6 +64,7 @@ class ByteStoreBackend(Backend):
         self._lock = threading.RLock()
         self._index: Index | None = None
         self._cursor: str | None = None
+        self._filling = ""
         self._versions: dict[str, str] | None = None
         self.id = self._open()
         _BACKENDS.add(self)
@@ -166,13 +175,13 @@ class ByteStoreBackend(Backend):
         return blobs.list_blobs(self.store)
 
     def query(self, kind: str, query: Query) -> Page:
-        return self._caught_up().query(kind, query)
+        return self._ask(lambda index: index.query(kind, query))
 
     def count(self, kind: str, query: Query) -> int:
-        return self._caught_up().count(kind, query)
+        return self._ask(lambda index: index.count(kind, query))
 
     def changes(self, cursor: str | None = None, *, limit: int = 1000) -> Changes:
-        return self._caught_up().changes(cursor, limit)
+        return self._ask(lambda index: index.changes(cursor, limit))
 
     def batch(self, message: str, actor: str | None = None) -> AbstractContextManager[None]:
         return self.store.batch(message, actor)
@@ -219,10 +228,18 @@ class ByteStoreBackend(Backend):
             self._index = Index(index_path(self.store.url, self.id) if self.store.capabilities.persistent else None)
         return self._index
 
+    def _ask(self, question: Callable[[Index], _Answer]) -> _Answer:
+        try:
+            return question(self._caught_up())
+        except UnavailableError:  # a damaged index is empty afterwards
+            return question(self._caught_up())
+
     def _caught_up(self) -> Index:
         """The index, with all that is in the store."""
         with self._lock:
             index = self._open_index()
+            if index.id != self._filling:
+                self._cursor, self._filling = None, index.id
             changed = self.store.changes(self._cursor)
             if changed is None:
                 self._compare(index)
