@@ -116,7 +116,7 @@ class PadreObject(BaseModel):
         InvalidObjectError: A field is unknown, missing or malformed; the message names it.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, defer_build=True)
 
     kind: ClassVar[str]
     folder: ClassVar[str]
