@@ -13,7 +13,7 @@ from padre_core.objects.base import NamedObject, PadreObject, Stored
 from padre_core.objects.identity import check_id, is_id
 from padre_core.objects.record import Record
 from padre_core.plugins import safe_url
-from padre_core.services.naming import generations, split_path
+from padre_core.services.naming import generations, latest, split_path
 from padre_core.services.records import Records, article, describe
 
 T = TypeVar("T", bound=PadreObject)
@@ -72,8 +72,7 @@ class Lookup(Generic[T]):
             return self.records.peek(self.kind, id)
         if isinstance(object, str):
             return self._by_path(object)
-        found = self._generations(object)
-        return found[-1] if found else None
+        return latest(self._generations(object))
 
     def _generations(self, object: T) -> Sequence[Record]:
         """All objects that ever had the key of an object, oldest first."""
@@ -101,7 +100,7 @@ class Lookup(Generic[T]):
 
     def _newest(self, above: str, parent: str | None, name: str) -> Record | None:
         found = generations(self.records, self.model, above, parent, (name,))
-        return [None, *(record for _, record in found if record is not None)][-1]
+        return latest([record for _, record in found if record is not None])
 
     def _not_found(self, object: T | str) -> NotFoundError:
         text = object if isinstance(object, str) else object.name or self.kind

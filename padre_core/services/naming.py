@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.base import PadreObject
@@ -47,6 +47,11 @@ def living(
         if record is None or record.deleted is None:
             return id, record
     raise AssertionError("generations end with a free id")
+
+
+def latest(found: Sequence[Record]) -> Record | None:
+    """The living one of an object's generations, which need not be the newest; else the newest."""
+    return next((record for record in found if record.deleted is None), found[-1] if found else None)
 
 
 def split_path(kind: str, path: str) -> tuple[str | None, str]:

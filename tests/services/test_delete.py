@@ -98,6 +98,19 @@ def test_the_old_one_is_not_restored_while_its_name_lives(workspace):
     assert workspace.projects.restore(old.id).id == old.id
 
 
+def test_an_older_generation_that_lives_again_is_the_one_that_its_name_means(workspace):
+    ids = []
+    for _ in range(3):
+        ids.append(workspace.projects.put(padre.Project(name="iris")).id)
+        workspace.projects.delete("iris")
+    workspace.projects.restore(ids[1])
+    assert workspace.projects.get("iris").id == ids[1]
+    assert workspace.projects.get(padre.Project(name="iris")).id == ids[1]
+    assert workspace.experiments.put(padre.Experiment(name="svc", project="iris")).project == ids[1]
+    assert workspace.projects.delete("iris") == 1
+    assert workspace.projects.restore("iris").id == ids[2]
+
+
 def test_restoring_what_is_there_returns_it(workspace):
     project = workspace.projects.put(padre.Project(name="iris"))
     assert workspace.projects.restore("iris").etag == project.etag
