@@ -111,8 +111,7 @@ class Search:
         query: Query,
     ) -> None:
         self.connection, self.number, self.kind, self.query = connection, number, kind, query
-        where = query.where
-        self.conditions = () if where is None else where.items if isinstance(where, And) else (where,)
+        self.conditions = () if query.where is None else tuple(_conjuncts(query.where))
         self.order = query.order or DEFAULT_ORDER
         self.places = [self._place(item.field) for item in self.order]
 
@@ -420,6 +419,15 @@ class _After(NamedTuple):
     keys: tuple[Key, ...]
     values: tuple[Any, ...]
     id: bytes
+
+
+def _conjuncts(item: Expression) -> Iterator[Expression]:
+    """The conditions that must all hold."""
+    if isinstance(item, And):
+        for part in item.items:
+            yield from _conjuncts(part)
+    else:
+        yield item
 
 
 def _drawn(source: Source) -> Base:

@@ -271,6 +271,19 @@ def test_records_with_ids_of_another_form_are_refused(index: Index) -> None:
         index.put([replace(run(1), id="../x")])
 
 
+@pytest.mark.parametrize(
+    "where",
+    [" or ".join(f"parameters.x == {number}" for number in range(200)), " and ".join(["parameters.x >= 0"] * 200),
+     f"parameters.x in ({', '.join(map(str, range(1000)))})", "not " * 32 + "parameters.x == 1",
+     "(parameters.x == 1 or " * 32 + "name == 'a'" + ")" * 32],
+    ids=["or", "and", "in", "not", "deep"],
+)  # fmt: skip
+def test_the_largest_filters_are_answered(index: Index, where: str) -> None:
+    index.put([run(1, x=1)])
+    assert listed(index, where=parse(where)) == {run(1).id}
+    assert index.count("run", Query(where=parse(where))) == 1
+
+
 # The file
 
 
@@ -434,6 +447,7 @@ def large() -> Iterator[Index]:
         (None, "-parameters.x"),
         ("parameters.x == 77", "-parameters.x"),
         ("parameters.x < 100 and parameters.group >= 0", "parameters.group"),
+        ("(parameters.x < 100 and parameters.group >= 0) and parameters.group >= 0", "parameters.group"),
         ("parameters.group < 9 and parameters.x > 10", "parameters.x"),
         ("parameters.x in (1, 2, 3) or parameters.x > 19990", "created_at"),
         ("parameters.absent == 1", "parameters.x"),
