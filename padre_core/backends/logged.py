@@ -238,6 +238,8 @@ class LoggedBackend(ByteStoreBackend):
         if self._closed:
             return
         self._closed = True
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join()  # it closes what it folded, and so would this
         try:
             if not self.readonly:
                 self.journal.writers.clear()
@@ -248,10 +250,10 @@ class LoggedBackend(ByteStoreBackend):
             super().close()
 
     def _fold_behind(self) -> None:
-        if self._thread is not None and self._thread.is_alive():
+        if self._closed or (self._thread is not None and self._thread.is_alive()):
             return
         self._ended = 0
-        self.journal.seal()
+        self._fold_quietly(self.journal.seal)  # the caller's own write has succeeded
         self._thread = threading.Thread(
             target=self._fold_quietly, args=(self._fold_sealed,), name="padre-fold", daemon=True
         )

@@ -69,7 +69,10 @@ class _ForeignError(Exception):
 def _check(store: ByteStore, key: str) -> list[Record]:
     """The records of a file, after its bytes were checked."""
     if key == layout.MARKER:
-        layout.decode_marker(store.read(key).data, store.url)
+        try:
+            layout.decode_marker(store.read(key).data, store.url)
+        except InvalidObjectError as error:  # a store of a newer format would not have been opened
+            raise CorruptObjectError(str(error)) from None
         return []
     if key.startswith(layout.BLOBS):
         _check_blob(store, key)

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import functools
 import os
 import sys
 from pathlib import Path
 
+from padre_core.errors import AccessDeniedError, BackendError, PadreError, ReadOnlyError
+
 # Not those that copy on write: there a full disk can take preallocated pages away.
 _LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs", "overlay"})
+
+
+def failure(what: str, error: OSError) -> PadreError:
+    """What an error of the system means to the caller."""
+    if error.errno == errno.EROFS:
+        return ReadOnlyError(f"{what}: the file system is read-only; open the store with readonly=True to read it")
+    if isinstance(error, PermissionError):
+        return AccessDeniedError(f"{what}: permission denied; open the store with readonly=True to read it")
+    return BackendError(f"{what}: {error.strerror}")
 
 
 def datasync(fd: int) -> None:

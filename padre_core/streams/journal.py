@@ -19,11 +19,12 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from padre_core.errors import BackendError, ReadOnlyError
+from padre_core.errors import ReadOnlyError
 from padre_core.objects import canonical
 from padre_core.objects.record import Record, encode
 from padre_core.streams import lines, points
 from padre_core.streams.columns import Columns, Line, Points
+from padre_core.streams.filesystems import failure
 from padre_core.streams.log import POINT_TAG, FrameKind, LogReader, LogWriter
 from padre_core.streams.view import LogView, Ref
 
@@ -98,7 +99,7 @@ class Journal:
                 if os.fstat(fd).st_size < _COUNTER.size:
                     os.ftruncate(fd, _COUNTER.size)
             except OSError as error:
-                raise BackendError(f"{self.folder / name} cannot be opened: {error.strerror}") from error
+                raise failure(f"{self.folder / name} cannot be opened", error) from error
             self._fds[name] = fd
             self._counter = mmap.mmap(fd, _COUNTER.size)
         return self._fds[name]
@@ -148,7 +149,7 @@ class Journal:
             except FileNotFoundError:
                 continue  # folded since the listing: the tree has it
             except OSError as error:
-                raise BackendError(f"the log {name} cannot be read: {error.strerror}") from error
+                raise failure(f"the log {name} cannot be read", error) from error
 
     def names(self) -> list[str]:
         """The names of all logs, by writer and number; what is no regular file is none."""
@@ -233,11 +234,12 @@ class Journal:
         if self.readonly:
             raise ReadOnlyError("the store was opened read-only")
         with self.exclusive():
-            if self.log is not None:
-                self.sealed.append(self.log)
             self._number += 1
             need = size + 256 * len(self.writers)
-            self.log = LogWriter(self.folder / f"{self._id}-{self._number:06}", need=need)
+            log = LogWriter(self.folder / f"{self._id}-{self._number:06}", need=need)
+            if self.log is not None:  # only now: on a full disk small things still go there
+                self.sealed.append(self.log)
+            self.log = log
             self.changed()
             self._list()
             self._seen = self.generation()

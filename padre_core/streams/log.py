@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from padre_core.errors import BackendError
-from padre_core.streams.filesystems import datasync, is_local
+from padre_core.streams.filesystems import datasync, failure, is_local
 
 SLOT = 32
 SIZE = 8 * 1024 * 1024
@@ -90,10 +90,14 @@ class LogWriter:
         self._open = threading.Lock()
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise failure(f"the log {path.name} cannot be made", error) from error
+        try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)  # a reader's probe may hold it for a moment
             self.slots = self._allocate(need + 4 * SLOT) // SLOT
         except OSError as error:
-            raise BackendError(f"the log {path.name} cannot be made: {error.strerror}") from error
+            os.close(self._fd)
+            raise failure(f"the log {path.name} cannot be made", error) from error
         self._map = mmap.mmap(self._fd, self.slots * SLOT) if is_local(path.parent) else _Written(self._fd)
         self._map[0:SLOT] = _HEADER.pack(_MAGIC, _VERSION, 0)
         self.next = 1
