@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from padre_core import query
 from padre_core.backends.backend import Backend, Changes, Page
@@ -22,14 +22,21 @@ PLACE_SECONDS = 1.0
 """How long this process takes it for granted that a parent which it saw alive still is."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Alive:
+    """The objects that were found alive, with all above them, while a store had a pulse."""
+
+    pulse: object | None
+    ids: set[str] = field(default_factory=set)
+
+
 class Records:
     """One workspace's way to its backend. May be used from several threads at once."""
 
     def __init__(self, backend: Backend, hooks: Hooks, actor: str | None) -> None:
         self.backend, self.hooks, self.actor = backend, hooks, actor
         self.url = backend.info().url
-        self._pulse: object | None = None
-        self._alive: set[str] = set()
+        self._alive = _Alive(None)
         self._places: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
 
     def peek(self, kind: str, id: str) -> Record | None:
@@ -177,15 +184,15 @@ class Records:
         if not record.ancestors:
             return None
         # A get should not read four records where one will do.
-        pulse = self.backend.pulse()
-        if pulse is None or pulse != self._pulse:
-            self._pulse, self._alive = pulse, set()
+        pulse, alive = self.backend.pulse(), self._alive
+        if pulse is None or pulse != alive.pulse:
+            alive = self._alive = _Alive(pulse)  # another thread may still add to the old one
         parent = record.ancestors[-1]
-        if parent in self._alive:
+        if parent in alive.ids:
             return None
         gone = self._deleted_above(record)
         if gone is None and pulse is not None:
-            self._alive.add(parent)
+            alive.ids.add(parent)
         return gone
 
     def _deleted_above(self, record: Record) -> Record | None:

@@ -9,7 +9,6 @@ from typing import Literal
 from padre_core import query
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, UnsupportedError
 from padre_core.objects.base import PadreObject
-from padre_core.objects.identity import is_id
 from padre_core.objects.record import Record
 from padre_core.query.model import Deleted, Expression, Query
 from padre_core.services.listing import Listing, Row, row
@@ -129,10 +128,10 @@ class Service(Putting[T]):
         rivals = self._generations(self._load(record))
         alive = next((rival for rival in rivals if rival.deleted is None), None)
         gone = [rival for rival in rivals if rival.deleted is not None]
-        if alive is not None and gone and (alive.id != record.id or not isinstance(object, str) or not is_id(object)):
+        if alive is not None and gone and (alive.id != record.id or self._id_of(object) is None):
             raise ConflictError(
-                f"{describe(record)} cannot be restored while its name lives: {alive.id} was made after {gone[-1].id} "
-                "was deleted; delete that one first"
+                f"{describe(alive)} lives, so nothing deleted of its name can be restored, such as {gone[-1].id}; "
+                "delete the living one first"
             )
         hidden = self.records.deleted_ancestor(record)
         if hidden is not None:

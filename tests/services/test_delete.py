@@ -92,7 +92,7 @@ def test_the_old_one_is_not_restored_while_its_name_lives(workspace):
     workspace.projects.delete("iris")
     new = workspace.projects.put(padre.Project(name="iris"))
     for way in (old.id, "iris"):
-        with pytest.raises(padre.ConflictError, match="while its name lives"):
+        with pytest.raises(padre.ConflictError, match="delete the living one first"):
             workspace.projects.restore(way)
     workspace.projects.delete(new)
     assert workspace.projects.restore(old.id).id == old.id
@@ -105,6 +105,7 @@ def test_an_older_generation_that_lives_again_is_the_one_that_its_name_means(wor
         workspace.projects.delete("iris")
     workspace.projects.restore(ids[1])
     assert workspace.projects.get("iris").id == ids[1]
+    assert workspace.projects.restore(workspace.projects.get("iris")).id == ids[1]
     assert workspace.projects.get(padre.Project(name="iris")).id == ids[1]
     assert workspace.experiments.put(padre.Experiment(name="svc", project="iris")).project == ids[1]
     assert workspace.projects.delete("iris") == 1
