@@ -82,6 +82,6 @@ WORKLOADS = (
         "delete", "delete a quarter of {size} runs", "reading:delete", 2000, 200, "delete", RUNS, changes_store=True
     ),
     Workload("growth-small", "in {size} runs", "reading:growth", 1000, 100, "run", MANY_RUNS, subjects=PROCESS),
-    Workload("growth-large", "in {size} runs", "reading:growth", 100_000, 1000, "run", MANY_RUNS, subjects=PROCESS),
+    Workload("growth-large", "in {size} runs", "reading:growth", 100_000, 400, "run", MANY_RUNS, subjects=PROCESS),
     Workload("footprint", "files on disk a finished run", "writing:footprint", 20, 5),
 )
