@@ -60,7 +60,7 @@ MANY_RUNS = Store("stores:runs", 100_000, budget=900)
 WORKLOADS = (
     Workload("import", "import", "load", 1, 1, whole_process=True),
     Workload("start", "import, open a new store, create one run", "start", 1, 1, whole_process=True),
-    Workload("create", "create and finish {size} runs", "writing:create", 500, 50),
+    Workload("create", "create and finish {size} runs", "writing:create", 500, 20),
     Workload("points", "log {size} points, one call each", "writing:points", 20_000, 2000),
     Workload(
         "points-beside",
@@ -72,14 +72,14 @@ WORKLOADS = (
     ),
     Workload("batches", "log {size} points in batches of 1,000", "writing:batches", 100_000, 10_000),
     Workload("read", "open, read {size} points of one metric", "reading:read", 100_000, 10_000, "read_points", POINTS),
-    Workload("list", "list {size} runs as objects", "reading:list_runs", 2000, 200, "list_runs", RUNS),
-    Workload("search", "top 20 of a search in {size} runs", "reading:search", 2000, 200, "search", RUNS),
-    Workload("get", "get one of {size} runs by id", "reading:get", 2000, 200, "get", RUNS),
-    Workload("parallel", "4 processes, {size} runs each, 1,000 points a run", "parallel:four_writers", 50, 5),
-    Workload("large-file", "one file of {size} MB", "files:large_file", 256, 16, "put_files"),
-    Workload("small-files", "{size} files of 4 KB", "files:small_files", 1000, 100, "put_files"),
+    Workload("list", "list {size} runs as objects", "reading:list_runs", 2000, 100, "list_runs", RUNS),
+    Workload("search", "top 20 of a search in {size} runs", "reading:search", 2000, 100, "search", RUNS),
+    Workload("get", "get one of {size} runs by id", "reading:get", 2000, 100, "get", RUNS),
+    Workload("parallel", "4 processes, {size} runs each, 1,000 points a run", "parallel:four_writers", 50, 2),
+    Workload("large-file", "one file of {size} MB", "files:large_file", 256, 8, "put_files"),
+    Workload("small-files", "{size} files of 4 KB", "files:small_files", 1000, 50, "put_files"),
     Workload(
-        "delete", "delete a quarter of {size} runs", "reading:delete", 2000, 200, "delete", RUNS, changes_store=True
+        "delete", "delete a quarter of {size} runs", "reading:delete", 2000, 100, "delete", RUNS, changes_store=True
     ),
     Workload("growth-small", "in {size} runs", "reading:growth", 1000, 100, "run", MANY_RUNS, subjects=PROCESS),
     Workload("growth-large", "in {size} runs", "reading:growth", 100_000, 400, "run", MANY_RUNS, subjects=PROCESS),
