@@ -17,7 +17,9 @@ class TestMyStore(ByteStoreTests):
 
 import pytest
 
-for _module in ("backends", "bytestores", "failures", "machines", "queries", "records", "streams"):
+for _module in (
+    "bytestore_levels", "bytestores", "failures", "machines", "queries", "record_levels", "records", "streams",
+):  # fmt: skip
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from padre_core.testing.backends import BackendTests, ByteStoreTests  # noqa: E402  # asserts are rewritten first

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from padre_core.testing import bytestores, failures, machines, queries, records, streams
+from padre_core.testing import (
+    bytestore_levels,
+    bytestores,
+    failures,
+    machines,
+    queries,
+    record_levels,
+    records,
+    streams,
+)
 
 
 class ByteStoreTests(
     bytestores.Bytes,
     bytestores.Listings,
     bytestores.Files,
-    bytestores.Threads,
-    bytestores.Conditions,
-    bytestores.Reopening,
-    bytestores.Processes,
-    bytestores.Streaming,
-    bytestores.Feed,
+    bytestore_levels.Threads,
+    bytestore_levels.Conditions,
+    bytestore_levels.Reopening,
+    bytestore_levels.Processes,
+    bytestore_levels.Streaming,
+    bytestore_levels.Feed,
     failures.Failures,
     machines.ByteHistories,
 ):
@@ -26,9 +35,9 @@ class BackendTests(
     records.Versions,
     records.Tombstones,
     records.Envelopes,
-    records.Conditions,
-    records.Reopening,
-    records.Processes,
+    record_levels.Conditions,
+    record_levels.Reopening,
+    record_levels.Processes,
     streams.Streams,
     streams.Blobs,
     streams.LargeBlobs,

@@ -22,14 +22,14 @@ class Fault(Enum):
 
 
 class FaultyStore(ByteStore):
-    """Hands everything on to another store, but fails from the n-th writing call on, until it is mended.
+    """Hands everything on to another store, but fails from the n-th writing call on.
 
     A failing call raises `UnavailableError`. Nothing is half done: that a write is atomic is the store's own promise.
     It names no log folder, so a backend over it writes all through.
 
     Args:
         fail_at: Which writing call fails first, from 1.
-        times: How many calls fail; None for all until `mend()`.
+        times: How many calls fail; None for all from there on.
     """
 
     def __init__(self, store: ByteStore, *, fail_at: int, fault: Fault, times: int | None = None) -> None:
@@ -41,10 +41,6 @@ class FaultyStore(ByteStore):
         self._left = fail_at
         self._times = times
         self._lock = threading.Lock()
-
-    def mend(self) -> None:
-        """Lets all further calls through."""
-        self._times = self.failed
 
     def _writing(self, call: Callable[[], Answer]) -> Answer:
         with self._lock:

@@ -26,7 +26,7 @@ from padre_core.testing import samples
 from padre_core.testing.bytestores import KEYS, ByteStoreSuite, listed
 from padre_core.testing.bytestores import keys as listed_keys
 from padre_core.testing.records import BackendSuite, core
-from padre_core.testing.suite import Budget
+from padre_core.testing.suite import Budget, Opening
 
 keys = st.sampled_from(KEYS)
 
@@ -34,17 +34,17 @@ keys = st.sampled_from(KEYS)
 class Bytes(RuleBasedStateMachine):
     """A byte store beside a dict."""
 
-    def __init__(self, open_: Callable[[], ByteStore]) -> None:
+    def __init__(self, opening: Opening) -> None:
         super().__init__()
-        self.open = open_
-        self.store = open_()
+        self.opening = opening
+        self.store: ByteStore = opening()
         for key in listed_keys(self.store):
             self.store.delete(key)
         self.model: dict[str, bytes] = {}
         self.versions: dict[str, str] = {}
 
     def teardown(self) -> None:
-        self.store.close()
+        self.opening.close(self.store)
 
     @rule(key=keys, data=st.binary(max_size=64))
     def write(self, key: str, data: bytes) -> None:
@@ -86,8 +86,8 @@ class Bytes(RuleBasedStateMachine):
     @precondition(lambda self: self.store.capabilities.persistent)
     @rule()
     def open_again(self) -> None:
-        self.store.close()
-        self.store = self.open()
+        self.opening.close(self.store)
+        self.store = self.opening()
 
 
 class Versions(RuleBasedStateMachine):
@@ -95,17 +95,17 @@ class Versions(RuleBasedStateMachine):
 
     known = Bundle("known")
 
-    def __init__(self, open_: Callable[[], Backend], serial: Callable[[], int]) -> None:
+    def __init__(self, opening: Opening, serial: Callable[[], int]) -> None:
         super().__init__()
-        self.open = open_
-        self.backend = open_()
+        self.opening = opening
+        self.backend: Backend = opening()
         self.history = serial()
         self.heads: dict[str, Record] = {}
         self.writers: dict[str, int] = {}
         self.run = self.backend.put(samples.run()).id
 
     def teardown(self) -> None:
-        self.backend.close()
+        self.opening.close(self.backend)
 
     @rule(target=known, name=st.sampled_from("abc"))
     def create(self, name: str) -> Record:
@@ -155,8 +155,8 @@ class Versions(RuleBasedStateMachine):
     @precondition(lambda self: self.backend.capabilities.persistent)
     @rule()
     def open_again(self) -> None:
-        self.backend.close()
-        self.backend = self.open()
+        self.opening.close(self.backend)
+        self.backend = self.opening()
 
     @rule()
     def every_head_is_as_the_model_says(self) -> None:
@@ -203,7 +203,7 @@ class ByteHistories(ByteStoreSuite, level="base"):
     """Any history of calls on a byte store."""
 
     def test_any_history_of_calls_leaves_what_the_model_says(
-        self, store: ByteStore, opening: Callable[..., ByteStore], budget: Budget
+        self, store: ByteStore, opening: Opening, budget: Budget
     ) -> None:
         run_machine(functools.partial(Bytes, opening), budget)
 
@@ -212,7 +212,7 @@ class RecordHistories(BackendSuite, level="base"):
     """Any history of calls on a backend."""
 
     def test_any_history_of_calls_leaves_what_the_model_says(
-        self, backend: Backend, opening: Callable[..., Backend], budget: Budget
+        self, backend: Backend, opening: Opening, budget: Budget
     ) -> None:
         histories = iter(range(1_000_000))
         run_machine(functools.partial(Versions, opening, functools.partial(next, histories)), budget)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +19,7 @@ from padre_core.streams.columns import make_points
 from padre_core.testing import samples, together
 from padre_core.testing.records import BackendSuite
 from padre_core.testing.samples import deleted, edited, project
-from padre_core.testing.suite import Budget
+from padre_core.testing.suite import Budget, Opening
 
 FILTERS = (
     "status == 'finished'",
@@ -287,12 +287,10 @@ class Feed(BackendSuite, level="change_feed"):
 class ReopenedQueries(BackendSuite, level="persistent"):
     """Queries and the feed when the store is opened again."""
 
-    def test_queries_and_cursors_go_on_when_the_store_is_opened_again(
-        self, backend: Backend, opening: Callable[..., Backend]
-    ) -> None:
+    def test_queries_and_cursors_go_on_when_the_store_is_opened_again(self, backend: Backend, opening: Opening) -> None:
         runs = [backend.put(run) for run in some_runs(20)]
         _, cursor = follow(backend, None)
-        backend.close()
+        opening.close(backend)
         again = opening()
         assert names(pages(again, "run", make_query("parameters.C > 5", "-name"))) == oracle(
             runs, "parameters.C > 5", "-name"
@@ -304,7 +302,7 @@ class ReopenedQueries(BackendSuite, level="persistent"):
 class SharedQueries(BackendSuite, level="multi_process"):
     """What another opening of the store wrote is found at once."""
 
-    def test_what_another_opening_wrote_is_found(self, backend: Backend, opening: Callable[..., Backend]) -> None:
+    def test_what_another_opening_wrote_is_found(self, backend: Backend, opening: Opening) -> None:
         other = opening()
         run = other.put(some_runs(1)[0])
         assert names(pages(backend, "run", make_query())) == ["run 0"]

@@ -19,7 +19,7 @@ from padre_core.objects.summary import combine
 from padre_core.streams.columns import Columns, Line, Lines, Points
 from padre_core.testing import samples, together
 from padre_core.testing.records import BackendSuite
-from padre_core.testing.suite import Budget
+from padre_core.testing.suite import Budget, Opening
 
 WRITER = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -227,7 +227,7 @@ class ReopenedStreams(BackendSuite, level="persistent"):
     """Streams and blobs when the store is opened again."""
 
     def test_streams_and_blobs_are_there_when_the_store_is_opened_again(
-        self, backend: Backend, opening: Callable[..., Backend]
+        self, backend: Backend, opening: Opening
     ) -> None:
         run = backend.put(samples.run()).id
         writer = backend.open_writer(run)
@@ -236,7 +236,7 @@ class ReopenedStreams(BackendSuite, level="persistent"):
         backend.append_stream(run, WRITER, 0, samples.odd_points())
         blob = backend.write_blob(io.BytesIO(b"bytes"))
         summaries = combine(backend.get("run", run).summaries)
-        backend.close()
+        opening.close(backend)
         again = opening()
         points, lines = samples.logged(20)
         assert samples.points_by_writer(again, run)[writer.id] == points
@@ -246,21 +246,21 @@ class ReopenedStreams(BackendSuite, level="persistent"):
         assert repr(combine(again.get("run", run).summaries)) == repr(summaries)
 
     def test_points_and_lines_in_turns_are_there_when_the_store_is_opened_again(
-        self, backend: Backend, opening: Callable[..., Backend]
+        self, backend: Backend, opening: Opening
     ) -> None:
         run = backend.put(samples.run()).id
         writer = backend.open_writer(run)
         samples.log(writer, 1500)
         writer.close()
-        backend.close()
+        opening.close(backend)
         points, lines = samples.logged(1500)
         assert samples.points_by_writer(opening(), run) == {writer.id: points}
         assert samples.lines_by_writer(opening(), run) == {writer.id: lines}
 
-    def test_a_writer_goes_on_where_it_ended(self, backend: Backend, opening: Callable[..., Backend]) -> None:
+    def test_a_writer_goes_on_where_it_ended(self, backend: Backend, opening: Opening) -> None:
         run = backend.put(samples.run()).id
         backend.append_stream(run, WRITER, 0, samples.points(4))
-        backend.close()
+        opening.close(backend)
         again = opening()
         assert again.append_stream(run, WRITER, 2, samples.points(4, start=2)) == 6
         assert samples.points_by_writer(again, run) == {WRITER: [("loss", n, n / 7) for n in range(6)]}

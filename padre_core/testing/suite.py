@@ -35,6 +35,24 @@ class Budget:
     large: int = 48 * 1024 * 1024
 
 
+class Opening:
+    """Opens the store of a test; options may be given with each call."""
+
+    def __init__(self, open_: Callable[..., Any]) -> None:
+        self._open = open_
+        self.stores: list[Any] = []
+
+    def __call__(self, **options: Any) -> Any:
+        """Another opening of the same store."""
+        self.stores.append(self._open(**options))
+        return self.stores[-1]
+
+    def close(self, store: Any) -> None:
+        """Closes one, once."""
+        self.stores = [other for other in self.stores if other is not store]
+        store.close()
+
+
 def replaces(reason: str) -> Callable[[Test], Test]:
     """Marks a test of an author's class as the deliberate replacement of the standard test of that name.
 
@@ -107,19 +125,14 @@ class Suite:
         raise NotImplementedError
 
     @pytest.fixture
-    def opening(self, url: str, options: dict[str, Any]) -> Iterator[Callable[..., Any]]:
+    def opening(self, url: str, options: dict[str, Any]) -> Iterator[Opening]:
         """Opens the store of the test, any number of times; the test's end closes what is still open."""
-        opened = []
+        opening = Opening(functools.partial(self.open, url, **options))
+        yield opening
+        for store in [*opening.stores]:
+            opening.close(store)
 
-        def open_(**more: Any) -> Any:
-            opened.append(self.open(url, **options, **more))
-            return opened[-1]
-
-        yield open_
-        for item in opened:
-            item.close()
-
-    def opened(self, request: pytest.FixtureRequest, opening: Callable[..., Any]) -> Any:
+    def opened(self, request: pytest.FixtureRequest, opening: Opening) -> Any:
         """The store of the test, if the test is to run for what the store declares."""
         store = opening()
         level = getattr(request.function, "level", BASE)
