@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-COMPARE_AT_OPEN = 10_000
-"""Up to how many records the whole tree is looked over for changes by hand when a store is first queried."""
+COMPARE_AT_OPEN = 500
+"""Up to how many records all files are looked over for changes by hand when a store is first queried.
+
+A larger store costs `padre refresh`: a first answer must not wait for thousands of files.
+"""
 
 _BEGUN, _TAKEN = 0, 1
 """How far the index took up a source: some of a log, or all of the notes that it left."""

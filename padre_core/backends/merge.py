@@ -51,6 +51,8 @@ def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
 
 def _united(head: Record, other: Record, lineage: tuple[str, ...]) -> Record:
     """The head with the conflicts and stamps of both; a conflict that the head was made from drops out."""
+    if not (head.conflicts or other.conflicts) and _follows(head, other) and lineage is head.lineage:
+        return head
     known = {head.etag, *lineage}
     conflicts = {item.etag: item for item in (*head.conflicts, *other.conflicts) if item.etag not in known}
     created = min(head, other, key=lambda record: record.created_at)
@@ -64,6 +66,12 @@ def _united(head: Record, other: Record, lineage: tuple[str, ...]) -> Record:
         updated_at=updated.updated_at,
         updated_by=updated.updated_by,
     )
+
+
+def _follows(head: Record, other: Record) -> bool:
+    """Whether the stamps of the head are those that both come to."""
+    created = (head.created_at, head.created_by) == (other.created_at, other.created_by)
+    return created and head.updated_at >= other.updated_at
 
 
 def _rank(record: Record) -> tuple[int, str]:

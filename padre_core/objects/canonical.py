@@ -94,14 +94,10 @@ def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
         return value
     if depth > MAX_DEPTH:
         raise InvalidObjectError(f"{where}: nested deeper than {MAX_DEPTH} levels")
+    if kind is dict or isinstance(value, Mapping):
+        return _plain_mapping(value, where, depth)
     if isinstance(value, BaseModel):
         return plain_fields(value, where, depth)
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise InvalidObjectError(f"{where}: the key {key!r:.80} is not text")
-            _check_text(key, where)
-        return {str(key): plain(value[key], f"{where}.{key}", depth + 1) for key in sorted(value)}
     if isinstance(value, list | tuple):
         return [plain(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
     for base, convert in _CONVERTERS:
@@ -119,10 +115,28 @@ def plain_fields(model: BaseModel, where: str = "", depth: int = 0) -> dict[str,
     values = model.__dict__
     prefix = f"{where}." if where else ""
     return {
-        name: plain(values[name], prefix + name, depth + 1)
+        name: value if _is_leaf(value) else plain(value, prefix + name, depth + 1)
         for name, default in _layout(type(model))
-        if values[name] != default
+        if type(value := values[name]) is not type(default) or value != default
     }
+
+
+def _plain_mapping(values: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
+    for key in values:
+        if not isinstance(key, str):
+            raise InvalidObjectError(f"{where}: the key {key!r:.80} is not text")
+        if not key.isascii():
+            _check_text(key, where)
+    return {
+        str(key): value if _is_leaf(value := values[key]) else plain(value, f"{where}.{key}", depth + 1)
+        for key in sorted(values)
+    }
+
+
+def _is_leaf(value: Any) -> bool:
+    """Whether a value surely is plain; spares most values the naming of their place."""
+    kind = type(value)
+    return kind is float or kind is bool or value is None or (kind is str and value.isascii())
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 import uuid
@@ -82,6 +83,11 @@ def check_key(text: object) -> str:
     """
     if not isinstance(text, str):
         raise ValueError(f"expected text, not {type(text).__name__}")
+    return _check_key(text)
+
+
+@functools.lru_cache(maxsize=4096)  # the same keys come with every run
+def _check_key(text: str) -> str:
     if text.isascii() and text.isprintable() and 0 < len(text) <= 255:
         return text
     text = unicodedata.normalize("NFC", text)

@@ -101,7 +101,7 @@ def make_etag(parents: Iterable[str], hash: str, deleted: str | None) -> str:
         deleted: The deletion's id for a tombstone.
     """
     ordered = sorted(parents)
-    number = 1 + max((int(etag.partition("-")[0]) for etag in ordered), default=0)
+    number = 1 + max([int(etag.partition("-")[0]) for etag in ordered], default=0)
     digest = canonical.digest(canonical.canonical_json([ordered, hash, deleted]))
     return f"{number}-{digest[:16]}"
 
