@@ -69,9 +69,9 @@ def kill_somebody(zygotes: list[Zygote], url: str, folder: Path, seed: int) -> l
     for zygote, pid, _ in victims:
         time.sleep(chance.choice([0.01, 0.03, 0.1]) * chance.random())
         zygote.kill(pid)
-    for _ in range(chance.choice([0, 0, 1, 2])):
+    for _ in range(chance.choice([0, 1, 1, 3])):
         pid = zygotes[0].start(url, None, folder / "unused")
-        time.sleep(0.03 * chance.random())
+        time.sleep(chance.choice([0.01, 0.02]) * chance.random())
         zygotes[0].kill(pid)
     return [(name, folder / name[1:]) for _, _, name in victims]
 
