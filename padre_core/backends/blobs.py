@@ -13,6 +13,8 @@ from padre_core.errors import CorruptObjectError, NotFoundError
 from padre_core.objects.base import BlobReference
 
 CHUNK = 1024 * 1024
+FIRST = 64 * 1024
+"""Most files are small, and room for a large chunk costs more than reading them."""
 
 
 def write_blob(store: ByteStore, source: BinaryIO, media_type: str) -> BlobReference:
@@ -20,7 +22,7 @@ def write_blob(store: ByteStore, source: BinaryIO, media_type: str) -> BlobRefer
     hashed = hashlib.sha256()
     size = 0
     with store.open_writer(lambda: layout.blob_key(hashed.hexdigest())) as target:
-        while chunk := source.read(CHUNK):
+        while chunk := source.read(CHUNK if size else FIRST):
             hashed.update(chunk)
             target.write(chunk)
             size += len(chunk)
@@ -58,7 +60,7 @@ def verified(source: BinaryIO, digest: str) -> BinaryIO:
 
     A reader that seeks gives up the check.
     """
-    return io.BufferedReader(_Verified(source, digest), CHUNK)
+    return io.BufferedReader(_Verified(source, digest), FIRST)
 
 
 class _Verified(io.RawIOBase):

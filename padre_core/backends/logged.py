@@ -77,12 +77,26 @@ class LoggedBackend(ByteStoreBackend):
 
     def _head(self, kind: str, id: str) -> Record | None:
         # Logs first: what leaves a log is in the tree before.
+        ref = kind, id
         with self.journal.lock:
             self.journal.refresh()
-            logged = self.journal.head((kind, id))
-            if (kind, id) in self.journal.unfolded:
+            logged = self.journal.head(ref)
+            if ref in self.journal.unfolded:
                 return logged
-        return _newer(logged, self.tree.head(kind, id))
+            seen = self.journal.seen
+        rested = self.tree.head(kind, id)
+        with self.journal.lock:
+            if self.journal.seen == seen:
+                self.journal.rested[ref] = rested
+        return _newer(logged, rested)
+
+    def _head_to_replace(self, kind: str, id: str) -> Record | None:
+        """The head, without reading the tree again for what was just read; the store's lock is held."""
+        ref = kind, id
+        self.journal.refresh()
+        if ref in self.journal.rested:
+            return _newer(self.journal.head(ref), self.journal.rested[ref])
+        return self._head(kind, id)
 
     def pulse(self) -> object | None:
         with self.journal.lock:
@@ -105,7 +119,7 @@ class LoggedBackend(ByteStoreBackend):
 
     def _replace(self, kind: str, id: str, change: Change) -> Record:
         with self.journal.exclusive():
-            current = self._head(kind, id)
+            current = self._head_to_replace(kind, id)
             head = change(current)
             if head is not current:
                 self.journal.put(head)

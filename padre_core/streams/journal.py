@@ -31,12 +31,27 @@ from padre_core.streams.view import LogView, Ref
 _NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})")
 _COUNTER = struct.Struct("<Q")
 
+RECENT = 1024
+"""How many records that were read are remembered."""
+
+
+class Recent(dict[Ref, Record | None]):
+    """The last thousand records or so that were read; None where there was none."""
+
+    def __setitem__(self, ref: Ref, record: Record | None) -> None:
+        if len(self) >= RECENT:
+            self.clear()
+        super().__setitem__(ref, record)
+
 
 class Journal:
     """All logs of a store, as one process sees and writes them. Safe for threads; a forked child begins its own.
 
     Attributes:
         lock: Held while this process writes its log or looks at others.
+        seen: The generation of which this process knows the set of logs.
+        rested: What the tree holds of objects, as it was read since the set of logs last changed: until it changes
+            again, whatever is newer is in some log.
         unfolded: Objects whose newest record is in some log for sure: this process put it there, and no log was
             removed since.
     """
@@ -50,6 +65,7 @@ class Journal:
     def _start(self) -> None:
         self.lock = threading.RLock()
         self.unfolded: set[Ref] = set()
+        self.rested = Recent()
         self.log: LogWriter | None = None
         self.sealed: list[LogWriter] = []
         self.views: dict[str, LogView] = {}
@@ -57,7 +73,7 @@ class Journal:
         self._id = secrets.token_hex(8)
         self._number = 0
         self._depth = 0
-        self._seen = -1
+        self.seen = -1
         self._fds: dict[str, int] = {}
         self._counter: mmap.mmap | None = None
 
@@ -128,14 +144,15 @@ class Journal:
     def refresh(self) -> None:
         """Takes up what was acknowledged by anybody. The lock is held."""
         generation = self.generation()
-        if generation < 0 or generation != self._seen:
+        if generation < 0 or generation != self.seen:
             self._list()
-            self._seen = generation
+            self.seen = generation
         for view in self.views.values():
             view.poll()
 
     def _list(self) -> None:
         self.unfolded.clear()
+        self.rested.clear()
         present = set(self.names())
         for name in self.views.keys() - present:
             self.views.pop(name).reader.close()
@@ -242,7 +259,7 @@ class Journal:
             self.log = log
             self.changed()
             self._list()
-            self._seen = self.generation()
+            self.seen = self.generation()
             for writer in self.writers.values():
                 writer.declare(self.log)
             return self.log

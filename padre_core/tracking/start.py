@@ -67,7 +67,8 @@ def start_run(
     )
     if parent is not None:
         draft.parent = home.runs.get(parent).id
-    run = ActiveRun(home, _put_below(home, experiment, captured.code, draft))
+    with home.records.backend.batch(f"Start of run {name or ''}".rstrip(), home.records.actor):  # one barrier for all
+        run = ActiveRun(home, _put_below(home, experiment, captured.code, draft))
     home.records.hooks.emit(Started(run.id, name))
     return run
 

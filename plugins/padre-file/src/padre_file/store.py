@@ -129,7 +129,7 @@ class FileStore(ByteStore):
         with self._mapped("a new file"):
             fd, temporary = self._temporary()
             try:
-                with os.fdopen(fd, "wb", buffering=1024 * 1024) as file:
+                with os.fdopen(fd, "wb") as file:
                     yield file
                     file.flush()
                     name = key()
