@@ -33,6 +33,15 @@ def datasync(fd: int) -> None:
         os.fdatasync(fd)
 
 
+def sync_folder(folder: Path) -> None:
+    """Returns when the names in a folder are on the disk; raises OSError if that failed."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        datasync(fd)
+    finally:
+        os.close(fd)
+
+
 def has_sync_tree() -> bool:
     """Whether the system can sync a whole file system; elsewhere every file and folder must be."""
     return _syncfs() is not None

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from padre_core.errors import BackendError
-from padre_core.streams.filesystems import datasync, failure, is_local
+from padre_core.streams.filesystems import datasync, failure, is_local, sync_folder
 
 SLOT = 32
 SIZE = 8 * 1024 * 1024
@@ -88,6 +88,7 @@ class LogWriter:
         self.failed: str | None = None
         self.dirty = False
         self._open = threading.Lock()
+        self._entered = False
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
@@ -157,6 +158,9 @@ class LogWriter:
                 return
             self.dirty = False
             try:
+                if not self._entered:
+                    sync_folder(self.path.parent)
+                    self._entered = True
                 datasync(self._fd)
             except OSError as error:
                 self.failed = f"the log {self.path.name} could not be synced: {error.strerror}; open the store again"

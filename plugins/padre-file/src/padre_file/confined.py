@@ -37,16 +37,21 @@ def open_beneath(root: int, path: str, flags: int, mode: int = 0) -> int:
             raise OSError(number, os.strerror(number), path)
 
 
-def make_folders(root: int, path: str) -> int:
-    """Opens a folder below another, making what is missing of it."""
+def make_folders(root: int, path: str, made: set[str]) -> int:
+    """Opens a folder below another, making what is missing of it.
+
+    Args:
+        made: Is told the paths of the folders that were made.
+    """
     try:
         return open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         above, _, name = path.rpartition("/")
-        parent = make_folders(root, above) if above else os.dup(root)
+        parent = make_folders(root, above, made) if above else os.dup(root)
         try:
             try:
                 os.mkdir(name, dir_fd=parent)
+                made.add(path)
             except FileExistsError:
                 return open_beneath(parent, name, os.O_RDONLY | os.O_DIRECTORY)
             return open_beneath(parent, name, os.O_RDONLY | os.O_DIRECTORY)

@@ -10,9 +10,8 @@ import secrets
 import stat
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
@@ -29,13 +28,13 @@ from padre_core.errors import (
     ReadOnlyError,
     UnavailableError,
 )
-from padre_core.streams.filesystems import datasync, has_sync_tree, sync_tree
+from padre_core.streams.filesystems import datasync, has_sync_tree, sync_folder, sync_tree
 from padre_file.confined import check_regular, make_folders, open_beneath
 
 _MARKER = "padre.json"
 _TEMPORARY = ".tmp"
-_FEW = 16
-"""Up to how many files are synced one by one: a sync of the file system also waits for what others wrote."""
+_FEW = 8
+"""Up to how many files and folders are synced one by one: a sync of all also waits for what others wrote."""
 
 
 class FileStore(ByteStore):
@@ -54,13 +53,14 @@ class FileStore(ByteStore):
             self._root = _open_root(path, readonly)
             self.url = path.resolve().as_uri()
         self.log_folder = path.resolve() / "log"
-        if not readonly:
-            with _errors(url):
-                os.close(make_folders(self._root, "log"))
         self._path = path
         self._lock = threading.RLock()
         self._failed = False
         self._unsynced: set[str] = set()
+        self._made: set[str] = set()
+        if not readonly:
+            with _errors(url):
+                os.close(make_folders(self._root, "log", self._made))
         _STORES.add(self)
 
     def read(self, key: str) -> Item:
@@ -173,12 +173,14 @@ class FileStore(ByteStore):
                 f"{self.url}: an earlier sync failed, so nothing can be known to be stored; open it again"
             )
         keys, self._unsynced = self._unsynced, set()
+        made, self._made = self._made, set()
+        folders = {path.rpartition("/")[0] for path in keys | made}
         try:
             with self._mapped("the store"):
-                if len(keys) > _FEW and has_sync_tree():
+                if len(keys) + len(folders) > _FEW and has_sync_tree():
                     sync_tree(self._root)
                 else:
-                    self._sync_each(keys)
+                    self._sync_each([*sorted(keys), *sorted(folders, reverse=True)])
         except PadreError:
             self._failed = True  # the system forgets what it could not write, and a second try would succeed
             raise
@@ -224,7 +226,7 @@ class FileStore(ByteStore):
 
     @contextlib.contextmanager
     def _folder(self, folder: str) -> Iterator[int]:
-        fd = make_folders(self._root, folder or ".")
+        fd = make_folders(self._root, folder or ".", self._made)
         try:
             yield fd
         finally:
@@ -262,12 +264,11 @@ class FileStore(ByteStore):
     def _wrote(self, key: str) -> None:
         if len(self._unsynced) <= _FEW or not has_sync_tree():
             self._unsynced.add(key)
+        else:
+            self._made.clear()  # all will be synced at once
 
-    def _sync_each(self, keys: AbstractSet[str]) -> None:
-        folders = {key.rpartition("/")[0] for key in keys}
-        for folder in list(folders):
-            folders.update(str(above) for above in PurePosixPath(folder).parents)
-        for path in [*sorted(keys), *sorted(folders, reverse=True)]:
+    def _sync_each(self, paths: Iterable[str]) -> None:
+        for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 fd = open_beneath(self._root, path or ".", os.O_RDONLY)
                 try:
@@ -316,7 +317,10 @@ def _path(url: str) -> str:
 
 def _open_root(path: Path, readonly: bool) -> int:
     if not readonly:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        for folder in missing:
+            sync_folder(folder.parent)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         names = {name for name in os.listdir(fd) if not name.endswith(_TEMPORARY)}
