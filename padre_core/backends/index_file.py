@@ -108,9 +108,9 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-            values = [("id", secrets.token_hex(8)), ("seq", 0)]
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", values)
+            # In one transaction: whoever is killed here leaves an index or none.
+            meta = f"INSERT INTO meta VALUES ('id', '{secrets.token_hex(8)}'), ('seq', 0);"
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {meta} PRAGMA user_version = {VERSION}; COMMIT;")
         elif version != VERSION:
             raise OtherVersionError
     except BaseException:
