@@ -289,10 +289,18 @@ class LoggedBackend(ByteStoreBackend):
             if not names:
                 return
             with self.journal.folding(wait=True):
-                for name in names:
-                    self._fold(name)
+                folded = sum([self._fold(name) for name in names])
                 if merge_notes(self.store):
                     self.journal.changed()
+        if folded >= FOLD_RUNS:
+            self._index_behind()
+
+    def _index_behind(self) -> None:
+        """Spares the next reader what a batch of records costs the index; a few of them it takes up in no time."""
+        try:
+            self._caught_up()
+        except PadreError as error:
+            logger.debug("%s: not indexed now: %s", self.store.url, error)
 
     def _recover(self) -> None:
         """Folds what dead processes left, unless somebody else is doing it; readers see it either way."""
@@ -305,13 +313,15 @@ class LoggedBackend(ByteStoreBackend):
                     if dead:
                         self._fold(name)
 
-    def _fold(self, name: str) -> None:
+    def _fold(self, name: str) -> int:
+        """Folds a log, removes it, and returns how many objects it spoke of."""
         entries, damaged = fold_log(self.journal.folder / name, self.tree, self._head)
         if entries:
             write_notes(self.store, name, entries)
         if self.durability == "power":
             self.store.sync()
         self.journal.forget(name, damaged=damaged)
+        return len(entries)
 
     def _caught_up(self) -> Index:
         with self._lock:
