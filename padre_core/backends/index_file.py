@@ -109,7 +109,7 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             # In one transaction: whoever is killed here leaves an index or none.
-            meta = f"INSERT INTO meta VALUES ('id', '{secrets.token_hex(8)}'), ('seq', 0);"
+            meta = f"INSERT INTO meta VALUES ('id', '{secrets.token_hex(8)}'), ('seq', 0);"  # noqa: S608  # hex digits
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {meta} PRAGMA user_version = {VERSION}; COMMIT;")
         elif version != VERSION:
             raise OtherVersionError
