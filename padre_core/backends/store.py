@@ -23,6 +23,7 @@ from padre_core.backends.tree import Tree, joined, summaries_with, with_summarie
 from padre_core.backends.verify import verify
 from padre_core.errors import (
     AlreadyExistsError,
+    BackendError,
     ConflictError,
     CorruptObjectError,
     NotFoundError,
@@ -225,7 +226,11 @@ class ByteStoreBackend(Backend):
         if self._index is None:
             from padre_core.backends.index import Index  # sqlite3 costs time that writers need not spend
 
-            self._index = Index(index_path(self.store.url, self.id) if self.store.capabilities.persistent else None)
+            try:
+                self._index = Index(index_path(self.store.url, self.id) if self.store.capabilities.persistent else None)
+            except BackendError as error:
+                logger.warning("%s; it is kept in memory: let $PADRE_CACHE name a folder that may be written", error)
+                self._index = Index(None)
         return self._index
 
     def _ask(self, question: Callable[[Index], _Answer]) -> _Answer:

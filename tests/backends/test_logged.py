@@ -363,3 +363,11 @@ def test_a_batch_that_outgrows_a_log_loses_no_point(opened):
         assert segments[-1].columns.values[-1] == count
         backend.fold()
     assert backend.get("run", started.id).summaries[0].count == count + 1
+
+
+def test_where_the_index_cannot_be_kept_queries_answer_all_the_same(opened, monkeypatch, caplog):
+    monkeypatch.setenv("PADRE_CACHE", "/proc/nowhere")
+    backend = opened()
+    id = put_run(backend)
+    assert ids(backend) == {id}
+    assert "PADRE_CACHE" in caplog.text
