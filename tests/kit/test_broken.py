@@ -41,7 +41,7 @@ def failures(tmp_path_factory) -> dict[tuple[str, str], str]:
     subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=report.xml", *tests],
         cwd=folder, env={**os.environ, "PYTHONPATH": path, "PADRE_CACHE": str(folder / "cache")},
-        capture_output=True, check=False,
+        capture_output=True, check=False, timeout=600,
     )  # fmt: skip
     found = {}
     for case in ET.parse(folder / "report.xml").iter("testcase"):
