@@ -57,7 +57,8 @@ class Storing(BackendSuite, level="base"):
     def test_deep_and_large_content_survives(self, backend: Backend) -> None:
         record = project(metadata={"deep": samples.deep(), "large": "数" * 1_000_000})
         backend.put(record)
-        assert backend.get("project", record.id).content == record.content
+        same = backend.get("project", record.id).content == record.content
+        assert same
 
     def test_stamps_and_ancestors_survive(self, backend: Backend) -> None:
         above = tuple(project(name).id for name in "ab")

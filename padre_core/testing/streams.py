@@ -113,7 +113,8 @@ class Streams(BackendSuite, level="base"):
         backend.append_stream(run, WRITER, 0, samples.points(count))
         backend.append_stream(run, WRITER, count, samples.points(10, start=count))
         steps = [step for segment in backend.read_stream(run, "points") for step in segment.columns.steps]  # type: ignore[union-attr]  # points
-        assert steps == list(range(count + 10))
+        complete = steps == list(range(count + 10))
+        assert complete
 
     def test_a_writer_stores_points_and_lines_in_their_order(self, backend: Backend, run: str) -> None:
         writer = backend.open_writer(run)
@@ -254,8 +255,10 @@ class ReopenedStreams(BackendSuite, level="persistent"):
         writer.close()
         opening.close(backend)
         points, lines = samples.logged(1500)
-        assert samples.points_by_writer(opening(), run) == {writer.id: points}
-        assert samples.lines_by_writer(opening(), run) == {writer.id: lines}
+        same = samples.points_by_writer(opening(), run) == {writer.id: points}
+        assert same
+        same = samples.lines_by_writer(opening(), run) == {writer.id: lines}
+        assert same
 
     def test_a_writer_goes_on_where_it_ended(self, backend: Backend, opening: Opening) -> None:
         run = backend.put(samples.run()).id
