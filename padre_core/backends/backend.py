@@ -105,7 +105,8 @@ class Backend(ABC):
     """An opened place for records, streams and blobs: a folder, a server, a database.
 
     Subclass `ByteStore` instead wherever bytes under keys are all there is. A plugin names the class in its entry
-    point `padre.backends` under its URL scheme; core calls it with the URL and the user's options.
+    point `padre.backends` under its URL scheme; core calls it as `cls(url, readonly=…, durability=…, **options)`, where
+    `durability` is `process` or `power` and the options are the user's; an unknown option is an `UnsupportedError`.
 
     Contract:
         * A backend checks that a record's content belongs to its etag, and `if_match`; nothing else. Parents are
