@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FOLD_RUNS = 64
-"""How many ended runs a log gathers before it is folded."""
+FOLD_RUNS = 512
+"""How many ended runs a log gathers before it is folded, which takes the interpreter from the work that goes on."""
+
+INDEX_RECORDS = 64
+"""From how many records on they are brought into the index when they are folded."""
 
 
 class LoggedBackend(ByteStoreBackend):
@@ -292,7 +295,7 @@ class LoggedBackend(ByteStoreBackend):
                 folded = sum([self._fold(name) for name in names])
                 if merge_notes(self.store):
                     self.journal.changed()
-        if folded >= FOLD_RUNS:
+        if folded >= INDEX_RECORDS:
             self._index_behind()
 
     def _index_behind(self) -> None:

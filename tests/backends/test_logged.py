@@ -163,8 +163,8 @@ def test_a_run_is_live_as_long_as_its_writer_is(opened):
     started = backend.put(run(), if_match=ABSENT)
     writer = backend.open_writer(started.id)
     assert watcher.live_runs() == {started.id}
-    for _ in range(70):
-        put_run(backend)  # enough for the log to be folded in between
+    put_run(backend)
+    backend.fold()
     assert watcher.live_runs() == {started.id}
     writer.close()
     assert watcher.live_runs() == set()
@@ -371,3 +371,12 @@ def test_where_the_index_cannot_be_kept_queries_answer_all_the_same(opened, monk
     id = put_run(backend)
     assert ids(backend) == {id}
     assert "PADRE_CACHE" in caplog.text
+
+
+def test_a_log_of_many_ended_runs_is_folded_while_the_work_goes_on(opened, folder, monkeypatch):
+    monkeypatch.setattr("padre_core.backends.logged.FOLD_RUNS", 5)
+    backend = opened()
+    made = {put_run(backend) for _ in range(12)}
+    backend._thread.join()
+    assert len(list(folder.glob("runs/*/*/*/run.json"))) >= 5
+    assert ids(backend) == made
