@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 FOLD_RUNS = 512
 """How many ended runs a log gathers before it is folded, which takes the interpreter from the work that goes on."""
 
+BACKLOG = 4
+"""How many logs may wait to be folded before writers wait too."""
+
 INDEX_RECORDS = 64
 """From how many records on they are brought into the index when they are folded."""
 
@@ -141,6 +144,8 @@ class LoggedBackend(ByteStoreBackend):
             self.sync()
         if self.journal.sealed or self._ended >= FOLD_RUNS:
             self._fold_behind()
+        if len(self.journal.sealed) > BACKLOG and self._thread is not None and self._thread.is_alive():
+            self._thread.join()  # who writes faster than the disk takes it must wait, or memory would not suffice
 
     @contextlib.contextmanager
     def batch(self, message: str, actor: str | None = None) -> Iterator[None]:

@@ -380,3 +380,15 @@ def test_a_log_of_many_ended_runs_is_folded_while_the_work_goes_on(opened, folde
     backend._thread.join()
     assert len(list(folder.glob("runs/*/*/*/run.json"))) >= 5
     assert ids(backend) == made
+
+
+def test_who_writes_faster_than_logs_are_folded_waits(opened, monkeypatch):
+    monkeypatch.setattr("padre_core.backends.logged.FOLD_RUNS", 1)
+    monkeypatch.setattr("padre_core.backends.logged.BACKLOG", 1)
+    backend = opened()
+    made, most = set(), 0
+    for _ in range(30):
+        made.add(put_run(backend))
+        most = max(most, len(backend.journal.sealed))
+    assert most <= 2
+    assert ids(backend) == made
