@@ -89,7 +89,7 @@ class Tree:
         Args:
             append: Whether to let the last file grow instead of adding one.
         """
-        stream: Stream = "points" if isinstance(columns, Points) else "lines"
+        stream = stream_of(columns)
         start, key, sound = self.end(run, writer, stream)
         skip = max(0, start - first)
         if skip >= len(columns):

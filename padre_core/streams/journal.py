@@ -74,30 +74,27 @@ class Journal:
         self._number = 0
         self._depth = 0
         self.seen = -1
-        self._fds: dict[str, int] = {}
+        self._fd = -1
         self._counter: mmap.mmap | None = None
 
-    def exclusive(self) -> contextlib.AbstractContextManager[None]:
-        """While held, no other thread or process writes a record to the store."""
-        return self._locked("lock")
-
     @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
+        """While held, no other thread or process writes a record to the store."""
         with self.lock:
             if self._depth == 0:
-                fcntl.flock(self._lock_file(name), fcntl.LOCK_EX)
+                fcntl.flock(self._lock_file(), fcntl.LOCK_EX)
             self._depth += 1
             try:
                 yield
             finally:
                 self._depth -= 1
                 if self._depth == 0:
-                    fcntl.flock(self._fds[name], fcntl.LOCK_UN)
+                    fcntl.flock(self._lock_file(), fcntl.LOCK_UN)
 
     @contextlib.contextmanager
     def folding(self, *, wait: bool) -> Iterator[bool]:
         """While held and true, no other process folds logs of the store; false if one does and `wait` is not set."""
-        fd = os.open(self.folder / "fold", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        fd = self._open("fold")
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -108,17 +105,25 @@ class Journal:
         finally:
             os.close(fd)
 
-    def _lock_file(self, name: str) -> int:
-        if name not in self._fds:
+    def _lock_file(self) -> int:
+        """The opened file `lock`, long enough for the counter."""
+        if self._fd < 0:
+            fd = self._open("lock")
             try:
-                fd = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
                 if os.fstat(fd).st_size < _COUNTER.size:
                     os.ftruncate(fd, _COUNTER.size)
+                self._counter = mmap.mmap(fd, _COUNTER.size)
             except OSError as error:
-                raise failure(f"{self.folder / name} cannot be opened", error) from error
-            self._fds[name] = fd
-            self._counter = mmap.mmap(fd, _COUNTER.size)
-        return self._fds[name]
+                os.close(fd)
+                raise failure(f"{self.folder / 'lock'} cannot be used", error) from error
+            self._fd = fd
+        return self._fd
+
+    def _open(self, name: str) -> int:
+        try:
+            return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise failure(f"{self.folder / name} cannot be opened", error) from error
 
     def generation(self) -> int:
         """Counts the changes of the set of logs; -1 where that is not known."""
@@ -313,9 +318,9 @@ class Journal:
                 log.close()
             for view in self.views.values():
                 view.reader.close()
-            for fd in self._fds.values():
-                os.close(fd)
-            self.sealed, self.log, self.views, self._fds, self._counter = [], None, {}, {}, None
+            if self._fd >= 0:
+                os.close(self._fd)
+            self.sealed, self.log, self.views, self._fd, self._counter = [], None, {}, -1, None
 
     def _after_fork(self) -> None:
         # The parent goes on with its log; the locks on it are shared with the child as long as it holds the files.
@@ -323,8 +328,8 @@ class Journal:
             log.close()
         for view in self.views.values():
             view.reader.close()
-        for fd in self._fds.values():
-            os.close(fd)
+        if self._fd >= 0:
+            os.close(self._fd)
         writers = list(self.writers.values())
         self._start()
         for writer in writers:

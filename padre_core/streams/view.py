@@ -9,7 +9,7 @@ from pathlib import Path
 from padre_core.objects import canonical
 from padre_core.objects.record import Record, decode
 from padre_core.streams import lines, points
-from padre_core.streams.columns import Columns, Lines, Points
+from padre_core.streams.columns import Columns, Lines, Points, stream_of
 from padre_core.streams.log import Frame, FrameKind, LogReader, point_columns
 from padre_core.streams.writer import columns_of
 
@@ -28,7 +28,7 @@ class LoggedWriter:
     parts: list[tuple[int, Columns]] = field(default_factory=list)
 
     def add(self, columns: Columns) -> None:
-        stream = "points" if isinstance(columns, Points) else "lines"
+        stream = stream_of(columns)
         self.parts.append((self.next[stream], columns))
         self.next[stream] += len(columns)
 
