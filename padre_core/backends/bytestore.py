@@ -143,6 +143,10 @@ class ByteStore(ABC):
         """The keys written or deleted since a cursor, and the next cursor; None if only a listing can tell."""
         return None
 
+    def strangers(self) -> Iterator[str]:
+        """Where something lies that the store refuses to read, such as a symlink; `verify` names it."""
+        return iter(())
+
     def batch(self, message: str, actor: str | None = None) -> AbstractContextManager[None]:
         """Put around the end of a run, deletes and transfers; a store may make one commit of it."""
         return nullcontext()

@@ -49,6 +49,8 @@ def verify(store: ByteStore, *, quarantine: bool, elsewhere: AbstractSet[str] = 
             yield Problem("corrupt", entry.key, str(error), quarantined=quarantine and set_aside(store, entry.key))
         except _ForeignError:
             yield Problem("foreign", entry.key, f"{entry.key} is not of the layout; PaDRe leaves it alone")
+    for key in store.strangers():
+        yield Problem("foreign", key, f"{key} is a symlink, a device or the like; PaDRe neither reads nor follows it")
     for where, parent in parents.items():
         if parent is not None and parent not in seen:
             yield Problem("orphan", where, f"{where} belongs to {parent}, which is not here")

@@ -1,8 +1,10 @@
 import os
 import stat
+import subprocess
 
 import pytest
 
+import padre_core as padre
 from padre_core.backends.bytestore import ABSENT
 from padre_core.errors import AccessDeniedError, ConflictError, InvalidObjectError, NotFoundError
 from padre_file import FileStore, confined
@@ -158,3 +160,23 @@ def test_a_folder_that_may_not_be_written_says_how_to_read_it(tmp_path):
     (tmp_path / "store").mkdir(mode=0o500)
     with pytest.raises(AccessDeniedError, match="readonly=True"):
         FileStore(str(tmp_path / "store"))
+
+
+def test_verify_names_a_symlink_in_the_store(tmp_path, outside):
+    url = (tmp_path / "lab").as_uri()
+    with padre.open(url) as workspace:
+        workspace.experiments.put(padre.Experiment(name="svc", project="iris"))
+    (tmp_path / "lab" / "experiments" / "link").symlink_to(outside / "secret")
+    with padre.open(url) as workspace:
+        problems = [(problem.code, problem.where) for problem in workspace.verify()]
+    assert problems == [("foreign", "experiments/link")]
+
+
+def test_a_git_repository_in_the_store_is_left_alone(tmp_path):
+    url = (tmp_path / "lab").as_uri()
+    with padre.open(url) as workspace:
+        workspace.experiments.put(padre.Experiment(name="svc", project="iris"))
+    subprocess.run(["git", "init", "--quiet", str(tmp_path / "lab")], check=True)
+    with padre.open(url) as workspace:
+        assert list(workspace.verify()) == []
+        assert [item.name for item in workspace.experiments.list()] == ["svc"]

@@ -32,7 +32,7 @@ from padre_core.streams.filesystems import datasync, has_sync_tree, sync_folder,
 from padre_file.confined import check_regular, make_folders, open_beneath
 
 _MARKER = "padre.json"
-_TEMPORARY = ".tmp"
+_TEMPORARY = ".tmp"  # with a dot in front, so that listings leave it out
 _FEW = 8
 """Up to how many files and folders are synced one by one: a sync of all also waits for what others wrote."""
 
@@ -194,6 +194,16 @@ class FileStore(ByteStore):
         folder, slash, start = prefix.rpartition("/")
         return self._walk(folder + slash, start, after)
 
+    def strangers(self) -> Iterator[str]:
+        pending = [""]
+        while pending:
+            folder = pending.pop()
+            for name, status in self._scan(folder):
+                if stat.S_ISDIR(status.st_mode):
+                    pending.append(f"{folder}{name}/")
+                elif not stat.S_ISREG(status.st_mode):
+                    yield folder + name
+
     def _walk(self, folder: str, start: str, after: str) -> Iterator[Entry]:
         """What lies in a folder (empty, or with a slash at its end) under names that begin with `start`."""
         for name, status in self._scan(folder):
@@ -207,7 +217,7 @@ class FileStore(ByteStore):
                 yield Entry(key, _version(status), status.st_size)
 
     def _scan(self, folder: str) -> Sequence[tuple[str, os.stat_result]]:
-        """The entries of a folder in the byte order of the keys that they lead to."""
+        """The entries of a folder in the byte order of the keys that they lead to; hidden ones belong to others."""
         with self._mapped(folder):
             try:
                 fd = open_beneath(self._root, folder.rstrip("/") or ".", os.O_RDONLY | os.O_DIRECTORY)
@@ -217,7 +227,7 @@ class FileStore(ByteStore):
                 found = []
                 with os.scandir(fd) as entries:
                     for entry in entries:
-                        if not entry.name.endswith(_TEMPORARY):
+                        if not entry.name.startswith("."):
                             with contextlib.suppress(FileNotFoundError):
                                 found.append((entry.name, entry.stat(follow_symlinks=False)))
             finally:
