@@ -273,7 +273,7 @@ def article(kind: str) -> str:
 
 def restore_call(record: Record) -> str:
     """How to bring a deleted object back."""
-    return f"workspace.{kind_of(record.kind).folder}.restore({record.id!r})"
+    return f"workspace.{kind_of(record.kind).folder}.restore({record.id!r}) or `padre restore {record.id}`"
 
 
 def _identity(model: type[PadreObject], content: bytes) -> tuple[object, ...]:

@@ -17,7 +17,7 @@ from padre_core.objects.summary import Summary, combine
 from padre_core.query.model import And, Compare, Deleted, Expression, Field, In, Not, Operator, Or, Query
 from padre_core.services.listing import Row, row
 from padre_core.services.lookup import Key, record_of
-from padre_core.services.records import describe
+from padre_core.services.records import describe, restore_call
 from padre_core.services.series import Series, series_of
 from padre_core.services.service import Service
 from padre_core.streams.columns import Line, Lines, metric_name
@@ -107,7 +107,7 @@ class RunService(Service[Run]):
             return new_run_id(), None
         head = self.records.peek("run", check_id(draft.id))
         if head is not None and head.deleted is not None:
-            raise ConflictError(f"{describe(head)} was deleted; bring it back with workspace.runs.restore({head.id!r})")
+            raise ConflictError(f"{describe(head)} was deleted; bring it back with {restore_call(head)}")
         if head is not None and head.parent != parent:
             raise InvalidObjectError(f"{describe(head)} belongs to another execution; use workspace.runs.move")
         return draft.id, head
