@@ -7,19 +7,42 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PrivateAttr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PrivateAttr,
+    ValidationError,
+)
+from pydantic_core import core_schema
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_digest, check_key, check_name, is_id
 
-_STORED = "stored"
-"""The context of validating stored content, whose keys and values were checked before they were stored."""
+
+class Given:
+    """Marks a type of which only what a program passes in is looked over first, not what is read as JSON.
+
+    That is stored content, which was looked over before it was stored; thousands of objects are listed at once, and
+    a call of Python for each field would be most of the time.
+
+    Args:
+        check: Returns what the value becomes, or raises ValueError.
+    """
+
+    def __init__(self, check: Callable[[object], object]) -> None:
+        self._check = check
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        schema = handler(source)
+        given = core_schema.no_info_before_validator_function(self._check, schema)
+        return core_schema.json_or_python_schema(json_schema=schema, python_schema=given)
 
 
-def _check_mapping(value: object, check: Callable[[object], Any], context: object) -> Any:
-    if context is _STORED:
-        return value
+def _check_mapping(value: object, check: Callable[[object], object]) -> dict[str, object]:
     if not isinstance(value, Mapping):
         raise ValueError(f"expected a mapping, not {type(value).__name__}")
     return {check_key(key): check(item) for key, item in value.items()}
@@ -31,10 +54,6 @@ def _check_tag(value: object) -> str:
     return value
 
 
-def _check_json(value: object) -> Any:
-    return canonical.plain(value)
-
-
 def reference(value: object) -> object:
     """Turns an object into the id or the name path by which others refer to it."""
     return value.reference() if isinstance(value, PadreObject) else value
@@ -42,14 +61,10 @@ def reference(value: object) -> object:
 
 Name = Annotated[str, BeforeValidator(check_name)]
 Key = Annotated[str, BeforeValidator(check_key)]
-Json = Annotated[Any, BeforeValidator(_check_json)]
-JsonMap = Annotated[
-    dict[str, Any], BeforeValidator(lambda value, information: _check_mapping(value, _check_json, information.context))
-]
-Tags = Annotated[
-    dict[str, str], BeforeValidator(lambda value, information: _check_mapping(value, _check_tag, information.context))
-]
-Reference = Annotated[str, BeforeValidator(reference)]
+Json = Annotated[Any, Given(canonical.plain)]
+JsonMap = Annotated[dict[str, Any], Given(lambda value: _check_mapping(value, canonical.plain))]
+Tags = Annotated[dict[str, str], Given(lambda value: _check_mapping(value, _check_tag))]
+Reference = Annotated[str, Given(reference)]
 Digest = Annotated[str, BeforeValidator(check_digest)]
 
 
@@ -132,8 +147,8 @@ class PadreObject(BaseModel):
     name: Key | None = None
     title: str | None = None
     description: str | None = None
-    tags: Tags = {}
-    metadata: JsonMap = {}
+    tags: Tags = Field(default_factory=dict)
+    metadata: JsonMap = Field(default_factory=dict)
     created_at: datetime | None = None
     updated_at: datetime | None = None
     created_by: str | None = None
@@ -227,7 +242,12 @@ class PadreObject(BaseModel):
         Raises:
             InvalidObjectError: The content is not one of this kind.
         """
-        return cls._parse(content, None)
+        try:
+            return cls.model_validate(canonical.from_json(content))
+        except ValidationError as error:
+            raise invalid(cls, error) from None
+        except ValueError as error:
+            raise InvalidObjectError(f"{cls.kind}.content: {error}") from None
 
     @classmethod
     def from_stored(cls, content: bytes) -> Self:
@@ -236,12 +256,8 @@ class PadreObject(BaseModel):
         Raises:
             InvalidObjectError: The content is not one of this kind.
         """
-        return cls._parse(content, _STORED)
-
-    @classmethod
-    def _parse(cls, content: bytes, context: object) -> Self:
         try:
-            return cls.model_validate_json(content, context=context)
+            return cls.model_validate_json(content)
         except ValidationError as error:
             raise invalid(cls, error) from None
 

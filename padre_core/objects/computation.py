@@ -31,7 +31,7 @@ class Computation(PadreObject):
     ordinal: Annotated[int, Field(ge=0, lt=2**63)] = 0
     predecessors: References = ()
     split: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    parameters: JsonMap = {}
+    parameters: JsonMap = Field(default_factory=dict)
     result: Json = None
 
     def key(self) -> tuple[str | int | None, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from padre_core.objects.base import Json, JsonMap, NamedObject, Reference, reference
 
@@ -34,6 +34,6 @@ class Experiment(NamedObject):
     pipeline: Json = None
     datasets: References = ()
     seed: int | None = None
-    configuration: JsonMap = {}
-    hyperparameters: JsonMap = {}
-    domain: JsonMap = {}
+    configuration: JsonMap = Field(default_factory=dict)
+    hyperparameters: JsonMap = Field(default_factory=dict)
+    domain: JsonMap = Field(default_factory=dict)

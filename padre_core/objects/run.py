@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
+from pydantic import Field
+
 from padre_core.objects.base import BlobReference, JsonMap, PadreObject, Part, Reference
 
 
@@ -76,7 +78,7 @@ class Run(PadreObject):
 
     execution: Reference
     parent: Reference | None = None
-    parameters: JsonMap = {}
+    parameters: JsonMap = Field(default_factory=dict)
     command: tuple[str, ...] | None = None
     environment: Environment | None = None
     status: RunStatus = RunStatus.CREATED
