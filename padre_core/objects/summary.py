@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
@@ -115,13 +116,8 @@ def summarise(
     metric: str, writer: str, steps: Sequence[int], times: Sequence[int], values: Sequence[float]
 ) -> WriterSummary:
     """The summary of some points of one writer, which must not be empty."""
-    first = last = 0
-    if not _ascending(steps, times):
-        order = list(zip(steps, times, strict=True))
-        first = min(range(len(order)), key=order.__getitem__)
-        last = max(range(len(order)), key=lambda index: (order[index], index))
-    else:
-        last = len(values) - 1
+    steps, values = list(steps), list(values)  # an array makes each number anew whenever somebody looks
+    first, last = _ends(steps, times)
     total = functools.reduce(operator.add, values, 0.0)
     numbers: Sequence[float] = values
     if math.isnan(total):
@@ -223,7 +219,13 @@ def _place(point: Point) -> tuple[int, int]:
     return point.step, point.time
 
 
-def _ascending(steps: Sequence[int], times: Sequence[int]) -> bool:
-    return all(map(operator.lt, steps, steps[1:])) or (
-        all(map(operator.le, steps, steps[1:])) and all(map(operator.le, times, times[1:]))
-    )
+def _ends(steps: list[int], times: Sequence[int]) -> tuple[int, int]:
+    """Where the first and the last point are, by step and time."""
+    ordered = sorted(steps)
+    if steps == ordered:
+        lowest: Sequence[int] = range(bisect_right(steps, ordered[0]))
+        highest: Sequence[int] = range(bisect_left(steps, ordered[-1]), len(steps))
+    else:
+        lowest = [place for place, step in enumerate(steps) if step == ordered[0]]
+        highest = [place for place, step in enumerate(steps) if step == ordered[-1]]
+    return min(lowest, key=times.__getitem__), max(highest, key=lambda place: (times[place], place))

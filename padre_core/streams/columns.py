@@ -6,6 +6,7 @@ import array
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Literal
 
 from padre_core.errors import InvalidObjectError
@@ -48,11 +49,11 @@ class Points:
         if self.keys is None:
             return self.steps, self.times, self.values
         key = self.metrics.index(metric)
-        rows = [row for row, other in enumerate(self.keys) if other == key]
+        chosen = [other == key for other in self.keys]
         return (
-            array.array("q", [self.steps[row] for row in rows]),
-            array.array("q", [self.times[row] for row in rows]),
-            array.array("d", [self.values[row] for row in rows]),
+            array.array("q", compress(self.steps, chosen)),
+            array.array("q", compress(self.times, chosen)),
+            array.array("d", compress(self.values, chosen)),
         )
 
 
@@ -107,15 +108,16 @@ def _concatenate_points(parts: Sequence[Points]) -> Points:
     for part in parts:
         for metric in part.metrics:
             positions.setdefault(metric, len(positions))
-    keys: array.array[int] = array.array("I")
+    keys: array.array[int] | None = array.array("I") if len(positions) > 1 else None
     steps, times, values = array.array("q"), array.array("q"), array.array("d")
     for part in parts:
-        places = [positions[metric] for metric in part.metrics]
-        keys.extend(map(places.__getitem__, part.keys or bytes(len(part))))
+        if keys is not None:
+            places = [positions[metric] for metric in part.metrics]
+            keys.extend(map(places.__getitem__, part.keys or bytes(len(part))))
         steps.extend(part.steps)
         times.extend(part.times)
         values.extend(part.values)
-    return Points(tuple(positions), keys if len(positions) > 1 else None, steps, times, values)
+    return Points(tuple(positions), keys, steps, times, values)
 
 
 def now() -> int:

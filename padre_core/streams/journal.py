@@ -357,11 +357,9 @@ class JournalWriter:
     def point(self, metric: str, step: int, value: float, time: int) -> None:
         """Adds one point; the metric's name has been checked, the time is in microseconds."""
         with self._journal.lock:
-            log = self._ready(0)
-            tag = self._tags.get(metric)
-            if tag is None:
-                tag = self._define(metric)
-                log = self._ready(0)
+            log, tag = self._log, self._tags.get(metric)
+            if tag is None or log is None or log is not self._journal.log or log.next >= log.end:
+                log, tag = self._prepare(metric)
             log.point(tag, step, time, value)
             self._points += 1
 
@@ -420,11 +418,15 @@ class JournalWriter:
                 self.declare(log)
         return log
 
-    def _define(self, metric: str) -> int:
-        log = self._ready(1024)  # a name has 255 bytes at most, but escapes may make it longer
-        key = log.append(FrameKind.METRIC, log.next, canonical.to_json([self._key, metric]))
-        tag = self._tags[metric] = key | POINT_TAG
-        return tag
+    def _prepare(self, metric: str) -> tuple[LogWriter, int]:
+        """A log with room for a point, and the metric's tag in it."""
+        log = self._ready(0)
+        if metric not in self._tags:
+            # A name has 255 bytes at most, but escapes may make it longer; so the point has room behind it.
+            log = self._ready(1024)
+            key = log.append(FrameKind.METRIC, log.next, canonical.to_json([self._key, metric]))
+            self._tags[metric] = key | POINT_TAG
+        return log, self._tags[metric]
 
 
 _JOURNALS: weakref.WeakSet[Journal] = weakref.WeakSet()

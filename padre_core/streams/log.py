@@ -17,9 +17,11 @@ slot is. The record frames are chained from the header, so that readers find new
 
 from __future__ import annotations
 
+import array
 import errno
 import fcntl
 import mmap
+import operator
 import os
 import stat
 import struct
@@ -33,6 +35,7 @@ from typing import Any
 
 from padre_core.errors import BackendError
 from padre_core.streams.filesystems import datasync, failure, is_local, sync_folder
+from padre_core.streams.packing import unpacked
 
 SLOT = 32
 SIZE = 8 * 1024 * 1024
@@ -45,7 +48,7 @@ _TIP_OFFSET = 16
 _POINT = struct.Struct("<qqdI")
 _FRAME = struct.Struct("<QQQI")
 _CRC = struct.Struct("<I")
-_WHOLE_POINT = struct.Struct("<qqdII")
+_SEALED = struct.Struct("<28sI")
 _EMPTY = bytes(8192)
 """So much emptiness is the end of a log: two pages, where what a loss of power took away is one."""
 
@@ -102,6 +105,7 @@ class LogWriter:
         self._map = mmap.mmap(self._fd, self.slots * SLOT) if is_local(path.parent) else _Written(self._fd)
         self._map[0:SLOT] = _HEADER.pack(_MAGIC, _VERSION, 0)
         self.next = 1
+        self.end = self.slots - 1  # the last slot stays empty, for such a one ends the log
         self.tip = 0
 
     def _allocate(self, need: int) -> int:
@@ -120,14 +124,14 @@ class LogWriter:
 
     def room(self, size: int) -> bool:
         """Whether a payload of this size still fits."""
-        return (self.next + 1) * SLOT + size + SLOT <= self.slots * SLOT
+        return (self.next + 1) * SLOT + size <= self.end * SLOT
 
     def point(self, tag: int, step: int, time: int, value: float) -> None:
-        """Adds a point; the caller has checked that there is room. `tag` is the key with `POINT_TAG`."""
+        """Adds a point; the caller has checked that `next` lies before `end`. `tag` is the key with `POINT_TAG`."""
         slot = self.next
         data = _POINT.pack(step, time, value, tag)
         offset = slot * SLOT
-        self._map[offset : offset + SLOT] = data + _CRC.pack(zlib.crc32(data, slot))
+        self._map[offset : offset + SLOT] = _SEALED.pack(data, zlib.crc32(data, slot))
         self.next = slot + 1
         self.dirty = True
 
@@ -312,11 +316,8 @@ class LogReader:
         kinds = self._map[slot * SLOT + 27 : stop * SLOT : SLOT]
         count = len(kinds) - len(kinds.lstrip(b"\x01"))
         data = self._map[slot * SLOT : (slot + count) * SLOT]
-        crc32 = zlib.crc32
-        for place, (crc,) in enumerate(struct.iter_unpack("<28xI", data)):
-            if crc32(data[place * SLOT : place * SLOT + 28], slot + place) != crc:
-                return place
-        return count
+        crcs = map(zlib.crc32, struct.unpack("28s4x" * count, data), range(slot, slot + count))
+        return [*map(operator.eq, crcs, unpacked("I", data)[7::8]), False].index(False)
 
     def _resume(self, slot: int) -> int | None:
         """The next slot behind a bad one at which a sound frame begins; None if only emptiness follows."""
@@ -334,7 +335,7 @@ class LogReader:
         return None
 
 
-def point_columns(frame: Frame) -> tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...], tuple[int, ...]]:
-    """Steps, times, values and metric keys of a frame of points."""
-    steps, times, values, tags, _ = zip(*_WHOLE_POINT.iter_unpack(frame.payload), strict=True)
-    return steps, times, values, tuple(tag & 0xFFFFFF for tag in tags)
+def point_columns(frame: Frame) -> tuple[array.array[int], array.array[int], array.array[float], array.array[int]]:
+    """Steps, times, values and tags of a frame of points."""
+    integers, floats, tags = (unpacked(code, frame.payload) for code in "qdI")
+    return integers[::4], integers[1::4], floats[2::4], tags[6::8]

@@ -19,19 +19,18 @@ times (microseconds since 1970, UTC) and values, n times 8 bytes each.
 
 from __future__ import annotations
 
-import array
 import struct
-import sys
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from itertools import pairwise
 
 from padre_core.errors import CorruptObjectError
 from padre_core.objects import canonical
 from padre_core.streams.columns import Points
+from padre_core.streams.packing import packed, unpacked
 
-MAX_POINTS = 100_000
-"""How many points a block holds at most; longer columns become several."""
+MAX_POINTS = 10_000
+"""How many points a block holds at most, so that it fits a processor's cache; longer columns become several."""
 
 _HEADER = struct.Struct("<4sIQIII")
 _MAGIC = b"PDP1"
@@ -97,8 +96,8 @@ def complete(data: bytes | memoryview) -> int:
 
 def _block(first: int, points: Points) -> bytes:
     names = _pad(canonical.to_json(list(points.metrics)), b" ")
-    keys = b"" if points.keys is None else _pad(_bytes(points.keys), b"\0")
-    body = b"".join([names, keys, _bytes(points.steps), _bytes(points.times), _bytes(points.values)])
+    keys = b"" if points.keys is None else _pad(packed(points.keys), b"\0")
+    body = b"".join([names, keys, packed(points.steps), packed(points.times), packed(points.values)])
     header = _HEADER.pack(_MAGIC, HEADER_SIZE + len(body), first, len(points), len(names), points.keys is not None)
     return b"".join([header, _CRC.pack(zlib.crc32(body, zlib.crc32(header))), body])
 
@@ -108,9 +107,10 @@ def _columns(block: memoryview, count: int, names: int, keyed: int) -> Points:
     metrics = tuple(canonical.from_json(bytes(block[HEADER_SIZE:offset])))
     keys = None
     if keyed:
-        keys = _array("I", block, offset, count)
+        keys = unpacked("I", block[offset : offset + 4 * count])
         offset += -(-4 * count // 8) * 8
-    columns = [_array(code, block, offset + 8 * count * place, count) for place, code in enumerate("qqd")]
+    bounds = [offset + 8 * count * place for place in range(4)]
+    columns = [unpacked(code, block[start:stop]) for code, (start, stop) in zip("qqd", pairwise(bounds), strict=True)]
     return Points(metrics, keys, *columns)
 
 
@@ -122,18 +122,3 @@ def _slice(points: Points, start: int) -> Points:
 
 def _pad(data: bytes, filler: bytes) -> bytes:
     return data + filler * (-len(data) % 8)
-
-
-def _bytes(column: array.array[Any]) -> bytes:
-    if sys.byteorder == "big":
-        column = column[:]
-        column.byteswap()
-    return column.tobytes()
-
-
-def _array(code: str, block: memoryview, offset: int, count: int) -> array.array[Any]:
-    column: array.array[Any] = array.array(code)
-    column.frombytes(block[offset : offset + count * column.itemsize])
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column

@@ -10,7 +10,7 @@ from padre_core.objects import canonical
 from padre_core.objects.record import Record, decode
 from padre_core.streams import lines, points
 from padre_core.streams.columns import Columns, Lines, Points, stream_of
-from padre_core.streams.log import Frame, FrameKind, LogReader, point_columns
+from padre_core.streams.log import POINT_TAG, Frame, FrameKind, LogReader, point_columns
 from padre_core.streams.writer import columns_of
 
 Ref = tuple[str, str]
@@ -84,24 +84,22 @@ class LogView:
                         writer_of.add(columns)
 
     def _points(self, frame: Frame) -> None:
-        steps, times, values, keys = point_columns(frame)
-        names = dict.fromkeys(keys)
-        owners = {self._metrics[key][0] for key in names if key in self._metrics}
-        if len(owners) == 1 and names.keys() <= self._metrics.keys():
-            (owner,) = owners
-            metrics = tuple(self._metrics[key][1] for key in names)
-            places = {key: place for place, key in enumerate(names)}
-            column = array.array("I", map(places.__getitem__, keys)) if len(names) > 1 else None
-            self.writers[owner].add(
-                Points(metrics, column, array.array("q", steps), array.array("q", times), array.array("d", values))
-            )
-            self.changed.add(self.writers[owner].run)
+        steps, times, values, tags = point_columns(frame)
+        metrics = {tag: self._metrics.get(tag - POINT_TAG) for tag in dict.fromkeys(tags)}
+        known = [metric for metric in metrics.values() if metric is not None]
+        owners = {owner for owner, _ in known}
+        if len(owners) == 1 and len(known) == len(metrics):
+            places = {tag: place for place, tag in enumerate(metrics)}
+            keys = array.array("I", map(places.__getitem__, tags)) if len(places) > 1 else None
+            self._add(owners.pop(), Points(tuple(name for _, name in known), keys, steps, times, values))
             return
         mixed: dict[int, list[tuple[str, int, int, float]]] = {}
-        for step, time, value, key in zip(steps, times, values, keys, strict=True):
-            if key in self._metrics:
-                owner, metric = self._metrics[key]
-                mixed.setdefault(owner, []).append((metric, step, time, value))
+        for step, time, value, tag in zip(steps, times, values, tags, strict=True):
+            if (metric := metrics[tag]) is not None:
+                mixed.setdefault(metric[0], []).append((metric[1], step, time, value))
         for owner, entries in mixed.items():
-            self.changed.add(self.writers[owner].run)
-            self.writers[owner].add(columns_of(entries))
+            self._add(owner, columns_of(entries))
+
+    def _add(self, owner: int, columns: Points) -> None:
+        self.writers[owner].add(columns)
+        self.changed.add(self.writers[owner].run)
