@@ -14,8 +14,8 @@ from padre_core.backends.backend import Backend, Segment, Write
 from padre_core.backends.blobs import verified
 from padre_core.errors import BackendError, PadreError
 from padre_core.objects import canonical
-from padre_core.objects.identity import is_digest
 from padre_core.objects.record import Record
+from padre_core.objects.references import Ref, blob_digests, linked_refs
 from padre_core.query.model import Expression
 from padre_core.streams.columns import Lines, Points
 
@@ -23,9 +23,6 @@ BATCH = 500
 CHUNK = 1024 * 1024
 STREAMS: tuple[Literal["points", "lines"], ...] = ("points", "lines")
 
-_LINKS = ("code", "dataset", "datasets", "derived_from", "parent")
-
-Ref = tuple[str, str]
 Readable = Callable[[Record], bool]
 
 Progress = Callable[[str, int, int], object]
@@ -87,7 +84,7 @@ class _Copy:
         else:
             chosen = self.select(list(_records(self.source, refs)), where, within, readable)
             refs = [ref for ref in refs if ref in chosen]
-            digests = self.source.has_blobs({digest for record in chosen.values() for digest in _digests(record)})
+            digests = self.source.has_blobs({digest for record in chosen.values() for digest in blob_digests(record)})
         blobs = self.blobs(sorted(digests))
         self.objects(refs)
         runs = [id for kind, id in refs if kind == "run"]
@@ -200,26 +197,7 @@ def _records(source: Backend, refs: list[Ref]) -> Iterator[Record]:
 def _referred(record: Record) -> Iterator[str]:
     """The ids of what a record lies in and refers to."""
     yield from record.ancestors
-    data = record.data()
-    for name in _LINKS:
-        value = data.get(name)
-        yield from value if isinstance(value, list) else [value] if isinstance(value, str) else []
-
-
-def _digests(record: Record) -> Iterator[str]:
-    """The digests that a record, or a version that lost against it, names."""
-    for content in (record.content, *(conflict.content for conflict in record.conflicts)):
-        yield from _named_digests(canonical.from_json(content))
-
-
-def _named_digests(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        digest = value.get("digest")
-        if isinstance(digest, str) and is_digest(digest):
-            yield digest
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _named_digests(item)
+    yield from (id for _, id in linked_refs(record))
 
 
 def _fingerprint(record: Record) -> tuple[object, ...]:

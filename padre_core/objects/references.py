@@ -1,0 +1,56 @@
+"""What an object refers to: the one above it, others beside it, and blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from padre_core.objects import canonical
+from padre_core.objects.identity import is_digest
+from padre_core.objects.kinds import kind_of
+from padre_core.objects.record import Record
+
+Ref = tuple[str, str]
+"""A kind and an id."""
+
+_LINKS: Mapping[str, str] = {
+    "code": "code", "dataset": "dataset", "datasets": "dataset", "derived_from": "dataset", "parent": "run",
+}  # fmt: skip
+"""Fields that name other objects by id, and the kind of those."""
+
+
+def parent_ref(record: Record) -> Ref | None:
+    """The object right above a record."""
+    if not record.ancestors:
+        return None
+    model = kind_of(record.kind)
+    if len(model.parents) == 1:
+        return model.parents[0], record.ancestors[-1]
+    return str(record.data().get(f"{model.parent_field}_kind", model.parents[0])), record.ancestors[-1]
+
+
+def linked_refs(record: Record) -> Iterator[Ref]:
+    """The objects that a record names beside the one above it."""
+    data = record.data()
+    above = kind_of(record.kind).parent_field
+    for name, kind in _LINKS.items():
+        value = data.get(name)
+        if name != above:
+            yield from ((kind, id) for id in (value if isinstance(value, list) else [value]) if isinstance(id, str))
+
+
+def blob_digests(record: Record) -> Iterator[str]:
+    """The blobs that a record, or a version that lost against it, names."""
+    for content in (record.content, *(conflict.content for conflict in record.conflicts)):
+        if b'"digest"' in content:
+            yield from _named_digests(canonical.from_json(content))
+
+
+def _named_digests(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        digest = value.get("digest")
+        if isinstance(digest, str) and is_digest(digest):
+            yield digest
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _named_digests(item)
