@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from padre_core.backends.bytestore import Absent, IfMatch
 from padre_core.errors import AlreadyExistsError, ConflictError
+from padre_core.objects.envelope import keeping_base
 from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, check
 
 
@@ -24,7 +25,12 @@ def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record
     head = _head(current, record, if_match)
     if head == current:
         return current
-    return replace(head, version=current.version + 1, envelope=current.envelope, summaries=current.summaries)
+    envelope = (
+        current.envelope
+        if head.etag == current.etag
+        else keeping_base(current.envelope, current.etag, current.content)
+    )
+    return replace(head, version=current.version + 1, envelope=envelope, summaries=current.summaries)
 
 
 def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
@@ -42,7 +48,7 @@ def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
     if current.etag in record.lineage:
         return _united(record, current, record.lineage)
     winner, loser = sorted((current, record), key=_rank, reverse=True)
-    if winner.hash == loser.hash and winner.deleted == loser.deleted:
+    if winner.hash == loser.hash:
         lineage = dict.fromkeys((*winner.lineage, loser.etag, *loser.lineage))
         return _united(winner, loser, tuple(lineage)[:MAX_LINEAGE])
     lost = Conflict(loser.etag, loser.lineage, loser.content)
@@ -74,5 +80,6 @@ def _follows(head: Record, other: Record) -> bool:
     return created and head.updated_at >= other.updated_at
 
 
-def _rank(record: Record) -> tuple[int, str]:
-    return record.revision, record.etag.partition("-")[2]
+def _rank(record: Record) -> tuple[bool, int, str]:
+    """An edit beats a delete, else the greater etag wins."""
+    return record.deleted is None, record.revision, record.etag.partition("-")[2]

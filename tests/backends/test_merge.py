@@ -109,3 +109,30 @@ def test_a_tombstone_is_a_version_like_any_other():
     current = resolve(stored(first()), grave, first().etag)
     assert current.deleted.id == "d"
     assert resolve(current, grave, first().etag) is current
+
+
+def test_an_edit_beats_a_delete_in_either_order():
+    grave = record.successor(first(), first().content, by="ada", at=AT, deleted=Tombstone("d", AT, "ada"))
+    grave = record.successor(grave, grave.content, by="ada", at=AT, deleted=Tombstone("e", AT, "ada"))
+    edited = edit(first(), b'{"name":"b"}')
+    one, other = stored(first(), grave, edited), stored(first(), edited, grave)
+    assert one.etag == other.etag == edited.etag
+    assert [item.content for item in one.conflicts] == [item.content for item in other.conflicts] == [grave.content]
+
+
+def test_two_deletes_of_one_content_agree():
+    one, other = (
+        record.successor(first(), first().content, by="ada", at=AT, deleted=Tombstone(id, AT, "ada")) for id in "de"
+    )
+    current = stored(first(), one, other)
+    assert current.etag == max(one.etag, other.etag)
+    assert min(one.etag, other.etag) in current.lineage
+    assert current.conflicts == ()
+
+
+def test_a_base_keeps_its_body_while_the_local_version_is_another():
+    current = record.replace(stored(first()), envelope={"remotes": {"lab": {"base": first().etag}}})
+    after = resolve(current, edit(first(), b'{"name":"b"}'), first().etag)
+    assert after.envelope["bodies"] == {first().etag: '{"name":"a"}'}
+    again = resolve(after, edit(after, b'{"name":"c"}'), after.etag)
+    assert again.envelope == after.envelope
