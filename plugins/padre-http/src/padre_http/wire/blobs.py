@@ -1,0 +1,144 @@
+"""Blobs on the wire: which are there, uploads in parts, and many small ones in one body.
+
+The body of many is, for each, its size (4 bytes, little endian), its sha-256 (32 bytes) and its bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter, with_config
+from typing_extensions import TypedDict
+
+from padre_core.errors import InvalidObjectError
+from padre_core.objects import canonical
+from padre_http.wire.shapes import LENIENT, STRICT, Digest, parse
+
+BYTES: Final = "application/octet-stream"
+BLOBS: Final = "application/vnd.padre.blobs"
+
+MAX_BLOBS: Final = 16 * 1024 * 1024
+"""The greatest body of many blobs, in bytes."""
+
+MAX_DIGESTS: Final = 10_000
+"""How many digests one request or answer holds at most."""
+
+MAX_SIZE: Final = 2**48
+
+_HEADER = struct.Struct("<I32s")
+
+UploadId = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{16,64}$")]
+Size = Annotated[int, Field(ge=0, le=MAX_SIZE)]
+
+
+@with_config(LENIENT)
+class _Digests(TypedDict):
+    digests: Annotated[list[Digest], Field(max_length=MAX_DIGESTS)]
+
+
+@with_config(LENIENT)
+class _Upload(TypedDict):
+    id: UploadId
+    offset: Size
+
+
+@with_config(STRICT)
+class _Commit(TypedDict):
+    digest: Digest
+    size: Size
+
+
+_DIGESTS, _UPLOAD, _COMMIT = TypeAdapter(_Digests), TypeAdapter(_Upload), TypeAdapter(_Commit)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A blob of which the server has `offset` bytes."""
+
+    id: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What an upload must come to, so that it becomes a blob; and what a stored blob is."""
+
+    digest: str
+    size: int
+
+
+def encode_digests(digests: Iterable[str]) -> bytes:
+    """Digests, as a request or as an answer."""
+    return canonical.to_json({"digests": list(digests)})
+
+
+def decode_digests(data: bytes) -> list[str]:
+    """The digests of a JSON text.
+
+    Raises:
+        InvalidObjectError: It holds none, or too many.
+    """
+    return parse(_DIGESTS, data, "digests")["digests"]
+
+
+def encode_upload(upload: Upload) -> bytes:
+    """The state of an upload."""
+    return canonical.to_json({"id": upload.id, "offset": upload.offset})
+
+
+def decode_upload(data: bytes) -> Upload:
+    """The state of an upload in a JSON text.
+
+    Raises:
+        InvalidObjectError: There is none.
+    """
+    return Upload(**parse(_UPLOAD, data, "upload"))
+
+
+def encode_commit(commit: Commit) -> bytes:
+    """What an upload must come to."""
+    return canonical.to_json({"digest": commit.digest, "size": commit.size})
+
+
+def decode_commit(data: bytes) -> Commit:
+    """What an upload must come to, from a JSON text.
+
+    Raises:
+        InvalidObjectError: It does not say so.
+    """
+    return Commit(**parse(_COMMIT, data, "commit"))
+
+
+def encode_blobs(blobs: Sequence[bytes]) -> bytes:
+    """Many small blobs as one body."""
+    parts: list[bytes] = []
+    for blob in blobs:
+        parts += _HEADER.pack(len(blob), hashlib.sha256(blob).digest()), blob
+    return b"".join(parts)
+
+
+def decode_blobs(data: bytes) -> Iterator[tuple[str, memoryview]]:
+    """The digest and the bytes of each blob in a body, one by one; those before a damaged one come first.
+
+    Raises:
+        InvalidObjectError: The body is too large or cut, or the bytes of a blob have another digest.
+    """
+    if len(data) > MAX_BLOBS:
+        raise InvalidObjectError(f"blobs: {len(data)} bytes are too many for one body, at most {MAX_BLOBS} are read")
+    view, offset = memoryview(data), 0
+    while offset < len(view):
+        if offset + _HEADER.size > len(view):
+            raise InvalidObjectError("blobs: the body was cut")
+        size, digest = _HEADER.unpack_from(view, offset)
+        offset += _HEADER.size
+        blob = view[offset : offset + size]
+        offset += size
+        if len(blob) < size:
+            raise InvalidObjectError("blobs: the body was cut")
+        if hashlib.sha256(blob).digest() != digest:
+            raise InvalidObjectError(f"blobs: the bytes do not belong to {digest.hex()}")
+        yield digest.hex(), blob

@@ -1,0 +1,199 @@
+"""Points and lines as bytes: the formats of stores on the way up, frames of them on the way down.
+
+A part of a stream that a writer appends is a body of blocks (`padre_core.streams.points`) or of lines
+(`padre_core.streams.lines`), contiguous from the sequence number that the address says; the media type says which.
+
+What is read is a sequence of frames, each with a header of 36 bytes, little endian, and a body:
+
+| bytes | field |
+|---|---|
+| 0–3 | `PSGS`: a segment, `PSGE`: an error ends the stream, `PSGZ`: the stream ends |
+| 4–19 | the writer, 16 hex digits (zeros if it is no segment) |
+| 20–27 | sequence number of the first point or line |
+| 28–31 | size of the body |
+| 32–35 | CRC-32 of bytes 0–31 and the body |
+
+The body of a segment is one block of points, or lines; that of an error is its JSON. Without an end the stream was cut.
+"""
+
+from __future__ import annotations
+
+import array
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from padre_core.backends.backend import Segment
+from padre_core.errors import BackendError, CorruptObjectError, InvalidObjectError, PadreError, UnavailableError
+from padre_core.streams import lines, points
+from padre_core.streams.columns import Columns, Line, Lines, Points, Stream, concatenate, metric_name, stream_of
+from padre_http.wire import errors
+
+MEDIA_TYPES: Final[dict[Stream, str]] = {
+    "points": "application/vnd.padre.points",
+    "lines": "application/vnd.padre.lines",
+}
+SEGMENTS: Final = "application/vnd.padre.segments"
+
+MAX_PART: Final = 16 * 1024 * 1024
+"""The greatest body of an appended part, and of a frame, in bytes."""
+
+PART_POINTS: Final = points.MAX_POINTS
+PART_LINES: Final = 10_000
+PART_TEXT: Final = 1024 * 1024
+
+_HEADER = struct.Struct("<4s16sQI")
+_CRC = struct.Struct("<I")
+_SEGMENT, _ERROR, _END = b"PSGS", b"PSGE", b"PSGZ"
+_NOBODY = b"0" * 16
+_NO_POINTS = Points((), None, array.array("q"), array.array("q"), array.array("d"))
+_WRITER = re.compile("[0-9a-f]{16}")
+_LEVEL = re.compile("[A-Z]{1,16}")
+
+
+def encode_columns(first: int, columns: Columns) -> bytes:
+    """A part of a stream, the first entry of which has the sequence number `first`."""
+    if isinstance(columns, Points):
+        return b"".join(points.encode(first, columns))
+    return lines.encode(first, columns)
+
+
+def decode_columns(stream: Stream, first: int, data: bytes) -> Columns:
+    """The part of a stream that a body holds, which must be whole and begin at `first`.
+
+    Raises:
+        InvalidObjectError: It is none, has gaps, or holds what streams do not.
+    """
+    if len(data) > MAX_PART:
+        raise InvalidObjectError(f"{stream}: {len(data)} bytes are too many for one part, at most {MAX_PART} are read")
+    try:
+        parts: list[tuple[int, Columns]] = list(
+            points.decode(data, stream) if stream == "points" else lines.decode(data, stream)
+        )
+    except (CorruptObjectError, ValueError, TypeError) as error:
+        raise InvalidObjectError(f"{stream}: a damaged part ({type(error).__name__})") from None
+    if not data:
+        return _NO_POINTS if stream == "points" else Lines(())
+    next_ = first
+    for start, columns in parts:
+        _check(columns)
+        if start != next_:
+            raise InvalidObjectError(f"{stream}: the part goes on at {start}, not at {next_}")
+        next_ += len(columns)
+    whole = points.complete(data) == len(data) if stream == "points" else data.endswith(b"\n")
+    if not (parts and whole and next_ < 2**63):
+        raise InvalidObjectError(f"{stream}: the part is not whole")
+    return concatenate([columns for _, columns in parts])
+
+
+def split_columns(columns: Columns) -> Iterator[Columns]:
+    """Columns in parts of which each fits into one body or frame."""
+    if isinstance(columns, Points):
+        for start in range(0, len(columns), PART_POINTS):
+            yield columns if len(columns) <= PART_POINTS else _slice(columns, start)
+        return
+    part: list[Line] = []
+    size = 0
+    for line in columns.lines:
+        if part and (len(part) == PART_LINES or size + len(line.text) > PART_TEXT):
+            yield Lines(tuple(part))
+            part, size = [], 0
+        part.append(line)
+        size += len(line.text)
+    if part:
+        yield Lines(tuple(part))
+
+
+def encode_segments(segments: Iterable[Segment]) -> Iterator[bytes]:
+    """The frames of a stream; an error while it is read becomes the last one."""
+    try:
+        for segment in segments:
+            first = segment.first
+            for columns in split_columns(segment.columns):
+                yield _frame(_SEGMENT, segment.writer.encode(), first, encode_columns(first, columns))
+                first += len(columns)
+    except PadreError as error:
+        yield _frame(_ERROR, _NOBODY, 0, errors.encode_error(error))
+    else:
+        yield _frame(_END, _NOBODY, 0, b"")
+
+
+def decode_segments(stream: Stream, read: Callable[[int], bytes]) -> Iterator[Segment]:
+    """The segments that frames hold.
+
+    Args:
+        read: Gives as many bytes as it is asked for, fewer only at the end.
+
+    Raises:
+        UnavailableError: The frames end before the stream does.
+        BackendError: They are damaged.
+        PadreError: The error that ended the stream, after all segments before it.
+    """
+    while True:
+        tag, writer, first, body = _read_frame(read)
+        if tag == _END:
+            return
+        try:
+            if tag == _ERROR:
+                failure = errors.decode_error(body)
+            else:
+                if not _WRITER.fullmatch(writer):
+                    raise InvalidObjectError(f"{stream}: {writer!r:.20} is no writer")
+                columns = decode_columns(stream, first, body)
+        except InvalidObjectError as error:
+            raise BackendError(f"the answer is not as a PaDRe server gives it: {error}") from None
+        if tag == _ERROR:
+            raise failure
+        if len(columns) and stream_of(columns) == stream:
+            yield Segment(writer, first, columns)
+
+
+def _read_frame(read: Callable[[int], bytes]) -> tuple[bytes, str, int, bytes]:
+    size = _HEADER.size + _CRC.size
+    head = read(size)
+    if len(head) < size:
+        raise UnavailableError("the answer was cut before its end; try again")
+    tag, writer, first, length = _HEADER.unpack_from(head)
+    (crc,) = _CRC.unpack_from(head, _HEADER.size)
+    if tag not in (_SEGMENT, _ERROR, _END) or length > MAX_PART:
+        raise BackendError("the answer is not as a PaDRe server gives it: damaged frames")
+    body = read(length)
+    if len(body) < length:
+        raise UnavailableError("the answer was cut before its end; try again")
+    if zlib.crc32(body, zlib.crc32(head[: _HEADER.size])) != crc:
+        raise BackendError("the answer was damaged on its way")
+    return tag, writer.decode("ascii", "replace"), first, body
+
+
+def _frame(tag: bytes, writer: bytes, first: int, body: bytes) -> bytes:
+    header = _HEADER.pack(tag, writer, first, len(body))
+    return b"".join([header, _CRC.pack(zlib.crc32(body, zlib.crc32(header))), body])
+
+
+def _check(columns: Columns) -> None:
+    """What is checked when a store's own writers make columns, and when bytes come from elsewhere only here."""
+    if isinstance(columns, Lines):
+        for line in columns.lines:
+            if not (isinstance(line.level, str) and _LEVEL.fullmatch(line.level) and isinstance(line.text, str)):
+                raise InvalidObjectError(f"lines: {line.level!r:.40} is no level, or the text is none")
+        return
+    count = len(columns)
+    for name in columns.metrics:
+        metric_name(name)
+    keys = columns.keys
+    if keys is None:
+        known = len(columns.metrics) == 1
+    else:
+        known = len(keys) == count and len(set(columns.metrics)) == len(columns.metrics) > max(keys, default=0)
+    if not known or not count == len(columns.steps) == len(columns.times):
+        raise InvalidObjectError("points: the columns do not fit each other")
+
+
+def _slice(columns: Points, start: int) -> Points:
+    stop = start + PART_POINTS
+    keys = None if columns.keys is None else columns.keys[start:stop]
+    return Points(
+        columns.metrics, keys, columns.steps[start:stop], columns.times[start:stop], columns.values[start:stop]
+    )
