@@ -16,14 +16,20 @@ from padre_core.errors import NotFoundError, UnsupportedError
 
 
 class Absent:
-    """The type of `ABSENT`."""
+    """The type of `ABSENT` and `UNBORN`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __repr__(self) -> str:
-        return "ABSENT"
+        return self._name
 
 
-ABSENT: Final = Absent()
+ABSENT: Final = Absent("ABSENT")
 """As `if_match`: only if nothing is there."""
+
+UNBORN: Final = Absent("UNBORN")
+"""The same of an object whose random id was made just now, so that a backend need not look whether it is there."""
 
 IfMatch = str | Absent | None
 """A version or etag, `ABSENT`, or None for whatever is there."""

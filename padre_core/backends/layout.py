@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from padre_core.errors import CorruptObjectError, InvalidObjectError
@@ -156,7 +155,6 @@ def accept_edits(key: str, data: bytes) -> list[Record]:
                 content = kind_of(before.kind).from_content(before.content).content()
             except InvalidObjectError as error:
                 raise CorruptObjectError(f"{key} cannot be taken as edited: {error}") from None
-            after = successor(before, content, by=None, at=canonical.now())
-            record = replace(after, version=before.version + 1)
+            record = successor(before, content, by=None, at=canonical.now())
         records.append(record)
     return records

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from padre_core.backends import layout
 from padre_core.backends.backend import Problem, Segment
-from padre_core.backends.bytestore import ByteStore, IfMatch
+from padre_core.backends.bytestore import UNBORN, ByteStore, IfMatch
 from padre_core.backends.catchup import CatchUp
 from padre_core.backends.fold import fold_log
 from padre_core.backends.listing import merge_notes, write_notes
@@ -96,10 +96,12 @@ class LoggedBackend(ByteStoreBackend):
                 self.journal.rested[ref] = rested
         return _newer(logged, rested)
 
-    def _head_to_replace(self, kind: str, id: str) -> Record | None:
-        """The head, without reading the tree again for what was just read; the store's lock is held."""
+    def _head_to_replace(self, kind: str, id: str, *, unborn: bool) -> Record | None:
+        """The head, without reading the tree again for what was just read, or cannot be there; the lock is held."""
         ref = kind, id
         self.journal.refresh()
+        if unborn:
+            return self.journal.head(ref)
         if ref in self.journal.rested:
             return _newer(self.journal.head(ref), self.journal.rested[ref])
         return self._head(kind, id)
@@ -114,18 +116,19 @@ class LoggedBackend(ByteStoreBackend):
     def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
         self._writable()
         layout.record_key(record.kind, record.id)
-        head = self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match))
+        unborn = if_match is UNBORN
+        head = self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match), unborn=unborn)
         self._barrier(head)
         return head
 
-    def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any]) -> Record:
-        head = super().set_envelope(kind, id, envelope)
+    def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any], *, if_version: int | None = None) -> Record:
+        head = super().set_envelope(kind, id, envelope, if_version=if_version)
         self._barrier(head)
         return head
 
-    def _replace(self, kind: str, id: str, change: Change) -> Record:
+    def _replace(self, kind: str, id: str, change: Change, *, unborn: bool = False) -> Record:
         with self.journal.exclusive():
-            current = self._head_to_replace(kind, id)
+            current = self._head_to_replace(kind, id, unborn=unborn)
             head = change(current)
             if head is not current:
                 self.journal.put(head)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from padre_core.backends.bytestore import Absent, IfMatch
 from padre_core.errors import AlreadyExistsError, ConflictError
 from padre_core.objects.envelope import keeping_base
 from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, check
+from padre_core.objects.summary import WriterSummary
 
 
 def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record:
@@ -21,16 +24,21 @@ def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record
     if current is None:
         if isinstance(if_match, str):
             raise ConflictError(f"{record.kind} {record.id} is not here, so it cannot be at {if_match}")
-        return replace(record, version=1, envelope={}, summaries=())
+        return _kept(record, 1, {}, ())
     head = _head(current, record, if_match)
     if head == current:
         return current
     envelope = (
-        current.envelope
-        if head.etag == current.etag
-        else keeping_base(current.envelope, current.etag, current.content)
+        current.envelope if head.etag == current.etag else keeping_base(current.envelope, current.etag, current.content)
     )
-    return replace(head, version=current.version + 1, envelope=envelope, summaries=current.summaries)
+    return _kept(head, current.version + 1, envelope, current.summaries)
+
+
+def _kept(head: Record, version: int, envelope: Mapping[str, Any], summaries: Sequence[WriterSummary]) -> Record:
+    """The head with what its store says of it beside its content; often it says so already."""
+    if head.version == version and head.summaries is summaries and head.envelope == envelope:
+        return head
+    return replace(head, version=version, envelope=envelope, summaries=summaries)
 
 
 def _head(current: Record, record: Record, if_match: IfMatch) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from padre_core.objects.indices import Indices
 MAX_DEPTH = 32
 MAX_CONTENT = 16 * 1024 * 1024
 _INT64 = 2**63
-
+_LEAVES = frozenset((float, bool, type(None)))
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
@@ -86,7 +86,7 @@ def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
         if not value.isascii():
             _check_text(value, where)
         return value
-    if value is None or kind is bool or kind is float:
+    if kind in _LEAVES:
         return value
     if kind is int:
         if not -_INT64 <= value < _INT64:
@@ -94,20 +94,7 @@ def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
         return value
     if depth > MAX_DEPTH:
         raise InvalidObjectError(f"{where}: nested deeper than {MAX_DEPTH} levels")
-    if kind is dict or isinstance(value, Mapping):
-        return _plain_mapping(value, where, depth)
-    if isinstance(value, BaseModel):
-        return plain_fields(value, where, depth)
-    if isinstance(value, list | tuple):
-        return [plain(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
-    for base, convert in _CONVERTERS:
-        if isinstance(value, base):
-            return plain(convert(value), where, depth)
-    if hasattr(value, "tolist"):  # NumPy
-        return plain(value.tolist(), where, depth + 1)
-    raise InvalidObjectError(
-        f"{where}: {type(value).__name__} is not JSON; store text, numbers, lists and dicts, or a file as an artifact"
-    )
+    return _way(kind)(value, where, depth)  # type: ignore[arg-type]  # mypy takes a type for unhashable
 
 
 def plain_fields(model: BaseModel, where: str = "", depth: int = 0) -> dict[str, Any]:
@@ -117,8 +104,23 @@ def plain_fields(model: BaseModel, where: str = "", depth: int = 0) -> dict[str,
     return {
         name: value if _is_leaf(value) else plain(value, prefix + name, depth + 1)
         for name, default in _layout(type(model))
-        if type(value := values[name]) is not type(default) or value != default
+        if (value := values[name]) is not default and (type(value) is not type(default) or value != default)
     }
+
+
+@functools.lru_cache(maxsize=256)
+def _way(kind: type) -> Callable[[Any, str, int], Any]:
+    """How values of a type that JSON does not know become plain."""
+    if issubclass(kind, Mapping):
+        return _plain_mapping
+    if issubclass(kind, BaseModel):
+        return plain_fields
+    if issubclass(kind, list | tuple):
+        return _plain_items
+    for base, convert in _CONVERTERS:
+        if issubclass(kind, base):
+            return lambda value, where, depth: plain(convert(value), where, depth)
+    return _plain_other
 
 
 def _plain_mapping(values: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
@@ -136,7 +138,19 @@ def _plain_mapping(values: Mapping[Any, Any], where: str, depth: int) -> dict[st
 def _is_leaf(value: Any) -> bool:
     """Whether a value surely is plain; spares most values the naming of their place."""
     kind = type(value)
-    return kind is float or kind is bool or value is None or (kind is str and value.isascii())
+    return kind in _LEAVES or (kind is str and value.isascii())
+
+
+def _plain_items(values: Sequence[Any], where: str, depth: int) -> list[Any]:
+    return [plain(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(values)]
+
+
+def _plain_other(value: Any, where: str, depth: int) -> Any:
+    if hasattr(value, "tolist"):  # NumPy
+        return plain(value.tolist(), where, depth + 1)
+    raise InvalidObjectError(
+        f"{where}: {type(value).__name__} is not JSON; store text, numbers, lists and dicts, or a file as an artifact"
+    )
 
 
 @functools.cache

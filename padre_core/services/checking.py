@@ -19,7 +19,7 @@ def checked_content(object: PadreObject) -> bytes:
     content = object.content()
     plain = _plain_maps(type(object))
     values = object.__dict__
-    if any(type(value) is dict and value and name not in plain for name, value in values.items()):
+    if [name for name, value in values.items() if type(value) is dict and value and name not in plain]:
         type(object).from_content(content)
     for name, texts in plain.items():
         if values[name]:

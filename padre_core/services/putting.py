@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+from padre_core.backends.bytestore import ABSENT, Absent
 from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectError, UnsupportedError
 from padre_core.objects.record import Record
 from padre_core.services.checking import checked_content
@@ -58,7 +59,7 @@ class Putting(Lookup[T]):
             id, head = self._identify(draft, above, parent)
             try:
                 if head is None:
-                    record = self.records.create(self.kind, id, self._checked(draft), ancestors)
+                    record = self.records.create(self.kind, id, self._checked(draft), ancestors, self._absence(draft))
                     return self._as_stored(draft, record), record
                 state = self._overlaid(head, draft)
                 content = self._checked(state)
@@ -126,6 +127,10 @@ class Putting(Lookup[T]):
                 "or get the object before you change it"
             )
         return id, record
+
+    def _absence(self, draft: T) -> Absent:
+        """What a store must find before a draft is created: nothing."""
+        return ABSENT
 
     def _overlaid(self, head: Record, draft: T) -> T:
         """The stored object with the fields that the caller set."""

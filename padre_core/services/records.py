@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from padre_core import query
 from padre_core.backends.backend import Backend, Changes, Page
-from padre_core.backends.bytestore import ABSENT
+from padre_core.backends.bytestore import ABSENT, Absent
 from padre_core.errors import ConflictError, CorruptObjectError, InvalidObjectError, NotFoundError, PluginError
 from padre_core.hookspecs import Action, ObjectChanged, Ref, Request
 from padre_core.objects import canonical
@@ -109,8 +109,13 @@ class Records:
         seen = zip(part.entries, records, strict=True)
         return replace(part, entries=tuple(change for change, record in seen if record and self.in_scope(record)))
 
-    def create(self, kind: str, id: str, content: bytes, ancestors: tuple[str, ...]) -> Record:
+    def create(
+        self, kind: str, id: str, content: bytes, ancestors: tuple[str, ...], if_match: Absent = ABSENT
+    ) -> Record:
         """Stores the first version of an object.
+
+        Args:
+            if_match: `UNBORN` where the id was made at random for it.
 
         Raises:
             AlreadyExistsError: Something is there.
@@ -120,7 +125,7 @@ class Records:
             draft = Record(kind, id, content, "", ancestors, (), None, at, at, self.actor, self.actor)
             content = self._prepared(Action.CREATE, draft)
         record = first(kind, id, content, ancestors, by=self.actor, at=at)
-        request = Request(Action.CREATE, Ref(kind, id), self.backend, record, ABSENT, self.actor)
+        request = Request(Action.CREATE, Ref(kind, id), self.backend, record, if_match, self.actor)
         return self._written("create", request)
 
     def update(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import cast
 
+from padre_core.backends.bytestore import ABSENT, UNBORN, Absent
 from padre_core.errors import ConflictError, InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.execution import Execution
@@ -111,6 +112,9 @@ class RunService(Service[Run]):
         if head is not None and head.parent != parent:
             raise InvalidObjectError(f"{describe(head)} belongs to another execution; use workspace.runs.move")
         return draft.id, head
+
+    def _absence(self, draft: Run) -> Absent:
+        return UNBORN if draft.id is None else ABSENT
 
     def _key(self, object: Run) -> Key:
         return ()  # the id is all: a run's name is no more than a label

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from padre_core.backends import layout
-from padre_core.backends.bytestore import ABSENT
+from padre_core.backends.bytestore import ABSENT, UNBORN
 from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, ReadOnlyError
 from padre_core.query import parse
 from padre_core.query.model import Query
@@ -392,3 +392,16 @@ def test_who_writes_faster_than_logs_are_folded_waits(opened, monkeypatch):
         most = max(most, len(backend.journal.sealed))
     assert most <= 2
     assert ids(backend) == made
+
+
+def test_a_run_whose_id_was_made_for_it_is_not_looked_for(opened, monkeypatch):
+    backend = opened()
+    asked = []
+    read = backend.store.read
+    monkeypatch.setattr(backend.store, "read", lambda key: asked.append(key) or read(key))
+    one, other = run(), run()
+    backend.put(one, if_match=UNBORN)
+    assert asked == []
+    backend.put(other, if_match=ABSENT)
+    assert asked == [layout.record_key("run", other.id)]
+    assert backend.put(one, if_match=UNBORN).version == 1, "a retry changes nothing"
