@@ -166,6 +166,10 @@ class Backend(ABC):
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
         """All parts of a stream, by writer, then by sequence, without overlaps."""
 
+    def stream_ends(self, run: str, stream: Stream) -> dict[str, int]:
+        """For each writer of a stream, the sequence number that comes next."""
+        return {part.writer: part.first + len(part.columns) for part in self.read_stream(run, stream)}
+
     @abstractmethod
     def has_blobs(self, digests: Iterable[str]) -> set[str]:
         """Which of the blobs are stored."""
@@ -187,8 +191,15 @@ class Backend(ABC):
         """The digests of all blobs, in no particular order."""
 
     @abstractmethod
-    def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any]) -> Record:
-        """Replaces what this store notes about an object's remotes; no new version."""
+    def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any], *, if_version: int | None = None) -> Record:
+        """Replaces what this store notes about an object's remotes; no new version.
+
+        Args:
+            if_version: The `Record.version` that must still be there; None for any.
+
+        Raises:
+            ConflictError: Something was written meanwhile.
+        """
 
     @abstractmethod
     def info(self) -> Info:
@@ -217,6 +228,15 @@ class Backend(ABC):
             except PadreError as error:
                 results.append(error)
         return results
+
+    def evict(self, kind: str, id: str, *, if_match: str) -> None:
+        """Removes the local copy of an object that a remote has, streams included, as if it had never been here.
+
+        Raises:
+            ConflictError: The head is another version.
+            UnsupportedError: The backend cannot.
+        """
+        raise UnsupportedError(f"{type(self).__name__} cannot remove the local copy of an object (not yet)")
 
     def open_writer(self, run: str) -> StreamWriter:
         """A new writer of a run's streams, for one process."""

@@ -108,13 +108,17 @@ class ByteStoreBackend(Backend):
         self._writable()
         return self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match))
 
-    def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any]) -> Record:
+    def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any], *, if_version: int | None = None) -> Record:
         self._writable()
-        return self._replace(kind, id, lambda current: self._with_envelope(kind, id, current, envelope))
+        return self._replace(kind, id, lambda current: self._with_envelope(kind, id, current, envelope, if_version))
 
-    def _with_envelope(self, kind: str, id: str, current: Record | None, envelope: Mapping[str, Any]) -> Record:
+    def _with_envelope(
+        self, kind: str, id: str, current: Record | None, envelope: Mapping[str, Any], if_version: int | None
+    ) -> Record:
         if current is None:
             raise self._missing(kind, id)
+        if if_version is not None and if_version != current.version:
+            raise ConflictError(f"{kind} {id} in {self.store.url} was written meanwhile; look at it again")
         if current.envelope == envelope:
             return current
         return replace(current, envelope=dict(envelope), version=current.version + 1)
@@ -148,7 +152,7 @@ class ByteStoreBackend(Backend):
                 raise ConflictError(
                     f"run {run}: {first} does not follow on what {writer} wrote, which ends at {next_}", next=next_
                 )
-            end = self.tree.extend(run, writer, first, columns, append=False)
+            end = self.tree.extend(run, [Segment(writer, first, columns)], append=False)
             if end > next_ and isinstance(columns, Points) and self.tree.head("run", run) is not None:
                 self._replace("run", run, lambda current: self._summarised(run, current))
             return end

@@ -9,7 +9,7 @@ import pytest
 
 from padre_core.backends.backend import Backend, Write
 from padre_core.backends.bytestore import ABSENT
-from padre_core.errors import InvalidObjectError, NotFoundError
+from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError
 from padre_core.objects import canonical
 from padre_core.objects.kinds import kinds
 from padre_core.objects.record import LINEAGE, Record, make_etag, successor
@@ -284,3 +284,10 @@ class Envelopes(BackendSuite, level="base"):
     def test_what_is_not_there_has_no_envelope(self, backend: Backend) -> None:
         with pytest.raises(NotFoundError):
             backend.set_envelope("project", UNKNOWN, self.ENVELOPE)
+
+    def test_an_envelope_is_not_replaced_when_something_was_written_meanwhile(self, backend: Backend) -> None:
+        head = backend.put(project())
+        backend.set_envelope("project", head.id, self.ENVELOPE, if_version=head.version)
+        with pytest.raises(ConflictError):
+            backend.set_envelope("project", head.id, {}, if_version=head.version)
+        assert backend.get("project", head.id).envelope == self.ENVELOPE

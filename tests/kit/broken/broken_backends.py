@@ -8,7 +8,7 @@ import time
 import unicodedata
 from dataclasses import replace
 
-from padre_core.backends.backend import Backend, Page
+from padre_core.backends.backend import Backend, Page, Segment
 from padre_core.backends.memory import MemoryStore
 from padre_core.backends.store import ByteStoreBackend
 from padre_core.errors import ConflictError, NotFoundError
@@ -94,8 +94,8 @@ class HidesTombstones(Sound):
 
 
 class MakesVersionsOfEnvelopes(Sound):
-    def set_envelope(self, kind, id, envelope):
-        head = super().set_envelope(kind, id, envelope)
+    def set_envelope(self, kind, id, envelope, **condition):
+        head = super().set_envelope(kind, id, envelope, **condition)
         return self._replace(kind, id, lambda _: replace(head, etag=f"{head.revision + 1}-{'0' * 16}"))
 
 
@@ -112,7 +112,7 @@ class StopsAtTheFirstError(Sound):
 
 class AcceptsGaps(Sound):
     def append_stream(self, run, writer, first, columns):
-        return self.tree.extend(run, writer, first, columns, append=False)
+        return self.tree.extend(run, [Segment(writer, first, columns)], append=False)
 
 
 class AddsTwice(Sound):
