@@ -9,6 +9,7 @@ from typing import Any
 
 from padre_core.errors import CorruptObjectError, InvalidObjectError
 from padre_core.objects import canonical
+from padre_core.objects.envelope import acknowledged
 from padre_core.objects.summary import StoredSummaries, WriterSummary
 
 LINEAGE = 32
@@ -127,7 +128,7 @@ def successor(
             content=content,
             etag=etag,
             ancestors=before.ancestors if ancestors is None else ancestors,
-            lineage=(before.etag, *before.lineage[: LINEAGE - 1]),
+            lineage=_lineage(before),
             deleted=deleted,
             created_at=before.created_at,
             updated_at=max(at, before.updated_at),
@@ -144,6 +145,15 @@ def successor(
 def _sound(record: Record) -> Record:
     object.__setattr__(record, "sound", True)
     return record
+
+
+def _lineage(before: Record) -> tuple[str, ...]:
+    """The lineage of what follows: the newest etags, and of the older ones those that another store acknowledged."""
+    if len(before.lineage) < LINEAGE:
+        return (before.etag, *before.lineage)
+    newest, aging, older = before.lineage[: LINEAGE - 1], before.lineage[LINEAGE - 1], before.lineage[LINEAGE:]
+    kept = older if aging not in acknowledged(before.envelope) else (aging, *older)
+    return (before.etag, *newest, *kept)[:MAX_LINEAGE]
 
 
 def check(record: Record) -> None:

@@ -89,3 +89,14 @@ def test_any_bytes_give_a_record_or_a_typed_error(data):
         record.decode(data, "here")
     with pytest.raises(CorruptObjectError):
         record.decode_edited(data, "here")
+
+
+def test_a_lineage_keeps_the_newest_versions_and_older_ones_that_a_remote_acknowledged():
+    version = record.first("project", ID, b"{}", (), by=None, at=AT)
+    base = version.etag
+    version = replace(version, envelope={"remotes": {"lab": {"intent": "track", "base": base}}})
+    for number in range(3 * record.LINEAGE):
+        version = record.successor(version, b'{"n":%d}' % number, by=None, at=AT)
+    assert len(version.lineage) == record.LINEAGE + 1
+    assert version.lineage[-1] == base
+    record.check(version)
