@@ -123,6 +123,16 @@ def test_damaged_blobs_are_noticed(noise: bytes, start: int, length: int) -> Non
     assert set(found) <= {b"first blob", b"second blob", b""}
 
 
+def test_a_listing_comes_back_whole_or_not_at_all() -> None:
+    digests = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(2500)]
+    lines = b"".join(blobs.encode_listing(digests)).splitlines(keepends=True)
+    assert list(blobs.decode_listing(lines)) == digests
+    with pytest.raises(UnavailableError):
+        list(blobs.decode_listing(lines[:-1]))
+    with pytest.raises(InvalidObjectError):
+        list(blobs.decode_listing([b"../../etc/passwd\n"]))
+
+
 def test_uploads_come_back_as_they_are() -> None:
     upload, commit = blobs.Upload("x" * 20, 7), blobs.Commit("0" * 64, 9)
     assert blobs.decode_upload(blobs.encode_upload(upload)) == upload

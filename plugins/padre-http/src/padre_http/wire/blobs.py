@@ -6,6 +6,7 @@ The body of many is, for each, its size (4 bytes, little endian), its sha-256 (3
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from padre_core.errors import InvalidObjectError
+from padre_core.errors import InvalidObjectError, UnavailableError
 from padre_core.objects import canonical
+from padre_core.objects.identity import check_digest
 from padre_http.wire.shapes import LENIENT, STRICT, Digest, parse
 
 BYTES: Final = "application/octet-stream"
 BLOBS: Final = "application/vnd.padre.blobs"
+LISTING: Final = "text/plain"
 
 MAX_BLOBS: Final = 16 * 1024 * 1024
 """The greatest body of many blobs, in bytes."""
@@ -83,6 +86,29 @@ def decode_digests(data: bytes) -> list[str]:
         InvalidObjectError: It holds none, or too many.
     """
     return parse(_DIGESTS, data, "digests")["digests"]
+
+
+def encode_listing(digests: Iterable[str]) -> Iterator[bytes]:
+    """All digests, in any order, in parts: one a line, with a line `end` behind them."""
+    remaining = iter(digests)
+    while part := list(itertools.islice(remaining, 1000)):
+        yield b"".join(b"%b\n" % digest.encode() for digest in part)
+    yield b"end\n"
+
+
+def decode_listing(lines: Iterable[bytes]) -> Iterator[str]:
+    """The digests of a listing, from its lines.
+
+    Raises:
+        UnavailableError: It was cut before its end.
+        InvalidObjectError: A line is no digest.
+    """
+    for line in lines:
+        text = line.rstrip(b"\n").decode("ascii", "replace")
+        if text == "end":
+            return
+        yield check_digest(text)
+    raise UnavailableError("the answer was cut before its end; try again")
 
 
 def encode_upload(upload: Upload) -> bytes:

@@ -23,13 +23,18 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from padre_core.backends.backend import Segment
 from padre_core.errors import BackendError, CorruptObjectError, InvalidObjectError, PadreError, UnavailableError
+from padre_core.objects import canonical
 from padre_core.streams import lines, points
 from padre_core.streams.columns import Columns, Line, Lines, Points, Stream, concatenate, metric_name, stream_of
 from padre_http.wire import errors
+from padre_http.wire.shapes import LENIENT, parse
 
 MEDIA_TYPES: Final[dict[Stream, str]] = {
     "points": "application/vnd.padre.points",
@@ -44,6 +49,13 @@ PART_POINTS: Final = points.MAX_POINTS
 PART_LINES: Final = 10_000
 PART_TEXT: Final = 1024 * 1024
 
+
+@with_config(LENIENT)
+class _Next(TypedDict):
+    next: Annotated[int, Field(ge=0, lt=2**63)]
+
+
+_NEXT = TypeAdapter(_Next)
 _HEADER = struct.Struct("<4s16sQI")
 _CRC = struct.Struct("<I")
 _SEGMENT, _ERROR, _END = b"PSGS", b"PSGE", b"PSGZ"
@@ -86,6 +98,20 @@ def decode_columns(stream: Stream, first: int, data: bytes) -> Columns:
     if not (parts and whole and next_ < 2**63):
         raise InvalidObjectError(f"{stream}: the part is not whole")
     return concatenate([columns for _, columns in parts])
+
+
+def encode_next(next_: int) -> bytes:
+    """The answer to an appended part: the sequence number that comes next."""
+    return canonical.to_json({"next": next_})
+
+
+def decode_next(data: bytes) -> int:
+    """The sequence number that comes next, as the server says.
+
+    Raises:
+        InvalidObjectError: It does not say so.
+    """
+    return parse(_NEXT, data, "next")["next"]
 
 
 def split_columns(columns: Columns) -> Iterator[Columns]:
