@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from padre_core.backends import layout
 from padre_core.backends.backend import Segment
 from padre_core.backends.bytestore import ABSENT, IfMatch
 from padre_core.backends.listing import Entry
-from padre_core.backends.tree import Part, Tree, joined, merged, summaries_with, with_summaries
+from padre_core.backends.tree import Part, Tree, chains, joined, summaries_with, with_summaries
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError
 from padre_core.objects.record import Record, encode
@@ -52,23 +53,23 @@ def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
         else:
             files.setdefault(layout.record_key(record.kind, record.id), []).append(record)
     for run, parts in runs.items():
-        yield from _fold_run(run, list(merged(joined(parts))), view.records.get(("run", run)) or head("run", run), tree)
+        yield from _fold_run(run, list(chains(joined(parts))), view.records.get(("run", run)) or head("run", run), tree)
     for key, records in files.items():
         yield from _merge(key, records, tree)
 
 
-def _fold_run(run: str, segments: list[Segment], after: Record | None, tree: Tree) -> Iterator[Entry]:
+def _fold_run(run: str, news: list[list[Segment]], after: Record | None, tree: Tree) -> Iterator[Entry]:
     key = layout.record_key("run", run)
     present, version = _rested(key, tree)
     before = next(iter(present), None)
     summaries = before.summaries if before else summaries_with((), joined(tree.parts(run, "points")))
-    for segment in segments:
-        tree.extend(run, segment.writer, segment.first, segment.columns, append=True)
+    for chain in news:
+        tree.extend(run, chain, append=True)
     if after is None:
         return
     if before is not None and before.version >= after.version:
         after = before
-    after = with_summaries(replace(after, summaries=summaries), segments)
+    after = with_summaries(replace(after, summaries=summaries), itertools.chain.from_iterable(news))
     if before is None or encode(after) != encode(before):
         version = tree.write(key, [after])
     yield str(version), after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from padre_core.backends import layout
@@ -81,26 +81,26 @@ class Tree:
         if damage:
             raise damage
 
-    def extend(self, run: str, writer: str, first: int, columns: Columns, *, append: bool) -> int:
+    def extend(self, run: str, chain: Sequence[Segment], *, append: bool) -> int:
         """Adds to a stream what it does not hold yet and returns the next sequence number.
 
-        Where `first` lies behind the end, a gap stays and the entries keep their numbers.
-
         Args:
+            chain: Parts of one writer of which each follows on the one before. Where they begin behind the end, a gap
+                stays and the entries keep their numbers.
             append: Whether to let the last file grow instead of adding one.
         """
-        stream = stream_of(columns)
+        writer, stream = chain[0].writer, stream_of(chain[0].columns)
         start, key, sound = self.end(run, writer, stream)
-        skip = max(0, start - first)
-        if skip >= len(columns):
+        news = [rest for segment in chain if (rest := _behind(segment, start))]
+        if not news:
             return start
-        rest = columns.skip(skip) if skip else columns
-        data = encode_part(first + skip, rest)
-        if append and key is not None and first <= start:
+        first = news[0].first
+        data = b"".join(encode_part(segment.first, segment.columns) for segment in news)
+        if append and key is not None and first == start:
             self.store.append(key, data, at=sound)
         else:
-            self.store.write(layout.segment_key(run, writer, first + skip, stream), data)
-        return first + skip + len(rest)
+            self.store.write(layout.segment_key(run, writer, first, stream), data)
+        return _end(news[-1])
 
     def end(self, run: str, writer: str, stream: Stream) -> tuple[int, str | None, int]:
         """The next sequence number, the last file, and how many of its bytes are sound."""
@@ -138,36 +138,61 @@ def joined(parts: Iterable[Part]) -> Iterator[Segment]:
     for writer, first, columns in sorted(parts, key=lambda part: (part[0], stream_of(part[2]), part[1])):
         if place != (writer, stream_of(columns)):
             place, next_ = (writer, stream_of(columns)), 0
-        skip = max(0, next_ - first)
-        if skip >= len(columns):
-            continue
-        rest = columns.skip(skip) if skip else columns
-        yield Segment(writer, first + skip, rest)
-        next_ = first + skip + len(rest)
+        segment = _behind(Segment(writer, first, columns), next_)
+        if segment is not None:
+            yield segment
+            next_ = _end(segment)
 
 
-def merged(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Segments of which each that follows on the one before has been added to it."""
-    group: list[Segment] = []
+def chains(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
+    """Segments in groups of which each follows on the one before; in a group small ones are put together."""
+    chain: list[Segment] = []
     for segment in segments:
-        if group and not _follows(group[-1], segment):
+        if chain and not _follows(chain[-1], segment):
+            yield list(_put_together(chain))
+            chain = []
+        chain.append(segment)
+    if chain:
+        yield list(_put_together(chain))
+
+
+def _put_together(chain: list[Segment]) -> Iterator[Segment]:
+    # Never all: what fits a processor's cache is worked on several times as fast.
+    group: list[Segment] = []
+    size = 0
+    for segment in chain:
+        size += len(segment.columns)
+        if group and size > points.MAX_POINTS:
             yield _one(group)
-            group = []
+            group, size = [], len(segment.columns)
         group.append(segment)
-    if group:
-        yield _one(group)
+    yield _one(group)
+
+
+def _one(segments: list[Segment]) -> Segment:
+    return replace(segments[0], columns=concatenate([segment.columns for segment in segments]))
 
 
 def _follows(before: Segment, after: Segment) -> bool:
     return (
         before.writer == after.writer
         and stream_of(before.columns) == stream_of(after.columns)
-        and before.first + len(before.columns) == after.first
+        and _end(before) == after.first
     )
 
 
-def _one(segments: list[Segment]) -> Segment:
-    return replace(segments[0], columns=concatenate([segment.columns for segment in segments]))
+def _end(segment: Segment) -> int:
+    """The sequence number that follows on a segment."""
+    return segment.first + len(segment.columns)
+
+
+def _behind(segment: Segment, start: int) -> Segment | None:
+    """What of a segment lies at or behind a sequence number."""
+    if segment.first >= start:
+        return segment
+    if _end(segment) <= start:
+        return None
+    return replace(segment, first=start, columns=segment.columns.skip(start - segment.first))
 
 
 def folded(summaries: Iterable[WriterSummary], writer: str) -> int:
@@ -192,8 +217,10 @@ def summaries_with(summaries: Iterable[WriterSummary], parts: Iterable[Segment])
             if not len(values):
                 continue
             place = (metric, part.writer)
-            new = summarise(metric, part.writer, steps, times, values)
-            found[place] = extend(found[place], new, values) if place in found else new
+            if place in found:
+                found[place] = extend(found[place], steps, times, values)
+            else:
+                found[place] = summarise(metric, part.writer, steps, times, values)
         counts[part.writer] = seen + len(columns)
     return tuple(found[place] for place in sorted(found))
 

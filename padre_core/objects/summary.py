@@ -113,16 +113,26 @@ class Summary:
 
 
 def summarise(
-    metric: str, writer: str, steps: Sequence[int], times: Sequence[int], values: Sequence[float]
+    metric: str,
+    writer: str,
+    steps: Sequence[int],
+    times: Sequence[int],
+    values: Sequence[float],
+    *,
+    total: float = 0.0,
 ) -> WriterSummary:
-    """The summary of some points of one writer, which must not be empty."""
+    """The summary of some points of one writer, which must not be empty.
+
+    Args:
+        total: What the values are added to, one after the other.
+    """
     steps, values = list(steps), list(values)  # an array makes each number anew whenever somebody looks
     first, last = _ends(steps, times)
-    total = functools.reduce(operator.add, values, 0.0)
     numbers: Sequence[float] = values
-    if math.isnan(total):
+    end = functools.reduce(operator.add, values, total)
+    if math.isnan(end):
         numbers = [value for value in values if value == value]
-        total = functools.reduce(operator.add, numbers, 0.0)
+        end = functools.reduce(operator.add, numbers, total)
     low, high = (min(numbers), max(numbers)) if numbers else (math.nan, math.nan)
     return WriterSummary(
         metric=metric,
@@ -135,17 +145,13 @@ def summarise(
         min_step=steps[values.index(low)] if numbers else 0,
         max=high,
         max_step=steps[values.index(high)] if numbers else 0,
-        total=total,
+        total=end,
     )
 
 
-def extend(before: WriterSummary, after: WriterSummary, values: Sequence[float]) -> WriterSummary:
-    """The summary of a writer's points after more of them came.
-
-    Args:
-        after: The summary of the new points alone.
-        values: The new values, to be added one after the other to the old sum.
-    """
+def extend(before: WriterSummary, steps: Sequence[int], times: Sequence[int], values: Sequence[float]) -> WriterSummary:
+    """The summary of a writer's points after more of them came."""
+    after = summarise(before.metric, before.writer, steps, times, values, total=before.total)
     low = before if not after.numbers or (before.numbers and before.min <= after.min) else after
     high = before if not after.numbers or (before.numbers and before.max >= after.max) else after
     return WriterSummary(
@@ -159,7 +165,7 @@ def extend(before: WriterSummary, after: WriterSummary, values: Sequence[float])
         min_step=low.min_step,
         max=high.max,
         max_step=high.max_step,
-        total=functools.reduce(operator.add, (value for value in values if value == value), before.total),
+        total=after.total,
     )
 
 
