@@ -266,6 +266,16 @@ class Backend(ABC):
         """
         self.info()
 
+    def object_url(self, kind: str, id: str) -> str:
+        """The URL of an object, which services of this store take: that of the store, and `#<folder>/<id>`."""
+        return f"{self.info().url}#{kind_of(kind).folder}/{id}"
+
+    def object_at(self, url: str) -> tuple[str, str] | None:
+        """The folder of the kind and the id in a URL that `object_url` made; None if it names another store's."""
+        store, _, place = url.rpartition("#")
+        folder, _, id = place.partition("/")
+        return (folder, id) if store == self.info().url else None
+
     def refresh(self, *, accept_edits: bool = False) -> int:
         """Looks for what was changed past PaDRe, and returns how many objects were."""
         return 0

@@ -13,6 +13,7 @@ from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject
 from padre_core.objects.identity import is_id, run_of
 from padre_core.objects.kinds import kinds
+from padre_core.plugins import safe_url
 from padre_core.services import Service
 from padre_core.workspace import Workspace
 from padre_core.workspace import open as open_workspace
@@ -63,7 +64,11 @@ def find_service(workspace: Workspace, reference: str, kind: str | None) -> Serv
     if kind is not None:
         return workspace.service(kind)
     if "://" in reference:
-        return workspace.service(reference.rpartition("#")[2].partition("/")[0])
+        place = workspace.backend.object_at(reference)
+        if place is None:
+            text = safe_url(reference)
+            raise NotFoundError(f"{text!r:.200} is not in {workspace.url}; name its own store with --store")
+        return workspace.service(place[0])
     if is_id(reference):
         for model in kinds():
             if workspace.records.peek(model.kind, reference) is not None:

@@ -57,10 +57,10 @@ class Lookup(Generic[T]):
             return object
         if "://" not in object:
             return None
-        store, _, place = object.rpartition("#")
-        folder, _, id = place.partition("/")
-        if store != self.records.url:
+        place = self.backend.object_at(object)
+        if place is None:
             raise NotFoundError(f"{safe_url(object)!r:.200} is not in {self.records.url}; open its own store to get it")
+        folder, id = place
         if folder != self.model.folder:
             raise InvalidObjectError(f"{safe_url(object)!r:.200} is not the URL of {article(self.kind)}")
         return check_id(id)

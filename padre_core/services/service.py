@@ -150,8 +150,8 @@ class Service(Putting[T]):
         raise UnsupportedError(f"{self.records.url} keeps old versions, but this padre-core cannot read them (not yet)")
 
     def url(self, object: T | str) -> str:
-        """The URL of an object, which `get` takes: that of the store, and `#<folder>/<id>`."""
-        return f"{self.records.url}#{self.model.folder}/{self.get(object).id}"
+        """The URL of an object, which `get` takes."""
+        return self.backend.object_url(self.kind, str(self.get(object).id))
 
     def _load_page(self, records: Sequence[Record]) -> Sequence[T]:
         return [self._load(record) for record in records]

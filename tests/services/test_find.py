@@ -104,3 +104,11 @@ def test_a_put_to_a_remote_that_there_is_not_stores_nothing(workspace):
     with pytest.raises(padre.UnsupportedError, match="no remote 'lab'"):
         workspace.projects.put(padre.Project(name="iris"), remote="lab")
     assert workspace.projects.count() == 0
+
+
+def test_the_url_of_an_object_is_for_its_backend_to_say(workspace):
+    project = workspace.projects.put(padre.Project(name="vision"))
+    url = workspace.backend.object_url("project", project.id)
+    assert workspace.projects.url(project) == url
+    assert workspace.backend.object_at(url) == ("projects", project.id)
+    assert workspace.backend.object_at(f"file:///elsewhere#projects/{project.id}") is None
