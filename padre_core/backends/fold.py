@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from padre_core.backends import layout
 from padre_core.backends.backend import Segment
@@ -15,24 +14,25 @@ from padre_core.backends.tree import Part, Tree, chains, joined, summaries_with,
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError
 from padre_core.objects.record import Record, encode
+from padre_core.objects.summary import WriterSummary
 from padre_core.streams.view import LogView
 
 Head = Callable[[str, str], Record | None]
 
 
-def fold_log(path: Path, tree: Tree, head: Head) -> tuple[list[Entry], bool]:
+def fold_log(view: LogView, tree: Tree, head: Head) -> tuple[list[Entry], bool]:
     """Brings what a log holds into the tree; doing it twice, or the half of it again, does no harm.
 
     The caller holds the lock for folding, and removes the log when the tree is safe.
 
     Args:
+        view: The log; it is closed afterwards.
         head: The newest record of an object, wherever it is.
 
     Returns:
         The head of each object that the log speaks of, after the version of its file. Also those that were in the
         tree already: who folded before may have died before it noted them. And whether the log is damaged.
     """
-    view = LogView(path)
     try:
         view.poll()
         view.scan()
@@ -60,16 +60,21 @@ def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
 
 def _fold_run(run: str, news: list[list[Segment]], after: Record | None, tree: Tree) -> Iterator[Entry]:
     key = layout.record_key("run", run)
-    present, version = _rested(key, tree)
-    before = next(iter(present), None)
-    summaries = before.summaries if before else summaries_with((), joined(tree.parts(run, "points")))
+    before: Record | None = None
+    version: IfMatch = ABSENT
+    summaries: Sequence[WriterSummary] = ()
+    if tree.has_run(run):  # most were never folded before
+        present, version = _rested(key, tree)
+        before = next(iter(present), None)
+        summaries = before.summaries if before else summaries_with((), joined(tree.parts(run, "points")))
     for chain in news:
         tree.extend(run, chain, append=True)
     if after is None:
         return
     if before is not None and before.version >= after.version:
         after = before
-    after = with_summaries(replace(after, summaries=summaries), itertools.chain.from_iterable(news))
+    if news or summaries or after.summaries:
+        after = with_summaries(replace(after, summaries=summaries), itertools.chain.from_iterable(news))
     if before is None or encode(after) != encode(before):
         version = tree.write(key, [after])
     yield str(version), after

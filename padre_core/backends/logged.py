@@ -326,7 +326,7 @@ class LoggedBackend(ByteStoreBackend):
 
     def _fold(self, name: str) -> int:
         """Folds a log, removes it, and returns how many objects it spoke of."""
-        entries, damaged = fold_log(self.journal.folder / name, self.tree, self._head)
+        entries, damaged = fold_log(self.journal.view(name), self.tree, self._head)
         if entries:
             write_notes(self.store, name, entries)
         if self.durability == "power":

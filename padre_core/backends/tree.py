@@ -55,6 +55,10 @@ class Tree:
         (record,) = records
         return self.store.write(key, encode(record) + b"\n", if_match=if_match)
 
+    def has_run(self, run: str) -> bool:
+        """Whether anything of a run is in the tree: its record, what lives in it, or a part of a stream."""
+        return next(self.store.list(layout.run_folder(run)), None) is not None
+
     def segments(self, run: str, stream: Stream) -> dict[str, list[tuple[int, str, int]]]:
         """First sequence number, key and size of each part of a stream, in order, by writer."""
         found: dict[str, list[tuple[int, str, int]]] = {}
@@ -95,7 +99,7 @@ class Tree:
         if not news:
             return start
         first = news[0].first
-        data = b"".join(encode_part(segment.first, segment.columns) for segment in news)
+        data = b"".join(part for segment in news for part in encode_part(segment.first, segment.columns))
         if append and key is not None and first == start:
             self.store.append(key, data, at=sound)
         else:
@@ -115,11 +119,9 @@ class Tree:
         return next_, key, sound
 
 
-def encode_part(first: int, columns: Columns) -> bytes:
-    """Columns as the bytes of a stream's file."""
-    if isinstance(columns, Lines):
-        return lines.encode(first, columns)
-    return b"".join(points.encode(first, columns))
+def encode_part(first: int, columns: Columns) -> Iterable[bytes]:
+    """Columns as the bytes of a stream's file, in pieces."""
+    return [lines.encode(first, columns)] if isinstance(columns, Lines) else points.encode(first, columns)
 
 
 def decode_part(stream: Stream, data: bytes, where: str) -> Iterator[tuple[int, Columns]]:

@@ -285,6 +285,16 @@ class Journal:
         for log in logs:
             log.sync()
 
+    def view(self, name: str) -> LogView:
+        """A log as it is to be folded; the records of one that this process wrote need not be read back."""
+        view = LogView(self.folder / name)
+        with self.lock:
+            own = next((log for log in self.sealed if log.path.name == name), None)
+            if own is not None and name in self.views:
+                view.records = dict(self.views[name].records)
+                view.reader.skip_records(own.tip)
+        return view
+
     def forget(self, name: str, *, damaged: bool) -> None:
         """Removes a log that was folded, this process's or a dead one's; one that is damaged is kept aside."""
         with self.exclusive():

@@ -66,6 +66,7 @@ class FrameKind(IntEnum):
 
 
 POINT_TAG = FrameKind.POINT << 24
+_KINDS = {int(kind): kind for kind in FrameKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,10 +306,10 @@ class LogReader:
         if zlib.crc32(head[:28], slot) != _CRC.unpack_from(head, 28)[0]:
             return None, 0
         payload = self._map[offset + SLOT : offset + SLOT + size]
-        kind = tag >> 24
-        if len(payload) != size or zlib.crc32(payload) != payload_crc or kind not in FrameKind.__members__.values():
+        kind = _KINDS.get(tag >> 24)
+        if len(payload) != size or zlib.crc32(payload) != payload_crc or kind is None:
             return None, 0
-        return Frame(slot, FrameKind(kind), tag & 0xFFFFFF, payload), before
+        return Frame(slot, kind, tag & 0xFFFFFF, payload), before
 
     def _points(self, slot: int) -> int:
         """How many sound points stand in a row from a slot on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -49,12 +50,10 @@ def make_folders(root: int, path: str, made: set[str]) -> int:
         above, _, name = path.rpartition("/")
         parent = make_folders(root, above, made) if above else os.dup(root)
         try:
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.mkdir(name, dir_fd=parent)
                 made.add(path)
-            except FileExistsError:
-                return open_beneath(parent, name, os.O_RDONLY | os.O_DIRECTORY)
-            return open_beneath(parent, name, os.O_RDONLY | os.O_DIRECTORY)
+            return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         finally:
             os.close(parent)
 

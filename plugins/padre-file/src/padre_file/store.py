@@ -286,10 +286,8 @@ class FileStore(ByteStore):
                 finally:
                     os.close(fd)
 
-    @contextlib.contextmanager
-    def _mapped(self, key: str) -> Iterator[None]:
-        with _errors(f"{key} in {self.url}"):
-            yield
+    def _mapped(self, key: str) -> contextlib.AbstractContextManager[None]:
+        return _errors(f"{key} in {self.url}")
 
     def _after_fork(self) -> None:
         # Locks belong to the opened folder, which parent and child would share.
