@@ -23,7 +23,7 @@ from padre_core.errors import InvalidObjectError
 from padre_core.objects.identity import is_id
 from padre_core.query.cursor import Key, decode_cursor
 from padre_core.query.evaluator import DEFAULT_ORDER
-from padre_core.query.fields import BOOKKEEPING, STATISTICS
+from padre_core.query.fields import BOOKKEEPING, STATISTICS, WITHIN
 from padre_core.query.model import (
     And,
     Compare,
@@ -352,6 +352,9 @@ class Search:
         path = field.path
         if path[0] in BOOKKEEPING and len(path) == 1:
             return Place("object", path[0], Sql("kind = ?", (self.kind,)), 2, walkable=path[0] == "created_at")
+        if path[0] == WITHIN:
+            below = _below(path[1]) if len(path) == 2 and is_id(path[1]) else None
+            return below and Place(below, "value", Sql("kind = ?", (self.kind,)), 1, walkable=False)
         table, column = "value", "value"
         if path[0] == "metrics" and self.kind == "run":
             if len(path) != 3 or path[2] not in STATISTICS:
@@ -428,6 +431,16 @@ def _conjuncts(item: Expression) -> Iterator[Expression]:
             yield from _conjuncts(part)
     else:
         yield item
+
+
+def _below(id: str) -> str:
+    """An object and all that lies below it, as a table of trues."""
+    own = f"x'{pack(id).hex()}'"
+    true = f"x'{TRUE.hex()}'"
+    return (
+        f"(SELECT o.id AS id, o.kind AS kind, {true} AS value FROM within w JOIN object o ON o.scope = w.scope "
+        f"WHERE w.ancestor = {own} UNION ALL SELECT id, kind, {true} FROM object WHERE id = {own})"
+    )
 
 
 def _drawn(source: Source) -> Base:

@@ -17,10 +17,14 @@ from pydantic import BaseModel
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
+from padre_core.objects.identity import is_id
 from padre_core.objects.kinds import kind_of
 from padre_core.query.model import And, Compare, Expression, Field, In, Matches, Not, Or, Order, Scalar
 
 BOOKKEEPING = ("id", "created_at", "updated_at", "created_by", "updated_by")
+WITHIN = "within"
+"""`within."<id>"` is true for the object of this id and for all that lies below it."""
+
 STATISTICS = ("last", "min", "max", "mean", "first", "count")
 
 # Every beginning of a stored time, so that comparing texts is comparing times.
@@ -108,6 +112,8 @@ def check_field(kind: str, name: Field) -> Field:
     model, path = kind_of(kind), name.path
     if path[0] in BOOKKEEPING:
         return _end(name, 1)
+    if path[0] == WITHIN:
+        return _within(name)
     known = shapes(model)
     if path[0] == "metrics" and kind == "run":
         return _metric(path)
@@ -143,6 +149,12 @@ def _metric(path: tuple[str, ...]) -> Field:
     if path[2] not in STATISTICS:
         raise FieldError(f"a metric has no summary {path[2]!r:.80}{suggest(path[2], STATISTICS)}", 2)
     return Field(("metrics", unicodedata.normalize("NFC", path[1]), path[2]))
+
+
+def _within(name: Field) -> Field:
+    if len(name.path) == 1 or not is_id(name.path[1]):
+        raise FieldError('say below which object, such as within."<id>" == true', 0)
+    return _end(name, 2)
 
 
 def _end(name: Field, parts: int) -> Field:
@@ -211,6 +223,9 @@ def check_order(order: Sequence[Order], kind: str) -> tuple[Order, ...]:
     Raises:
         InvalidObjectError: It names what objects of the kind do not have.
     """
+    for item in order:
+        if item.field.path[0] == WITHIN:
+            raise FieldError("where an object lies is no order", 0)
     return tuple(Order(check_field(kind, item.field), item.descending) for item in order)
 
 

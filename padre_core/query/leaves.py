@@ -9,7 +9,7 @@ from padre_core.errors import InvalidObjectError
 from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record
 from padre_core.objects.summary import combine
-from padre_core.query.fields import STATISTICS, Shape, shapes
+from padre_core.query.fields import STATISTICS, WITHIN, Shape, shapes
 from padre_core.query.model import Scalar
 
 Path = tuple[str, ...]
@@ -32,6 +32,7 @@ def values_of(record: Record) -> dict[Path, Scalar]:
     """All that filters and orders see of an object, for `matches` and `sort_key`."""
     found = bookkeeping_of(record)
     found.update(content_of(record))
+    found.update({(WITHIN, id): True for id in (*record.ancestors, record.id)})
     if record.kind == "run":
         for name, summary in combine(record.summaries).items():
             for statistic in STATISTICS:

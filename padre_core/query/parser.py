@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from padre_core.errors import InvalidObjectError
-from padre_core.query.fields import FieldError, check_field, check_time, is_time
+from padre_core.query.fields import FieldError, check_field, check_order, check_time, is_time
 from padre_core.query.leaves import MAX_TEXT
 from padre_core.query.model import And, Compare, Expression, Field, In, Matches, Not, Operator, Or, Order, Scalar
 
@@ -85,7 +85,7 @@ def parse_order(text: str, kind: str | None = None) -> tuple[Order, ...]:
     parser.finish("a comma or the end")
     if len(order) > MAX_ORDER:
         raise InvalidObjectError(f"order: at most {MAX_ORDER} fields, not {len(order)}")
-    return tuple(order)
+    return tuple(order) if kind is None else check_order(order, kind)
 
 
 class _Parser:

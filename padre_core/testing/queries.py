@@ -202,6 +202,25 @@ class Queries(BackendSuite, level="base"):
         found = [names(pages(backend, "project", Query(within=id))) for id in (top.id, middle.id, other.id)]
         assert [sorted(group) for group in found] == [["low", "middle"], ["low"], []]
 
+    def test_a_filter_says_below_which_objects(self, backend: Backend) -> None:
+        top, other = project("top"), project("other")
+        low, lower = (
+            replace(project("low"), ancestors=(top.id,)),
+            replace(project("lower"), ancestors=(top.id, other.id)),
+        )
+        for record in (top, other, low, lower):
+            backend.put(record)
+        filters = (
+            f'within."{top.id}" == true',
+            f'within."{low.id}" == true or within."{other.id}" == true',
+            f'not within."{top.id}" == true',
+            f'within."{top.id}" == true and name matches "low*"',
+            f'within."{top.id}" != true or within."{top.id}" == "true"',
+        )
+        found = [sorted(names(pages(backend, "project", make_query(text, limit=1)))) for text in filters]
+        assert found == [["low", "lower", "top"], ["low", "lower", "other"], ["other"], ["low", "lower"], []]
+        assert [backend.count("project", make_query(text)) for text in filters] == [len(group) for group in found]
+
     def test_what_lies_below_a_deleted_object_counts_as_deleted(self, backend: Backend) -> None:
         top = backend.put(project("top"))
         backend.put(replace(project("low"), ancestors=(top.id,)))

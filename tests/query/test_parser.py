@@ -227,3 +227,13 @@ def test_hostile_text_is_refused_quickly(text: str) -> None:
     with pytest.raises(InvalidObjectError):
         parse(text)
     assert time.process_time() - start < 1
+
+
+def test_where_an_object_lies_needs_an_id_and_is_no_order() -> None:
+    id = "6f2b4c1e-0c58-5a41-9d38-0a4f7c1f2d11"
+    assert parse(f'within."{id}" == true', "run") == Compare(Field(("within", id)), Operator.EQ, True)
+    for wrong in ("within == true", 'within."up" == true', f'within."{id}".name == true'):
+        with pytest.raises(InvalidObjectError):
+            parse(wrong, "run")
+    with pytest.raises(InvalidObjectError, match="no order"):
+        parse_order(f'within."{id}"', "run")
