@@ -7,12 +7,12 @@ import sys
 from typing import Any
 
 
-def packed(column: array.array[Any]) -> bytes:
-    """The bytes of a column."""
+def packed(column: array.array[Any]) -> memoryview:
+    """The bytes of a column, which must not grow as long as somebody holds them."""
     if sys.byteorder == "big":
         column = column[:]
         column.byteswap()
-    return column.tobytes()
+    return memoryview(column).cast("B")
 
 
 def unpacked(code: str, data: bytes | memoryview) -> array.array[Any]:

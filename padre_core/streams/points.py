@@ -95,11 +95,18 @@ def complete(data: bytes | memoryview) -> int:
 
 
 def _block(first: int, points: Points) -> bytes:
-    names = _pad(canonical.to_json(list(points.metrics)), b" ")
-    keys = b"" if points.keys is None else _pad(packed(points.keys), b"\0")
-    body = b"".join([names, keys, packed(points.steps), packed(points.times), packed(points.values)])
-    header = _HEADER.pack(_MAGIC, HEADER_SIZE + len(body), first, len(points), len(names), points.keys is not None)
-    return b"".join([header, _CRC.pack(zlib.crc32(body, zlib.crc32(header))), body])
+    names = canonical.to_json(list(points.metrics))
+    names += b" " * (-len(names) % 8)
+    body: list[bytes | memoryview] = [names]
+    if points.keys is not None:
+        body += [packed(points.keys), bytes(-4 * len(points) % 8)]
+    body += [packed(column) for column in (points.steps, points.times, points.values)]
+    size = HEADER_SIZE + sum(map(len, body))
+    header = _HEADER.pack(_MAGIC, size, first, len(points), len(names), points.keys is not None)
+    crc = zlib.crc32(header)
+    for part in body:
+        crc = zlib.crc32(part, crc)
+    return b"".join([header, _CRC.pack(crc), *body])
 
 
 def _columns(block: memoryview, count: int, names: int, keyed: int) -> Points:
@@ -118,7 +125,3 @@ def _slice(points: Points, start: int) -> Points:
     stop = start + MAX_POINTS
     keys = None if points.keys is None else points.keys[start:stop]
     return Points(points.metrics, keys, points.steps[start:stop], points.times[start:stop], points.values[start:stop])
-
-
-def _pad(data: bytes, filler: bytes) -> bytes:
-    return data + filler * (-len(data) % 8)

@@ -114,6 +114,12 @@ def test_what_are_no_points_is_refused(values, steps):
         make_points("loss", values, steps, None, 0)
 
 
+def test_steps_beyond_64_bits_with_a_sign_are_refused():
+    numpy = pytest.importorskip("numpy")
+    with pytest.raises(InvalidObjectError, match="steps"):
+        make_points("loss", [1.0], numpy.array([2**63], "uint64"), None, 0)
+
+
 def test_one_metric_of_many_is_picked_in_order():
     columns = columns_of([("a", 1, 10, 0.5), ("b", 1, 11, 0.6), ("a", 2, 12, 0.7)])
     assert [list(column) for column in columns.of("a")] == [[1, 2], [10, 12], [0.5, 0.7]]
