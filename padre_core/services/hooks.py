@@ -59,6 +59,9 @@ def _list(request: Request) -> Page:
 class Hooks:
     """The extensions of a workspace; which ones they are does not change after opening.
 
+    Attributes:
+        extended: There are any; without, a backend may be asked for many records at once.
+
     Raises:
         PluginError: An extension implements a hook that there is not, or answers a write without wrapping it.
     """
@@ -70,6 +73,7 @@ class Hooks:
         manager.register(Storage(), CORE)
         for name, extension in extensions:
             _register(manager, name, extension)
+        self.extended = len(manager.get_plugins()) > 1
         try:
             manager.check_pending()
         except pluggy.PluginValidationError as error:
