@@ -1,1 +1,26 @@
-"""Local-first: what travels between a local store and its remotes, and what becomes of what both sides changed."""
+"""Local-first: what travels between a local store and its remotes, and what becomes of what both sides changed.
+
+Works on two opened backends, and knows neither services nor hooks: `Engine` is what they call.
+"""
+
+from padre_core.sync.changes import CursorFile
+from padre_core.sync.engine import Engine, RemoteStore, Report
+from padre_core.sync.passes import Step
+from padre_core.sync.plan import TABLE, Action
+from padre_core.sync.states import Local, Remote, State
+from padre_core.sync.transfer import Progress, Tally
+
+__all__ = [
+    "TABLE",
+    "Action",
+    "CursorFile",
+    "Engine",
+    "Local",
+    "Progress",
+    "Remote",
+    "RemoteStore",
+    "Report",
+    "State",
+    "Step",
+    "Tally",
+]

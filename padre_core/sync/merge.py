@@ -63,13 +63,9 @@ def combined(one: Record, other: Record, content: bytes) -> Record:
     )
 
 
-def revived(ours: Record | None, grave: Record) -> Record:
-    """The living version that follows a tombstone: what it hid, or our own edit where it did not know that."""
-    if ours is None or ours.deleted is not None or ours.etag in grave.lineage:
-        return successor(grave, grave.content, by=grave.updated_by, at=grave.updated_at)
-    if grave.etag in ours.lineage:
-        return ours
-    return combined(ours, grave, ours.content)
+def revived(grave: Record) -> Record:
+    """The living version that follows a tombstone, and says what it hid; everybody makes the same one."""
+    return successor(grave, grave.content, by=grave.updated_by, at=grave.updated_at)
 
 
 def resolution(head: Record, conflict: Conflict, content: bytes, *, by: str | None, at: str) -> Record:

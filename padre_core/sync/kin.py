@@ -1,0 +1,138 @@
+"""What stands above, below and beside an object, on both sides."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+from padre_core.backends.backend import Backend
+from padre_core.objects.envelope import Intent
+from padre_core.objects.identity import object_id, run_child_id, run_of
+from padre_core.objects.kinds import kind_of, kinds
+from padre_core.objects.record import Record
+from padre_core.objects.references import Ref, linked_refs, parent_ref
+from padre_core.query.model import Deleted, Query
+from padre_core.sync.pair import Both, Pair
+
+
+class Kin:
+    """The objects above others, each looked at once in a pass; safe for threads."""
+
+    def __init__(self, pair: Pair, *, tracked: bool) -> None:
+        self.pair = pair
+        self._tracked = tracked
+        self._known: dict[Ref, Both] = {}
+        self._lock = threading.Lock()
+
+    def load(self, objects: Iterable[Both]) -> None:
+        """Looks at all that stands above some objects, with few requests."""
+        waiting = {ref for both in objects if (ref := _above(both)) is not None} - self._known.keys()
+        while waiting:
+            found = self.pair.look(sorted(waiting))
+            with self._lock:
+                self._known.update({both.ref: both for both in found})
+            waiting = {ref for both in found if (ref := _above(both)) is not None} - self._known.keys()
+
+    def forget(self, ref: Ref) -> None:
+        """Looks again when it is asked for the next time."""
+        with self._lock:
+            self._known.pop(ref, None)
+
+    def above(self, both: Both) -> list[Both]:
+        """The objects above one, the outermost first."""
+        self.load([both])
+        found: list[Both] = []
+        ref = _above(both)
+        while ref is not None and ref in self._known:
+            found.append(self._known[ref])
+            ref = _above(self._known[ref])
+        return found[::-1]
+
+    def intent(self, both: Both) -> Intent | None:
+        """What shall become of an object; None if this remote is not to know of it."""
+        if both.entry.intent is not Intent.TRACK:
+            return both.entry.intent
+        above = self.above(both)
+        if any(other.entry.intent is not Intent.TRACK for other in above):
+            return Intent.LOCAL_ONLY
+        noted = self._tracked or any(self.pair.name in other.envelope.remotes for other in (both, *above))
+        return Intent.TRACK if noted or both.ours is None else None
+
+
+def subtree(backend: Backend, ref: Ref) -> Iterator[Record]:
+    """All objects below one, deleted ones included."""
+    for model in kinds():
+        if model.kind != "code":
+            cursor: str | None = None
+            while True:
+                page = backend.query(model.kind, Query(within=ref[1], deleted=Deleted.INCLUDE, cursor=cursor))
+                yield from page.records
+                cursor = page.cursor
+                if cursor is None:
+                    break
+
+
+def needed(backend: Backend, records: Iterable[Record]) -> set[Ref]:
+    """What records lie in and refer to, and what that lies in and refers to."""
+    found: set[Ref] = set()
+    waiting = list(records)
+    while waiting:
+        refs = {ref for record in waiting for ref in _beside(record)} - found
+        found |= refs
+        waiting = [record for record in backend.get_many(sorted(refs)) if record is not None]
+    return found
+
+
+def all_refs(backend: Backend) -> dict[Ref, str]:
+    """All objects of a store and their etags."""
+    found: dict[Ref, str] = {}
+    cursor: str | None = None
+    more = True
+    while more:
+        part = backend.changes(cursor)
+        found.update({(change.kind, change.id): change.etag for change in part.entries})
+        cursor, more = part.cursor, part.more
+    return found
+
+
+def rival(pair: Pair, record: Record) -> Ref | None:
+    """A living object, on either side, that has the name of a deleted one."""
+    if record.kind == "run":
+        return None
+    key = kind_of(record.kind).from_content(record.content).key()
+    for number in itertools.count():
+        if run_of(record.id) is not None and record.parent is not None:
+            id = run_child_id(record.parent, record.kind, *key, *([number] if number else []))
+        else:
+            id = object_id(record.kind, record.parent, *key, generation=number)
+        (both,) = pair.look([(record.kind, id)])
+        if both.ours is None and both.theirs is None:
+            return None
+        if id != record.id and both.living:
+            return both.ref
+    return None
+
+
+def by_depth(objects: Sequence[Both]) -> list[Both]:
+    """Objects with those above before those below."""
+    return sorted(objects, key=lambda both: (len(_one(both).ancestors), both.ref))
+
+
+def _above(both: Both) -> Ref | None:
+    record = both.ours or both.theirs
+    return None if record is None else parent_ref(record)
+
+
+def _one(both: Both) -> Record:
+    record = both.ours or both.theirs
+    if record is None:
+        raise LookupError(both.ref)
+    return record
+
+
+def _beside(record: Record) -> Iterator[Ref]:
+    above = parent_ref(record)
+    if above is not None:
+        yield above
+    yield from linked_refs(record)

@@ -1,0 +1,159 @@
+"""One local store and one remote: looking at an object on both sides, bringing both to the same, noting it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from padre_core.backends.backend import Backend
+from padre_core.errors import ConflictError, NotFoundError, PadreError
+from padre_core.objects.envelope import Envelope, Intent, Refusal, RemoteEntry, parse
+from padre_core.objects.kinds import kind_of
+from padre_core.objects.record import Record
+from padre_core.objects.references import Ref
+from padre_core.sync import merge
+from padre_core.sync.plan import Row, row
+from padre_core.sync.states import State, compare, same_conflicts
+from padre_core.sync.transfer import Carrier, Tally
+
+ATTEMPTS = 50
+"""How often something is tried while others change the same object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """An object as both sides have it."""
+
+    ref: Ref
+    ours: Record | None
+    theirs: Record | None
+    envelope: Envelope
+    entry: RemoteEntry
+
+    def state(self, intent: Intent | None = None) -> State:
+        """The state; `intent` is the one that holds where an object above says another."""
+        return compare(self.ours, self.theirs, self.entry, intent)
+
+    def row(self, intent: Intent | None = None) -> Row:
+        """What each call does with it."""
+        return row(self.state(intent))
+
+    @property
+    def living(self) -> bool:
+        """Whether a side has it undeleted."""
+        return any(record is not None and record.deleted is None for record in (self.ours, self.theirs))
+
+
+class Pair:
+    """A local store and one of its remotes; safe for threads.
+
+    Attributes:
+        name: What the local store calls the remote.
+        url: Of the remote.
+    """
+
+    def __init__(self, local: Backend, name: str, remote: Backend, url: str, tally: Tally) -> None:
+        self.local, self.name, self.remote, self.url = local, name, remote, url
+        self.up = Carrier(local, remote, tally)
+        self.down = Carrier(remote, local, tally)
+
+    def look(self, refs: Sequence[Ref]) -> list[Both]:
+        """Objects as both sides have them now."""
+        ours, theirs = self.local.get_many(refs), self.remote.get_many(refs)
+        return [self.both(ref, *found) for ref, *found in zip(refs, ours, theirs, strict=True)]
+
+    def both(self, ref: Ref, ours: Record | None, theirs: Record | None) -> Both:
+        """An object of which the records are at hand."""
+        envelope = parse(ours.envelope, " ".join(ref)) if ours is not None else Envelope()
+        return Both(ref, ours, theirs, envelope, envelope.of(self.name))
+
+    def joined(self, both: Both) -> Record | None:
+        """The head that both sides should have."""
+        if both.ours is None or both.theirs is None:
+            return both.ours or both.theirs
+        base = both.state().base
+        known = base is not None and base in (both.theirs.etag, *both.theirs.lineage)
+        return merge.join(both.ours, both.theirs, both.envelope.bodies.get(base) if known and base else None)
+
+    def bring(self, pairs: Sequence[tuple[Both, Record]]) -> list[PadreError | None]:
+        """Stores heads on the sides that do not have them, and notes what both then have.
+
+        A crash anywhere in between leaves what the next look takes for the same task, or for a finished one.
+        """
+        failures: list[PadreError | None] = [None] * len(pairs)
+        for carrier, side in ((self.down, _ours), (self.up, _theirs)):
+            moves = [
+                (place, (head, seen))
+                for place, (both, head) in enumerate(pairs)
+                if failures[place] is None and not alike(seen := side(both), head)
+            ]
+            if moves:
+                for (place, _), failure in zip(moves, carrier.records([move for _, move in moves]), strict=True):
+                    failures[place] = failure
+        return failures
+
+    def agree(self, ref: Ref, version: Record) -> None:
+        """Notes that both sides have had a version."""
+
+        def change(envelope: Envelope, head: Record) -> Envelope:
+            entry = replace(envelope.of(self.name).agreed(version.etag), url=self.url_of(ref))
+            noted = envelope.noting(self.name, entry)
+            if head.etag != version.etag:  # somebody went on meanwhile, and will want to merge
+                noted = replace(noted, bodies={version.etag: version.content, **noted.bodies})
+            return noted.tidied(head.etag)
+
+        self.note(ref, change)
+
+    def refuse(self, ref: Ref, etag: str, error: PadreError) -> None:
+        """Notes that the remote does not take a version."""
+        refusal = Refusal(etag, type(error).__name__, str(error))
+        self.note_entry(ref, lambda entry: replace(entry, refusal=refusal))
+
+    def note_entry(self, ref: Ref, change: Callable[[RemoteEntry], RemoteEntry]) -> None:
+        """Changes what the local envelope says of this remote."""
+        self.note(ref, lambda envelope, _: envelope.noting(self.name, change(envelope.of(self.name))))
+
+    def note(self, ref: Ref, change: Callable[[Envelope, Record], Envelope]) -> None:
+        """Changes the local envelope, whoever else does so at the same time; nothing where the object is gone."""
+        for _ in range(ATTEMPTS):
+            try:
+                head = self.local.get(*ref)
+            except NotFoundError:
+                return
+            before = parse(head.envelope, " ".join(ref))
+            after = change(before, head)
+            if after == before:
+                return
+            try:
+                self.local.set_envelope(*ref, after.as_json(), if_version=head.version)
+                return
+            except ConflictError:
+                continue
+        raise ConflictError(f"{' '.join(ref)} is changed too often by others; try again")
+
+    def url_of(self, ref: Ref) -> str:
+        """Where an object is on the remote."""
+        return f"{self.url}#{kind_of(ref[0]).folder}/{ref[1]}"
+
+    def streams(self, runs: Iterable[Both], *, up: bool, down: bool) -> None:
+        """Brings the streams of runs to where they lack something; a side that never had the run gets all."""
+        for both in runs:
+            if up and both.ours is not None:
+                self.up.streams(both.ref[1], fresh=both.theirs is None)
+            if down and both.theirs is not None:
+                self.down.streams(both.ref[1], fresh=both.ours is None)
+
+
+def alike(one: Record | None, other: Record) -> bool:
+    """Whether a side has a head already, with its conflicts and stamps."""
+    if one is None or one.etag != other.etag or not same_conflicts(one, other):
+        return False
+    return (one.created_at, one.updated_at) == (other.created_at, other.updated_at)
+
+
+def _ours(both: Both) -> Record | None:
+    return both.ours
+
+
+def _theirs(both: Both) -> Record | None:
+    return both.theirs

@@ -1,0 +1,284 @@
+"""One pass over some objects between a local store and a remote: what the table says, for each of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from padre_core.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ConflictError,
+    InvalidObjectError,
+    PadreError,
+    UnavailableError,
+    UnsupportedError,
+)
+from padre_core.objects import canonical
+from padre_core.objects.envelope import Intent
+from padre_core.objects.record import Record, Tombstone, successor
+from padre_core.objects.references import Ref
+from padre_core.sync import merge
+from padre_core.sync.kin import Kin, by_depth, rival
+from padre_core.sync.pair import ATTEMPTS, Both, Pair
+from padre_core.sync.plan import REFUSALS, Action, row
+from padre_core.sync.states import State
+from padre_core.sync.transfer import Tally
+
+CHUNK = 100
+"""How many objects go together in one request."""
+
+
+class Way(Enum):
+    """Which way a call lets objects travel."""
+
+    PUSH = "push"
+    PULL = "pull"
+    BOTH = "sync"
+    KNOWN = "background"
+
+
+_UP = frozenset({
+    Action.UPLOAD, Action.UPLOAD_AGAIN, Action.BURY_THERE, Action.SURVIVE, Action.MERGE, Action.COME_BACK,
+})  # fmt: skip
+_DOWN = frozenset({Action.FETCH, Action.BURY_HERE, Action.COME_BACK})
+_ACTIONS = {
+    Way.PUSH: _UP,
+    Way.PULL: _DOWN | {Action.LEARN},
+    Way.BOTH: _UP | _DOWN | {Action.LEARN},
+    Way.KNOWN: _UP | _DOWN,
+}
+
+AWAY = (UnavailableError, AuthenticationError)
+"""What says nothing about an object."""
+
+REFUSED = (InvalidObjectError, AccessDeniedError, UnsupportedError)
+"""What a remote says for good; another try would fail as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was, or would be, done about one object.
+
+    Attributes:
+        error: Why it was not done.
+    """
+
+    ref: Ref
+    state: State
+    action: Action
+    etag: str | None = None
+    error: PadreError | None = None
+
+
+@dataclass
+class Pass:
+    """Carries out what the table says; each effect may be repeated, and another pass goes on where one was broken off.
+
+    Attributes:
+        tracked: Whether all objects travel, or only those that were named to this remote once.
+        threads: How many chunks are under way at once.
+    """
+
+    pair: Pair
+    way: Way
+    tally: Tally
+    tracked: bool = True
+    threads: int = 1
+    actor: str | None = None
+    steps: list[Step] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.kin = Kin(self.pair, tracked=self.tracked)
+        self._reviving = threading.Lock()
+
+    def plan(self, objects: Iterable[Both]) -> list[Step]:
+        """What `run` would do, without doing it."""
+        found: list[Step] = []
+        for chunk in _chunks(list(objects)):
+            self.kin.load(chunk)
+            found += [self._step(both, self.kin.intent(both)) for both in chunk]
+        return found
+
+    def run(self, objects: Iterable[Both]) -> list[Step]:
+        """Does it, tombstones last: whether something below was edited must be known before it is hidden.
+
+        Raises:
+            UnavailableError: A side is away; what was done stands, the rest is found again.
+        """
+        found = by_depth([both for both in objects if both.ours is not None or both.theirs is not None])
+        self.tally.add(total=len(found))
+        graves = [both for both in found if not both.living or _dies(both)]
+        buried = {both.ref for both in graves}
+        for group in ([both for both in found if both.ref not in buried], graves):
+            self._each(self._chunk, list(_chunks(group)))
+        return self.steps
+
+    def settle(self, ref: Ref) -> Step:
+        """Does what the table says about one object, again while others are faster."""
+        for _ in range(ATTEMPTS):
+            (step,) = self._isolated(self.pair.look([ref]))
+            if not isinstance(step.error, ConflictError) or step.action in REFUSALS:
+                return step
+        raise ConflictError(f"{' '.join(ref)} is changed too often by others; try again")
+
+    def _each(self, work: Callable[[list[Both]], object], chunks: Sequence[list[Both]]) -> None:
+        if self.threads <= 1 or len(chunks) <= 1:
+            for chunk in chunks:
+                work(chunk)
+            return
+        with ThreadPoolExecutor(min(self.threads, len(chunks)), thread_name_prefix="padre-sync") as pool:
+            futures = [pool.submit(work, chunk) for chunk in chunks]
+            try:
+                for future in futures:
+                    future.result()
+            finally:
+                for future in futures:
+                    future.cancel()
+
+    def _chunk(self, chunk: list[Both]) -> None:
+        with self.pair.local.batch(f"Sync with {self.pair.name}"), self.pair.remote.batch("Sync", self.actor):
+            for step in self._isolated(chunk):
+                self.steps.append(self._retried(step))
+        self.tally.add(done=len(chunk))
+
+    def _isolated(self, chunk: list[Both]) -> list[Step]:
+        """Settles a chunk; if one of its objects is damaged, the others all the same."""
+        try:
+            return self._settled(chunk)
+        except AWAY:
+            raise
+        except PadreError as error:
+            if len(chunk) > 1:
+                return [step for both in chunk for step in self._isolated([both])]
+            return [Step(chunk[0].ref, chunk[0].state(), Action.NOTHING, error=error)]
+
+    def _retried(self, step: Step) -> Step:
+        if not isinstance(step.error, ConflictError) or step.action in REFUSALS:
+            return step
+        try:
+            return self.settle(step.ref)
+        except ConflictError as error:
+            return replace(step, error=error)
+
+    def _settled(self, chunk: list[Both]) -> list[Step]:
+        self.kin.load(chunk)
+        steps: list[Step] = []
+        moves: list[tuple[Step, Both, Record]] = []
+        runs: list[Both] = []
+        for both in chunk:
+            intent = self.kin.intent(both)
+            step = self._step(both, intent)
+            head = self.pair.joined(both)
+            if intent is Intent.DELETE and self.way is not Way.PULL:
+                steps.append(self._delete_there(both, step))
+            elif head is not None and step.action and not (step.state.settled and step.action is Action.AGREE):
+                self._uncover(both, head)
+                moves.append((replace(step, etag=head.etag), both, head))
+            else:
+                steps.append(step)
+            if (
+                both.ref[0] == "run"
+                and intent is Intent.TRACK
+                and (step.action or None not in (both.ours, both.theirs))
+            ):
+                runs.append(both)
+        failures = self.pair.bring([(both, head) for _, both, head in moves])
+        broken = {step.ref for (step, *_), failure in zip(moves, failures, strict=True) if failure is not None}
+        up, down = self.way is not Way.PULL, self.way is not Way.PUSH
+        self.pair.streams((both for both in runs if both.ref not in broken), up=up, down=down)
+        for (step, both, head), failure in zip(moves, failures, strict=True):
+            steps.append(self._finished(step, both, head, failure))
+        return steps
+
+    def _finished(self, step: Step, both: Both, head: Record, failure: PadreError | None) -> Step:
+        if failure is None:
+            self.pair.agree(both.ref, head)
+            self.kin.forget(both.ref)
+        elif isinstance(failure, AWAY):
+            raise failure
+        elif isinstance(failure, REFUSED) and both.ours is not None:
+            self.pair.refuse(both.ref, both.ours.etag, failure)
+        return replace(step, error=failure)
+
+    def _step(self, both: Both, intent: Intent | None) -> Step:
+        """What the table says, as far as this call goes that way."""
+        state = both.state(intent)
+        action = row(state).sync
+        refusal, etag = both.entry.refusal, both.ours.etag if both.ours else None
+        if action is not Action.AGREE and action not in _ACTIONS[self.way]:
+            action = Action.NOTHING
+        if intent is None or (intent is not Intent.TRACK and both.ours is None):
+            action = Action.NOTHING
+        if self.way is Way.KNOWN and refusal is not None and refusal.etag == etag:
+            action = Action.NOTHING
+        return Step(both.ref, state, action, etag)
+
+    def _uncover(self, both: Both, head: Record) -> None:
+        """Brings back what is deleted above a living version on the side that it comes to, if it lives on the other."""
+        if head.deleted is not None:
+            return
+        goes_up = both.theirs is None or both.theirs.etag != head.etag
+        goes_down = both.ours is None or both.ours.etag != head.etag
+        with self._reviving:
+            for above in self.kin.above(both):
+                ours, theirs = above.ours, above.theirs
+                if ours is None or theirs is None or (ours.deleted is None) == (theirs.deleted is None):
+                    continue
+                if (goes_up and theirs.deleted is not None) or (goes_down and ours.deleted is not None):
+                    self._revive(above.ref, both.ref)
+
+    def _revive(self, ref: Ref, below: Ref) -> None:
+        for _ in range(ATTEMPTS):
+            (both,) = self.pair.look([ref])
+            ours, theirs = both.ours, both.theirs
+            if ours is None or theirs is None or (ours.deleted is None) == (theirs.deleted is None):
+                return
+            grave, living = (theirs, ours) if theirs.deleted is not None else (ours, theirs)
+            if rival(self.pair, grave) is not None:
+                self.pair.note_entry(below, lambda entry: replace(entry, hidden=True))
+                return
+            head = merge.revived(grave) if living.etag in grave.lineage else self.pair.joined(both)
+            (failure,) = self.pair.bring([(both, head or living)])
+            self.kin.forget(ref)
+            if failure is None:
+                self.pair.agree(ref, head or living)
+                return
+            if not isinstance(failure, ConflictError):
+                raise failure
+
+    def _delete_there(self, both: Both, step: Step) -> Step:
+        """Carries out a delete that was asked for while the remote was away, unless it was changed there since."""
+        theirs, ours = both.theirs, both.ours
+        if theirs is not None and theirs.deleted is None:
+            if ours is None or theirs.etag not in (both.entry.base, ours.etag, *ours.lineage):
+                error = ConflictError(
+                    f"{' '.join(both.ref)} was changed on {self.pair.name} since its delete was asked"
+                )
+                self.pair.refuse(both.ref, step.etag or "", error)
+                return replace(step, action=Action.CHANGED, error=error)
+            self.bury_there(theirs)
+        self.pair.note_entry(both.ref, lambda entry: replace(entry, intent=Intent.LOCAL_ONLY, refusal=None))
+        self.kin.forget(both.ref)
+        return replace(step, action=Action.BURY_THERE)
+
+    def bury_there(self, theirs: Record) -> Record:
+        """Stores a tombstone on the remote, over the version that was seen."""
+        return self.pair.remote.put(self.tombstone(theirs), if_match=theirs.etag)
+
+    def tombstone(self, before: Record) -> Record:
+        """The tombstone that follows a version."""
+        at = canonical.now()
+        grave = Tombstone(canonical.digest(before.etag.encode())[:32], at, self.actor)
+        return successor(before, before.content, by=self.actor, at=at, deleted=grave)
+
+
+def _dies(both: Both) -> bool:
+    return any(record is not None and record.deleted is not None for record in (both.ours, both.theirs))
+
+
+def _chunks(objects: list[Both]) -> Iterator[list[Both]]:
+    return (objects[start : start + CHUNK] for start in range(0, len(objects), CHUNK))
