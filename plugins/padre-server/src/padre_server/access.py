@@ -1,0 +1,162 @@
+"""What a caller may see and change: deny by default, and what is forbidden looks as if it were not there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from padre_core import InvalidObjectError, NotFoundError, kind_of
+from padre_core.backends.backend import Backend
+from padre_core.objects.identity import is_digest, run_of
+from padre_core.objects.record import Record
+from padre_core.query import And, Compare, Expression, Field, In, Operator, Or, Query
+from padre_server.rights import EVERYWHERE, Caller, Scope
+from padre_server.visibility import Visibility, is_shared, references
+
+
+class Access:
+    """The limits of one caller."""
+
+    def __init__(self, caller: Caller, backend: Backend, visibility: Visibility) -> None:
+        self.caller, self._backend, self._visibility = caller, backend, visibility
+        self.reads_all = caller.everywhere(Scope.READ)
+        self._readable = caller.projects(Scope.READ) - {EVERYWHERE}
+
+    def sees(self, record: Record) -> bool:
+        """Whether the caller may read an object."""
+        if self.reads_all or _within(record, self._readable):
+            return True
+        return is_shared(record) and self._visibility.sees(record.id, self._readable, self.caller.subject)
+
+    def sees_blob(self, digest: str) -> bool:
+        """Whether the caller may read a blob: he brought it, or an object that he may read refers to it."""
+        return self.reads_all or self._visibility.sees(digest, self._readable, self.caller.subject)
+
+    def check(self, record: Record) -> Record:
+        """Returns a record that the caller may read.
+
+        Raises:
+            NotFoundError: He may not.
+        """
+        if not self.sees(record):
+            raise missing(record.kind, record.id)
+        return record
+
+    def run(self, id: str, scope: Scope = Scope.READ) -> Record:
+        """A run, in whose project the caller may do something.
+
+        Raises:
+            NotFoundError: There is none that he may see so.
+        """
+        record = self._backend.get("run", id)
+        if not self.caller.everywhere(scope) and not _within(record, self.caller.projects(scope)):
+            raise missing("run", id)
+        return record
+
+    def limited(self, kind: str, asked: Query) -> Query:
+        """The query, limited to what the caller may see, so that pages are full, and counts and cursors right."""
+        if self.reads_all:
+            return asked
+        conditions: list[Expression] = [
+            Compare(Field(("within", project)), Operator.EQ, True) for project in sorted(self._readable)
+        ]
+        if _may_be_shared(kind):
+            shared = self._visibility.shared(kind, self._readable, self.caller.subject)
+            conditions.append(In(Field(("id",)), tuple(shared)))
+        scope = conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
+        return replace(asked, where=scope if asked.where is None else And((asked.where, scope)))
+
+    def check_write(self, record: Record) -> None:
+        """Checks that the caller may put a version, and that it is where it says.
+
+        A caller who is limited to projects puts objects into these only, right below what is there, and may refer to
+        nothing that he could not read: a reference would make it readable.
+
+        Raises:
+            NotFoundError: He may not touch it; or what it belongs or refers to is not there, as far as he may see.
+            InvalidObjectError: It does not lie where its content says.
+        """
+        needed = Scope.DELETE if record.deleted else Scope.WRITE
+        if self.caller.everywhere(needed) and self.reads_all:
+            return
+        writable = self.caller.projects(needed) - {EVERYWHERE}
+        held = self._backend.get_many([(record.kind, record.id)])[0]
+        if is_shared(record) and (held is None or is_shared(held)):
+            self._check_shared(record, held)
+        elif not _within(record, writable) or (held is not None and not _within(held, writable)):
+            raise missing(record.kind, record.id)
+        else:
+            self._check_place(record, held)
+        self._check_references(record, held)
+        if is_shared(record):
+            self._visibility.grant(self.caller.subject, [record.id])
+
+    def _check_shared(self, record: Record, held: Record | None) -> None:
+        """Shared objects may be brought by anybody who can write; who brings the very same sees it from then on."""
+        if record.ancestors:
+            above = self._backend.get_many([(_parent_kind(record), record.ancestors[0])])[0]
+            if above is None or not self.sees(above):
+                raise missing(record.kind, record.id)
+        if held is not None and held.etag != record.etag and not self.sees(held):
+            raise missing(record.kind, record.id)
+        if record.deleted and (held is None or not self.sees(held)):
+            raise missing(record.kind, record.id)
+
+    def _check_place(self, record: Record, held: Record | None) -> None:
+        model = kind_of(record.kind)
+        run = run_of(record.id)
+        if run is not None and run not in record.ancestors:
+            raise InvalidObjectError(f"{record.kind} {record.id} belongs to another run than it says")
+        if held is not None and held.ancestors == record.ancestors:
+            return
+        content = model.from_content(record.content)
+        parent = content.parent_reference
+        if parent != record.parent:
+            raise InvalidObjectError(f"{record.kind} {record.id} names another parent than its ancestors do")
+        if parent is None:
+            return
+        above = self._backend.get_many([(_parent_kind(record), parent)])[0]
+        if above is None or record.ancestors != (*above.ancestors, above.id):
+            raise missing(_parent_kind(record), parent)
+
+    def _check_references(self, record: Record, held: Record | None) -> None:
+        known = set() if held is None else set(references(held))
+        for target in sorted(set(references(record)) - known):
+            if is_digest(target):
+                if not self.sees_blob(target):
+                    raise NotFoundError(
+                        f"there is no blob {target}, to which {record.kind} {record.id} refers: send it first"
+                    )
+            elif not self._sees_any(target):
+                raise NotFoundError(
+                    f"there is no object {target}, to which {record.kind} {record.id} refers: send it first"
+                )
+
+    def _sees_any(self, id: str) -> bool:
+        from padre_core import kinds
+
+        found = self._backend.get_many([(model.kind, id) for model in kinds()])
+        return any(record is not None and self.sees(record) for record in found)
+
+
+def missing(kind: str, id: str) -> NotFoundError:
+    """The one answer to what is not there and to what the caller may not see."""
+    return NotFoundError(f"the store has no {kind} {id}")
+
+
+def _within(record: Record, projects: frozenset[str]) -> bool:
+    """Whether an object is one of the projects or lies in one."""
+    return not projects.isdisjoint(record.ancestors) or (record.kind == "project" and record.id in projects)
+
+
+def _may_be_shared(kind: str) -> bool:
+    return not all(name in ("experiment", "execution", "run") for name in kind_of(kind).parents) or (
+        not kind_of(kind).parents
+    )
+
+
+def _parent_kind(record: Record) -> str:
+    model = kind_of(record.kind)
+    if len(model.parents) == 1:
+        return model.parents[0]
+    named = record.data().get(f"{model.parent_field}_kind", model.parents[0])
+    return named if named in model.parents else model.parents[0]

@@ -1,0 +1,68 @@
+"""Many records in one request, and the change feed."""
+
+from __future__ import annotations
+
+from padre_core import PadreError
+from padre_core.objects.record import Record
+from padre_http.wire.queries import encode_changes, limit_of
+from padre_http.wire.records import decode_refs, decode_writes, encode_heads, encode_results
+from padre_server.call import Answer, Call
+from padre_server.putting import put_many
+from padre_server.rights import Scope
+from padre_server.route import Body, Parameter, Reply, Route
+from padre_server.schemas import EXPERIMENT, ref
+
+
+def _get(call: Call) -> Answer:
+    access, records = call.state.access(call.caller), call.records
+    heads = call.state.backend.get_many(decode_refs(call.body))
+    shown = [head if head is not None and access.sees(head) and records.in_scope(head) else None for head in heads]
+    if call.state.workspace.hooks.extended:  # which may redact what is read
+        shown = [None if head is None else records.get(head.kind, head.id) for head in shown]
+    return Answer(encode_heads(shown, envelope=call.administers))
+
+
+def _put(call: Call) -> Answer:
+    results: list[Record | PadreError] = put_many(call, decode_writes(call.body))
+    told = [_hidden(call, result) if isinstance(result, PadreError) else result for result in results]
+    return Answer(encode_results(told, envelope=call.administers))
+
+
+def _changes(call: Call) -> Answer:
+    part = call.records.changes(call.query.get("cursor"), limit_of(call.query))
+    access = call.state.access(call.caller)
+    if not access.reads_all:
+        heads = call.state.backend.get_many([(entry.kind, entry.id) for entry in part.entries])
+        seen = zip(part.entries, heads, strict=True)
+        entries = tuple(entry for entry, head in seen if head is not None and access.sees(head))
+        part = type(part)(entries, part.cursor, part.more, part.reset)
+    return Answer(encode_changes(part))
+
+
+def _hidden(call: Call, error: PadreError) -> PadreError:
+    error.args = (call.state.hide(str(error)),)
+    return error
+
+
+ROUTES = (
+    Route(
+        "POST", "/v1/records/get", Scope.READ, "Gives many objects by kind and id.", _get,
+        {200: Reply("In the order of the request; null where there is none.", schema=ref("Heads"),
+                    example={"records": [EXPERIMENT, None]})},
+        body=Body(limit=1024 * 1024, schema=ref("Refs"), example={"refs": [["experiment", EXPERIMENT["id"]]]}),
+    ),
+    Route(
+        "POST", "/v1/records/put", Scope.WRITE,
+        "Stores many versions, each by itself; tombstones need the scope delete.", _put,
+        {200: Reply("In the order of the request: the head that results, or what went wrong.", schema=ref("Results"))},
+        body=Body(schema=ref("Writes"), example={"writes": [EXPERIMENT]}),
+    ),
+    Route(
+        "GET", "/v1/changes", Scope.READ, "Lists what changed since a cursor, oldest first.", _changes,
+        {200: Reply("Kind, id and etag of each, and where to go on.", schema=ref("Changes"))}, (501,),
+        (
+            Parameter("cursor", "Where the part before ended; without it from the beginning."),
+            Parameter("limit", "How many at most.", {"type": "integer", "minimum": 1}),
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,111 @@
+"""Points and lines of runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from padre_core import InvalidObjectError
+from padre_core.backends.backend import Segment
+from padre_core.objects import canonical
+from padre_core.objects.identity import check_id
+from padre_core.streams.columns import Points, Stream
+from padre_http.wire.streams import MAX_PART, MEDIA_TYPES, decode_columns, encode_segments
+from padre_server.call import Answer, Call
+from padre_server.rights import Scope
+from padre_server.route import JSON, Body, Parameter, Reply, Route
+from padre_server.schemas import COUNT, FRAMES, ref
+
+_STREAMS = {media_type: stream for stream, media_type in MEDIA_TYPES.items()}
+_PART = 256 * 1024
+
+
+def _append(call: Call) -> Answer:
+    run, writer = check_id(call.path["id"]), _writer(call.path["writer"])
+    first = call.number("first", -1)
+    if first < 0:
+        raise InvalidObjectError("first: expected the sequence number of the first point or line")
+    stream = _STREAMS[call.headers["content-type"].partition(";")[0].strip().lower()]
+    columns = decode_columns(stream, first, call.body)
+    if not call.caller.everywhere(Scope.WRITE):
+        call.state.access(call.caller).run(run, Scope.WRITE)
+    next_ = call.state.backend.append_stream(run, writer, first, columns)
+    return Answer(canonical.to_json({"next": next_}))
+
+
+def _points(call: Call) -> Answer:
+    return _read(call, "points")
+
+
+def _lines(call: Call) -> Answer:
+    return _read(call, "lines")
+
+
+def _read(call: Call, stream: Stream) -> Answer:
+    run, access = check_id(call.path["id"]), call.state.access(call.caller)
+    if not access.reads_all:
+        access.run(run)
+    elif call.state.workspace.hooks.scoped:
+        call.records.check_scope(call.state.backend.get("run", run))
+    segments = call.state.backend.read_stream(run, stream)
+    if JSON in call.headers.get("accept", ""):
+        return Answer(_started(_as_json(segments)))
+    return Answer(_started(_gathered(encode_segments(segments))), media_type=FRAMES)
+
+
+def _started(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The same parts, of which the first is made now, so that an error is answered as one."""
+    first = next(parts, b"")
+    return itertools.chain([first], parts)
+
+
+def _gathered(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Small frames together, for each part is a step of its own."""
+    waiting: list[bytes] = []
+    size = 0
+    for frame in frames:
+        waiting.append(frame)
+        size += len(frame)
+        if size >= _PART:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    yield b"".join(waiting)
+
+
+def _as_json(segments: Iterable[Segment]) -> Iterator[bytes]:
+    yield b'{"segments":['
+    for number, segment in enumerate(segments):
+        yield (b",\n" if number else b"\n") + canonical.to_json(_plain(segment))
+    yield b"\n]}"
+
+
+def _plain(segment: Segment) -> dict[str, Any]:
+    columns = segment.columns
+    head = {"writer": segment.writer, "first": segment.first}
+    if isinstance(columns, Points):
+        keys = list(columns.keys) if columns.keys is not None else [0] * len(columns)
+        return {**head, "metrics": columns.metrics, "keys": keys, "steps": columns.steps.tolist(),
+                "times": columns.times.tolist(), "values": columns.values.tolist()}  # fmt: skip
+    return {**head, "lines": [[line.time, line.level, line.text] for line in columns.lines]}
+
+
+def _writer(text: str) -> str:
+    if len(text) != 16 or not set(text) <= set("0123456789abcdef"):
+        raise InvalidObjectError("a writer has 16 hex digits")
+    return text
+
+
+_SEGMENTS = Reply("Frames, or with `Accept: application/json` columns as JSON.", media_type=FRAMES)
+
+ROUTES = (
+    Route(
+        "POST", "/v1/runs/{id}/streams/{writer}", Scope.WRITE, "Adds points or lines of one writer; what is stored "
+        "already is skipped.", _append,
+        {200: Reply("Which sequence number comes next.", schema=ref("Next"), example={"next": 100})}, (404, 409),
+        (Parameter("first", "The sequence number of the first.", COUNT, required=True),),
+        Body(tuple(_STREAMS), MAX_PART),
+    ),
+    Route("GET", "/v1/runs/{id}/points", Scope.READ, "Gives all points of a run.", _points, {200: _SEGMENTS}, (404,)),
+    Route("GET", "/v1/runs/{id}/lines", Scope.READ, "Gives the log of a run.", _lines, {200: _SEGMENTS}, (404,)),
+)  # fmt: skip
