@@ -29,7 +29,7 @@ from padre_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from importlib_metadata import EntryPoint
+    from importlib_metadata import Distribution, EntryPoint
 
     from padre_core.backends.backend import Backend
     from padre_core.backends.bytestore import ByteStore
@@ -45,6 +45,7 @@ CORE = "padre-core"
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(//)?")
 _USER = re.compile(r"^([a-zA-Z][\w+.-]*:/*)?.*@", re.DOTALL)
 _UNSAFE = re.compile("[\x00-\x1f\x7f]")
+_NAME = re.compile(r"^Name:\s*(\S+)", re.MULTILINE)
 
 logger = logging.getLogger(__name__)
 
@@ -381,7 +382,14 @@ def _conflict(points: Collection[EntryPoint]) -> str:
 
 
 def _distribution(point: EntryPoint) -> str:
-    return _normal(point.dist.name) if point.dist else "unknown"
+    return _name(point.dist) if point.dist else "unknown"  # type: ignore[arg-type]  # each is itself only
+
+
+@functools.cache
+def _name(distribution: Distribution) -> str:
+    # Read here, for the parser of e-mail that importlib_metadata takes costs more time than all else in opening.
+    header = _NAME.search(distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "")
+    return _normal(header[1] if header else distribution.name)
 
 
 def _version(point: EntryPoint) -> str:
