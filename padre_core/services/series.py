@@ -68,12 +68,11 @@ def _plain(metric: str, parts: Sequence[Points]) -> Series:
         steps.extend(found[0])
         times.extend(found[1])
         values.extend(found[2])
-    places = list(zip(steps, times, strict=True))
-    if not all(map(operator.le, places, places[1:])):
-        order = sorted(range(len(places)), key=places.__getitem__)
+    if not all(map(operator.lt, steps, steps[1:])):
+        order = sorted(range(len(steps)), key=list(zip(steps, times, strict=True)).__getitem__)
         steps, times, values = (
-            array.array("q", [steps[place] for place in order]),
-            array.array("q", [times[place] for place in order]),
-            array.array("d", [values[place] for place in order]),
+            array.array("q", map(steps.__getitem__, order)),
+            array.array("q", map(times.__getitem__, order)),
+            array.array("d", map(values.__getitem__, order)),
         )
     return Series(metric, steps, values, times)
