@@ -16,7 +16,7 @@ from padre_core.backends.backend import Change, Changes, Page
 from padre_core.backends.index_file import TABLES, error_code, inode, is_damage, open_file, pack, unpack
 from padre_core.backends.index_rows import Changes as Rows
 from padre_core.backends.index_rows import Numbers
-from padre_core.backends.index_search import Search
+from padre_core.backends.index_search import Search, keys_of
 from padre_core.errors import BackendError, CorruptObjectError, InvalidObjectError, UnavailableError
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_id, is_id
@@ -153,9 +153,9 @@ class Index:
         with self._reading() as connection, _bound():
             rows = Search(connection, self._numbers.find, kind, query).rows()
             shown = rows[: query.limit]
-            records = tuple(record for row in shown if (record := self._load(kind, row.id)))
+            records = tuple(self._load_all(kind, [row[0] for row in shown]))
         more = len(rows) > query.limit
-        return Page(records, encode_cursor(kind, query, shown[-1].keys, unpack(shown[-1].id)) if more else None)
+        return Page(records, encode_cursor(kind, query, keys_of(shown[-1]), unpack(shown[-1][0])) if more else None)
 
     def count(self, kind: str, query: Query) -> int:
         """How many records a query finds on all pages."""
@@ -232,6 +232,15 @@ class Index:
         statement = "SELECT line FROM object JOIN head USING (seq) WHERE object.id = ? AND object.kind = ?"
         row = self._connection.execute(statement, (id, kind)).fetchone()
         return _decoded(row[0]) if row else None
+
+    def _load_all(self, kind: str, ids: Sequence[bytes]) -> Iterator[Record]:
+        """The records of objects, in that order."""
+        for start in range(0, len(ids), _CHUNK):
+            part = ids[start : start + _CHUNK]
+            marks = ", ".join("?" * len(part))
+            statement = f"SELECT o.id, line FROM object o JOIN head USING (seq) WHERE o.kind = ? AND o.id IN ({marks})"  # noqa: S608
+            lines = dict(self._connection.execute(statement, (kind, *part)))
+            yield from (_decoded(lines[id]) for id in part if id in lines)
 
     # Transactions and faults
 

@@ -53,11 +53,8 @@ class Sql(NamedTuple):
     values: tuple[Any, ...] = ()
 
 
-class Row(NamedTuple):
-    """An object that was found, and its places in the order."""
-
-    id: bytes
-    keys: tuple[Key, ...]
+Row = tuple[Any, ...]
+"""The id of an object that was found, then its rank and value in each field of the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,14 +250,14 @@ class Search:
         beyond = [_join(" AND ", self._beyond(after, 0))] if after else []
         tests = self._tests(base, source)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
-        return list(self._read(_join("SELECT d.id", *columns, " FROM ", base.rows, *tests, *beyond, end)))
+        return self._all(_join("SELECT d.id", *columns, " FROM ", base.rows, *tests, *beyond, end))
 
-    def _walk(self, rank: int, after: _After | None, limit: int) -> Iterator[Row]:
+    def _walk(self, rank: int, after: _After | None, limit: int) -> list[Row]:
         """Walks along those that have a value (rank 0), NaN (1) or nothing (2) in the order's first field."""
         place, descending = self.places[0], self.order[0].descending
         base = self._base(rank, place)
         if base is None:
-            return iter(())
+            return []
         columns, ordering = self._columns(1)
         column = f"d.{place.column}" if place and rank == 0 else "NULL"
         beyond: list[Sql] = []
@@ -280,7 +277,7 @@ class Search:
             beyond.append(_join(" AND ", self._beyond(after, 1)))
         tests = self._tests(base, along=place if rank == 0 else None)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
-        return self._read(_join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", base.rows, *beyond, *tests, end))
+        return self._all(_join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", base.rows, *beyond, *tests, end))
 
     def _base(self, rank: int, place: Place | None) -> Base | None:
         """Where those of a rank in the order's first field are; None if there can be none."""
@@ -308,9 +305,8 @@ class Search:
         everything = Sql("(SELECT count(*) FROM object WHERE kind = ?)", (self.kind,))
         return bool(self._one(_join("SELECT ", rows, " = ", everything))[0])
 
-    def _read(self, statement: Sql) -> Iterator[Row]:
-        for id, *keys in self.connection.execute(*statement):
-            yield Row(id, tuple(zip(keys[::2], map(_scalar, keys[1::2]), strict=True)))
+    def _all(self, statement: Sql) -> list[Row]:
+        return self.connection.execute(*statement).fetchall()
 
     # Order
 
@@ -354,7 +350,7 @@ class Search:
             return Place("object", path[0], Sql("kind = ?", (self.kind,)), 2, walkable=path[0] == "created_at")
         if path[0] == WITHIN:
             below = _below(path[1]) if len(path) == 2 and is_id(path[1]) else None
-            return below and Place(below, "value", Sql("kind = ?", (self.kind,)), 1, walkable=False)
+            return Place(below, "value", Sql("kind = ?", (self.kind,)), 1, walkable=False) if below else None
         table, column = "value", "value"
         if path[0] == "metrics" and self.kind == "run":
             if len(path) != 3 or path[2] not in STATISTICS:
@@ -422,6 +418,11 @@ class _After(NamedTuple):
     keys: tuple[Key, ...]
     values: tuple[Any, ...]
     id: bytes
+
+
+def keys_of(row: Row) -> tuple[Key, ...]:
+    """The places of an object in the order, for a cursor."""
+    return tuple(zip(row[1::2], map(_scalar, row[2::2]), strict=True))
 
 
 def _conjuncts(item: Expression) -> Iterator[Expression]:

@@ -52,7 +52,7 @@ class Record:
         deleted: Set when this version is a tombstone; the content is then the last one.
         content: Canonical JSON, in UTF-8.
         conflicts: Versions that lost; they travel, but are outside hash and etag.
-        version: Counts the writes of this object in this store; 0 in what no store holds. Never travels.
+        version: Counts the writes of this object in this store. Never travels.
         envelope: What this store notes about remotes. Never travels.
         summaries: Of a run's points, for each metric and writer; derived.
         sound: That `first` or `successor` made the etag of this very content; nobody else can say so.
@@ -112,7 +112,7 @@ def make_etag(parents: Iterable[str], hash: str, deleted: str | None) -> str:
 def first(kind: str, id: str, content: bytes, ancestors: tuple[str, ...], *, by: str | None, at: str) -> Record:
     """The first version of an object."""
     etag = make_etag((), canonical.digest(content), None)
-    return _sound(Record(kind, id, content, etag, ancestors, (), None, at, at, by, by, (), 1))
+    return _sound(Record(kind, id, content, etag, ancestors, (), None, at, at, by, by))
 
 
 def successor(
@@ -135,7 +135,7 @@ def successor(
             created_by=before.created_by,
             updated_by=by,
             conflicts=before.conflicts,
-            version=before.version + 1,
+            version=before.version,
             envelope=before.envelope,
             summaries=before.summaries,
         )
@@ -246,12 +246,14 @@ def _parse(rest: bytes, where: str) -> Record:
             updated_at=updated_at,
             created_by=created_by,
             updated_by=updated_by,
-            conflicts=tuple(
-                Conflict(etag, tuple(lineage), content.encode()) for etag, lineage, content in head.get("conflicts", ())
-            ),
+            conflicts=_conflicts(head["conflicts"]) if "conflicts" in head else (),
             version=head["version"],
             envelope=canonical.from_json(head["envelope"]) if "envelope" in head else {},
             summaries=StoredSummaries(rest[end + 13 : split]) if end >= 0 else (),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptObjectError(f"{where} is not a record: {type(error).__name__}") from error
+
+
+def _conflicts(items: Iterable[Any]) -> tuple[Conflict, ...]:
+    return tuple(Conflict(etag, tuple(lineage), content.encode()) for etag, lineage, content in items)

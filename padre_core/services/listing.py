@@ -12,6 +12,7 @@ from padre_core.errors import UnsupportedError
 from padre_core.objects.base import PadreObject
 from padre_core.query.model import Query
 from padre_core.services.lookup import T
+from padre_core.services.pausing import collector_paused
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,8 @@ class Listing(Generic[T]):
         left, query = self._limit, self._query
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            objects, cursor = self._fetch(replace(query, limit=size))
+            with collector_paused():
+                objects, cursor = self._fetch(replace(query, limit=size))
             yield from objects[:left]
             if cursor is None:
                 return

@@ -23,7 +23,7 @@ Key = tuple[str | int | None, ...]
 _CONTAINERS = ("project", "experiment", "dataset")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Version(Stored):
     """The version that a service returned; the next put of the object must follow it, and keep its key."""
 
@@ -173,7 +173,7 @@ class Lookup(Generic[T]):
             etag=record.etag,
             ancestors=record.ancestors,
             deleted=record.deleted is not None,
-            conflicts=tuple(conflict.etag for conflict in record.conflicts),
+            conflicts=tuple(conflict.etag for conflict in record.conflicts) if record.conflicts else (),
             key=self._key(object),
             record=record,
         )

@@ -6,6 +6,7 @@ import fnmatch
 import math
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -121,10 +122,7 @@ def test_an_object_shows_its_fields_defaults_stamps_and_summaries() -> None:
         started_at="2026-11-23T10:00:00+01:00",
     )
     record = first("run", ID, run.content(), (), by="me", at=canonical.now())
-    record = type(record)(
-        **{name: getattr(record, name) for name in record.__slots__}
-        | {"summaries": (summarise("loss", "w", [0, 1], [0, 1], [2.0, 1.0]),)}
-    )
+    record = replace(record, summaries=(summarise("loss", "w", [0, 1], [0, 1], [2.0, 1.0]),))
     seen = values_of(record)
     assert matches(parse("parameters.C == 1 and parameters.optimizer.lr < 0.2 and tags.'a/b' == 'x'", "run"), seen)
     assert matches(parse("environment.python == '3.11' and started_at == '2026-11-23T09:00:00Z'", "run"), seen)
