@@ -33,6 +33,7 @@ def test_a_collector_that_somebody_else_paused_stays_as_it_is():
     assert not gc.isenabled()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_child_that_is_forked_by_another_thread_meanwhile_collects():
     paused, forked = threading.Event(), threading.Event()
 
