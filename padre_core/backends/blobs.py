@@ -17,15 +17,29 @@ FIRST = 64 * 1024
 """Most files are small, and room for a large chunk costs more than reading them."""
 
 
-def write_blob(store: ByteStore, source: BinaryIO, media_type: str) -> BlobReference:
-    """Stores what is left in a file and returns its name; memory stays bounded."""
+def read_start(source: BinaryIO, size: int) -> bytes:
+    """So many bytes of a file, or all if there are fewer."""
+    data = source.read(size)
+    while 0 < len(data) < size and (more := source.read(size - len(data))):
+        data += more
+    return data
+
+
+def write_blob(store: ByteStore, source: BinaryIO, media_type: str, start: bytes = b"") -> BlobReference:
+    """Stores what is left in a file and returns its name; memory stays bounded.
+
+    Args:
+        start: What was read of the file already.
+    """
     hashed = hashlib.sha256()
     size = 0
+    chunk = start or source.read(FIRST)
     with store.open_writer(lambda: layout.blob_key(hashed.hexdigest())) as target:
-        while chunk := source.read(CHUNK if size else FIRST):
+        while chunk:
             hashed.update(chunk)
             target.write(chunk)
             size += len(chunk)
+            chunk = source.read(CHUNK)
     return BlobReference(digest=hashed.hexdigest(), media_type=media_type, size=size)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from padre_core.backends import layout
 from padre_core.backends.backend import Segment
+from padre_core.backends.blobs import has_blob
 from padre_core.backends.bytestore import ABSENT, IfMatch
 from padre_core.backends.listing import Entry
 from padre_core.backends.tree import Part, Tree, chains, joined, summaries_with, with_summaries
@@ -42,6 +43,10 @@ def fold_log(view: LogView, tree: Tree, head: Head) -> tuple[list[Entry], bool]:
 
 
 def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
+    for digest in view.blobs:  # before the records that speak of them
+        data = view.blob(digest)
+        if data is not None and not has_blob(tree.store, digest):
+            tree.store.write(layout.blob_key(digest), data)
     files: dict[str, list[Record]] = {}
     runs: dict[str, list[Part]] = {}
     for writer in view.writers.values():

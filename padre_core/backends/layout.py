@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from padre_core.errors import CorruptObjectError, InvalidObjectError
@@ -155,6 +156,7 @@ def accept_edits(key: str, data: bytes) -> list[Record]:
                 content = kind_of(before.kind).from_content(before.content).content()
             except InvalidObjectError as error:
                 raise CorruptObjectError(f"{key} cannot be taken as edited: {error}") from None
-            record = successor(before, content, by=None, at=canonical.now())
+            after = successor(before, content, by=None, at=canonical.now())
+            record = replace(after, version=before.version + 1)
         records.append(record)
     return records

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from padre_core.backends import layout
+from padre_core.backends import blobs, layout
 from padre_core.backends.backend import Problem, Segment
 from padre_core.backends.bytestore import UNBORN, ByteStore, IfMatch
 from padre_core.backends.catchup import CatchUp
@@ -20,9 +21,10 @@ from padre_core.backends.merge import resolve
 from padre_core.backends.store import ByteStoreBackend, Change, lives_in_run
 from padre_core.backends.tree import Part, joined, summaries_with, with_summaries
 from padre_core.backends.verify import verify
-from padre_core.errors import ConflictError, CorruptObjectError, PadreError
+from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, PadreError
+from padre_core.objects import canonical
 from padre_core.objects.base import BlobReference
-from padre_core.objects.identity import check_id
+from padre_core.objects.identity import check_digest, check_id
 from padre_core.objects.record import Record
 from padre_core.objects.summary import WriterSummary
 from padre_core.streams.columns import Columns, Stream, stream_of
@@ -38,6 +40,9 @@ FOLD_RUNS = 512
 
 BACKLOG = 4
 """How many logs may wait to be folded before writers wait too."""
+
+SMALL_BLOB = 16 * 1024
+"""Up to how many bytes a blob is acknowledged in the log: a file of its own costs as much as twenty records."""
 
 INDEX_RECORDS = 64
 """From how many records on they are brought into the index when they are folded."""
@@ -145,6 +150,10 @@ class LoggedBackend(ByteStoreBackend):
                 self._ended += 1
         if not getattr(self._batches, "depth", 0):
             self.sync()
+        self._relieve()
+
+    def _relieve(self) -> None:
+        """Folds behind once there is something to fold."""
         if self.journal.sealed or self._ended >= FOLD_RUNS:
             self._fold_behind()
         if len(self.journal.sealed) > BACKLOG and self._thread is not None and self._thread.is_alive():
@@ -169,9 +178,47 @@ class LoggedBackend(ByteStoreBackend):
             self.store.sync()
 
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
-        reference = super().write_blob(source, media_type=media_type)
-        self._loose_blobs = True
-        return reference
+        self._writable()
+        start = blobs.read_start(source, SMALL_BLOB + 1)
+        if len(start) > SMALL_BLOB:
+            reference = blobs.write_blob(self.store, source, media_type, start)
+            self._loose_blobs = True
+            return reference
+        digest = canonical.digest(start)
+        self.journal.put_blob(digest, start)
+        self._relieve()
+        return BlobReference(digest=digest, media_type=media_type, size=len(start))
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        check_digest(digest)
+        data = self.journal.blob(digest)
+        if data is None:
+            try:
+                return super().open_blob(digest)
+            except NotFoundError:
+                self._logged_blobs()
+                data = self.journal.blob(digest)
+        if data is None:
+            return super().open_blob(digest)  # folded meanwhile, or never there
+        return blobs.verified(io.BytesIO(data), digest)
+
+    def has_blobs(self, digests: Iterable[str]) -> set[str]:
+        asked = set(digests)
+        logged = asked & self._logged_blobs()
+        return logged | super().has_blobs(asked - logged)
+
+    def blobs(self) -> Iterator[str]:
+        logged = self._logged_blobs()
+        for digest in super().blobs():
+            logged.discard(digest)
+            yield digest
+        yield from logged
+
+    def _logged_blobs(self) -> set[str]:
+        """The digests of all blobs in the logs."""
+        with self.journal.lock:
+            self.journal.scan()
+            return {digest for view in self.journal.views.values() for digest in view.blobs}
 
     def open_writer(self, run: str) -> JournalWriter:  # type: ignore[override]  # the same contract by structure
         self._writable()
@@ -210,9 +257,7 @@ class LoggedBackend(ByteStoreBackend):
     def _logged_parts(self, run: str) -> list[Part]:
         """What the logs hold of a run's streams."""
         with self.journal.lock:
-            self.journal.refresh()
-            for view in self.journal.views.values():
-                view.scan()
+            self.journal.scan()
             return self.journal.parts(run)
 
     def _summaries(self, run: str) -> tuple[WriterSummary, ...]:
@@ -234,12 +279,13 @@ class LoggedBackend(ByteStoreBackend):
         with self.journal.lock:
             self.journal.refresh()
             logged = {id for view in self.journal.views.values() for _, id in view.records}
+            logged_blobs = self._logged_blobs()
             damaged = self.journal.damaged()
         for name in damaged:
             yield Problem("corrupt", f"log/{name}", f"the log {name} is damaged; all that could be read was folded")
         if quarantine:
             self._writable()
-        yield from verify(self.store, quarantine=quarantine, elsewhere=logged)
+        yield from verify(self.store, quarantine=quarantine, elsewhere=logged, blobs_elsewhere=logged_blobs)
 
     def _after_fork(self) -> None:
         super()._after_fork()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from padre_core.backends.bytestore import Absent, IfMatch
 from padre_core.errors import AlreadyExistsError, ConflictError
 from padre_core.objects.envelope import keeping_base
 from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, check
-from padre_core.objects.summary import WriterSummary
 
 
 def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record:
@@ -24,26 +21,19 @@ def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record
     if current is None:
         if isinstance(if_match, str):
             raise ConflictError(f"{record.kind} {record.id} is not here, so it cannot be at {if_match}")
-        return _kept(record, 1, {}, ())
+        return replace(record, version=1, envelope={}, summaries=())
     head = _head(current, record, if_match)
     if head == current:
         return current
     envelope = (
         current.envelope if head.etag == current.etag else keeping_base(current.envelope, current.etag, current.content)
     )
-    return _kept(head, current.version + 1, envelope, current.summaries)
-
-
-def _kept(head: Record, version: int, envelope: Mapping[str, Any], summaries: Sequence[WriterSummary]) -> Record:
-    """The head with what its store says of it beside its content; often it says so already."""
-    if head.version == version and head.summaries is summaries and head.envelope == envelope:
-        return head
-    return replace(head, version=version, envelope=envelope, summaries=summaries)
+    return replace(head, version=current.version + 1, envelope=envelope, summaries=current.summaries)
 
 
 def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
     if record.etag == current.etag:
-        return _united(current, record, current.lineage)
+        return _united(current, record, _longer(current.lineage, record.lineage))
     if record.etag in current.lineage:
         return _united(current, record, current.lineage)
     if isinstance(if_match, Absent):
@@ -57,10 +47,16 @@ def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
         return _united(record, current, record.lineage)
     winner, loser = sorted((current, record), key=_rank, reverse=True)
     if winner.hash == loser.hash:
-        lineage = dict.fromkeys((*winner.lineage, loser.etag, *loser.lineage))
-        return _united(winner, loser, tuple(lineage)[:MAX_LINEAGE])
+        return _united(winner, loser, _longer(winner.lineage, (loser.etag, *loser.lineage)))
     lost = Conflict(loser.etag, loser.lineage, loser.content)
     return _united(replace(winner, conflicts=(*winner.conflicts, lost)), loser, winner.lineage)
+
+
+def _longer(lineage: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """A lineage with the etags of another one behind it; the first itself if the other adds nothing."""
+    if lineage == other or set(other) <= set(lineage):
+        return lineage
+    return tuple(dict.fromkeys((*lineage, *other)))[:MAX_LINEAGE]
 
 
 def _united(head: Record, other: Record, lineage: tuple[str, ...]) -> Record:

@@ -19,13 +19,17 @@ from padre_core.streams.columns import Stream
 QUARANTINE = "quarantine/"
 
 
-def verify(store: ByteStore, *, quarantine: bool, elsewhere: AbstractSet[str] = frozenset()) -> Iterator[Problem]:
+def verify(
+    store: ByteStore, *, quarantine: bool, elsewhere: AbstractSet[str] = frozenset(),
+    blobs_elsewhere: AbstractSet[str] = frozenset(),
+) -> Iterator[Problem]:  # fmt: skip
     """Every problem of a store: damaged files, objects without parent, missing blobs, wrong summaries, strange files.
 
     Memory grows with the number of objects (about 200 bytes each), not with their size.
 
     Args:
         elsewhere: Ids of objects that are not in the tree yet.
+        blobs_elsewhere: Digests of blobs that are not.
     """
     seen: set[str] = set(elsewhere)
     parents: dict[str, str | None] = {}
@@ -56,7 +60,7 @@ def verify(store: ByteStore, *, quarantine: bool, elsewhere: AbstractSet[str] = 
             yield Problem("orphan", where, f"{where} belongs to {parent}, which is not here")
     present = set(blobs.list_blobs(store))
     for digest, where in wanted.items():
-        if digest not in present:
+        if digest not in present and digest not in blobs_elsewhere:
             yield Problem("missing-blob", where, f"{where} refers to the blob {digest}, which is not here")
     for digest in sorted(present - wanted.keys()):
         yield Problem("unused-blob", layout.blob_key(digest), f"no object refers to the blob {digest}")

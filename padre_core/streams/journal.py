@@ -26,7 +26,7 @@ from padre_core.streams import lines, points
 from padre_core.streams.columns import Columns, Line, Points
 from padre_core.streams.filesystems import failure
 from padre_core.streams.log import POINT_TAG, FrameKind, LogReader, LogWriter
-from padre_core.streams.view import LogView, Ref
+from padre_core.streams.view import DIGEST, LogView, Ref
 
 _NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})")
 _COUNTER = struct.Struct("<Q")
@@ -243,6 +243,25 @@ class Journal:
         view.add(record)
         self.unfolded.add((record.kind, record.id))
         view.reader.skip_records(log.tip)
+
+    def put_blob(self, digest: str, data: bytes) -> None:
+        """Acknowledges a small blob."""
+        with self.lock:
+            log = self.room(len(data) + DIGEST)
+            slot = log.append(FrameKind.BLOB, 0, bytes.fromhex(digest) + data)
+            self.views[log.path.name].blobs[digest] = slot
+
+    def blob(self, digest: str) -> bytes | None:
+        """A blob of this process's logs, or of others as of the last scan."""
+        with self.lock:
+            found = (view.blob(digest) for view in self.views.values())
+            return next((data for data in found if data is not None), None)
+
+    def scan(self) -> None:
+        """Takes up all that is in the logs. The lock is held."""
+        self.refresh()
+        for view in self.views.values():
+            view.scan()
 
     def room(self, size: int) -> LogWriter:
         """The log that this process writes, with room for a payload of some size. The lock is held."""

@@ -63,6 +63,7 @@ class FrameKind(IntEnum):
     POINTS = 5
     LINE = 6
     CLOSED = 7
+    BLOB = 8
 
 
 POINT_TAG = FrameKind.POINT << 24
@@ -255,6 +256,11 @@ class LogReader:
         self.tip = max(self.tip, tip)
         frames.reverse()
         return frames
+
+    def payload(self, slot: int) -> bytes | None:
+        """The payload of a frame, by the slot that `new_frames` or the log's writer gave; None if it is damaged."""
+        frame, _ = self._frame(slot)
+        return None if frame is None else frame.payload
 
     def skip_records(self, tip: int) -> None:
         """Leaves out the records up to a slot: the caller knows them."""

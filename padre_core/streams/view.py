@@ -1,4 +1,4 @@
-"""One log as a reader sees it: records, and parts of streams."""
+"""One log as a reader sees it: records, small blobs, and parts of streams."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from padre_core.streams.writer import columns_of
 
 Ref = tuple[str, str]
 """Kind and id of an object."""
+
+DIGEST = 32
+"""How many bytes of a blob's frame are its sha-256; the blob's own follow."""
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ class LogView:
         self.order: list[Ref] = []
         self.writers: dict[int, LoggedWriter] = {}
         self.changed: set[str] = set()
+        self.blobs: dict[str, int] = {}
         self._metrics: dict[int, tuple[int, str]] = {}
 
     def poll(self) -> None:
@@ -58,8 +62,14 @@ class LogView:
             self.records[ref] = record
             self.order.append(ref)
 
+    def blob(self, digest: str) -> bytes | None:
+        """The bytes of a blob that was scanned, or put by this process."""
+        slot = self.blobs.get(digest)
+        payload = None if slot is None else self.reader.payload(slot)
+        return None if payload is None else payload[DIGEST:]
+
     def scan(self) -> None:
-        """Takes up parts of streams that were written since the last call, and notes their runs in `changed`."""
+        """Takes up blobs and parts of streams that were written since, and notes the runs of these in `changed`."""
         for frame in self.reader.new_frames():
             if frame.kind == FrameKind.POINT:
                 self._points(frame)
@@ -67,10 +77,14 @@ class LogView:
                 run, writer, next_points, next_lines = canonical.from_json(frame.payload)
                 self.writers[frame.key] = LoggedWriter(run, writer, {"points": next_points, "lines": next_lines})
             elif frame.kind == FrameKind.METRIC:
-                self._metrics[frame.key] = tuple(canonical.from_json(frame.payload))
+                owner, metric = canonical.from_json(frame.payload)
+                if owner in self.writers:  # else the frame that introduced it is damaged
+                    self._metrics[frame.key] = owner, metric
             elif frame.kind == FrameKind.RECORD:
                 if frame.slot > self.reader.tip:  # newer than the last poll, or the header's tip is damaged
                     self.add(decode(frame.payload, f"log/{self.name}"))
+            elif frame.kind == FrameKind.BLOB:
+                self.blobs[frame.payload[:DIGEST].hex()] = frame.slot
             elif (writer_of := self.writers.get(frame.key)) is not None:
                 self.changed.add(writer_of.run)
                 if frame.kind == FrameKind.CLOSED:

@@ -1,3 +1,4 @@
+import io
 import multiprocessing
 import os
 import shutil
@@ -9,6 +10,7 @@ import pytest
 
 from padre_core.backends import layout
 from padre_core.backends.bytestore import ABSENT, UNBORN
+from padre_core.backends.logged import SMALL_BLOB
 from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, ReadOnlyError
 from padre_core.query import parse
 from padre_core.query.model import Query
@@ -405,3 +407,53 @@ def test_a_run_whose_id_was_made_for_it_is_not_looked_for(opened, monkeypatch):
     backend.put(other, if_match=ABSENT)
     assert asked == [layout.record_key("run", other.id)]
     assert backend.put(one, if_match=UNBORN).version == 1, "a retry changes nothing"
+
+
+def blob_files(folder):
+    return [path.read_bytes() for path in folder.glob("blobs/*/*")]
+
+
+def test_a_small_blob_is_read_by_all_at_once_and_is_a_file_when_the_store_is_closed(opened, folder):
+    one, other = opened(), opened()
+    reference = one.write_blob(io.BytesIO(b"weights"))
+    assert other.open_blob(reference.digest).read() == b"weights"
+    assert other.has_blobs({reference.digest, "0" * 64}) == {reference.digest}
+    assert list(other.blobs()) == [reference.digest]
+    assert opened(readonly=True).open_blob(reference.digest).read() == b"weights"
+    assert blob_files(folder) == []
+    one.close()
+    assert blob_files(folder) == [b"weights"]
+    assert other.open_blob(reference.digest).read() == b"weights"
+    assert list(other.blobs()) == [reference.digest]
+
+
+def test_a_large_blob_is_a_file_at_once(opened, folder):
+    data = bytes(SMALL_BLOB + 1)
+    assert opened().write_blob(io.BytesIO(data)).size == len(data)
+    assert blob_files(folder) == [data]
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL_BLOB])
+def test_a_small_blob_outlives_its_process(opened, folder, size):
+    data = bytes(size)
+    in_child(lambda: opened().write_blob(io.BytesIO(data)))
+    assert blob_files(folder) == []
+    backend = opened()
+    assert blob_files(folder) == [data]
+    assert [backend.open_blob(digest).read() for digest in backend.blobs()] == [data]
+
+
+def test_blobs_in_the_log_of_another_process_are_not_missing(opened):
+    one, other = opened(), opened()
+    reference = one.write_blob(io.BytesIO(b"numpy==2.0\n"))
+    other.put(run(environment={"packages": reference.model_dump()}), if_match=ABSENT)
+    assert [problem.code for problem in other.verify()] == ["orphan"], "its project was never stored"
+
+
+def test_many_small_blobs_are_folded_behind_the_writer(opened, folder):
+    backend = opened()
+    for number in range(700):
+        backend.write_blob(io.BytesIO(number.to_bytes(SMALL_BLOB, "big")))
+    backend._thread.join()
+    assert len(blob_files(folder)) > 400
+    assert len(list(backend.blobs())) == 700, "each once"
