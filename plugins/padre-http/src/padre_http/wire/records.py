@@ -2,8 +2,8 @@
 
 A record is an object with `kind`, `id`, `etag`, `ancestors`, `lineage`, `deleted` (null or `{id, at, by}`), the stamps
 `created_at`, `created_by`, `updated_at`, `updated_by`, `conflicts` (each with `etag`, `lineage` and its `content` as
-text), `summaries` of a run's points, and last `content`. Its `version` never travels, its `envelope`, as text, only
-to those who administer the store.
+text), `summaries` of a run's points, and last `content`. Its `version` and its `envelope`, as text, travel only to
+those who administer the store.
 
 The etag is made from the bytes of the content, so these travel as they are: they are taken from the text when `content`
 is the last key, else written again in canonical form. As in stores, `NaN`, `Infinity` and `-Infinity` may stand in them
@@ -73,6 +73,7 @@ class _Head(TypedDict):
     conflicts: NotRequired[Annotated[list[_Conflict], Field(max_length=MAX_CONFLICTS)]]
     summaries: NotRequired[list[_Summary]]
     envelope: NotRequired[str]
+    version: NotRequired[Annotated[int, Field(ge=0, lt=2**63)]]
     if_match: NotRequired[Text | None]
 
 
@@ -92,7 +93,7 @@ def encode_record(record: Record, *, envelope: bool = False) -> bytes:
     """A record as JSON.
 
     Args:
-        envelope: With what the store notes about remotes, for those who administer it.
+        envelope: With what the store notes for itself, for those who administer it.
     """
     head: dict[str, Any] = {
         "kind": record.kind,
@@ -114,7 +115,8 @@ def encode_record(record: Record, *, envelope: bool = False) -> bytes:
         ]
     if record.summaries:
         head["summaries"] = [summary.as_json() for summary in record.summaries]
-    if envelope and record.envelope:
+    if envelope:
+        head["version"] = record.version
         head["envelope"] = canonical.to_json(record.envelope).decode()
     return b"%b%b%b}" % (canonical.to_json(head)[:-1], _CONTENT, record.content)
 
@@ -297,6 +299,7 @@ def _record(head: _Head, content: bytes) -> Record:
         created_by=head.get("created_by"),
         updated_by=head.get("updated_by"),
         conflicts=tuple(map(_conflict, head.get("conflicts", ()))),
+        version=head.get("version", 0),
         envelope=envelope,
         summaries=tuple(map(WriterSummary.from_json, head.get("summaries", ()))),
     )

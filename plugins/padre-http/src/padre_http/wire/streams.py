@@ -65,6 +65,17 @@ _WRITER = re.compile("[0-9a-f]{16}")
 _LEVEL = re.compile("[A-Z]{1,16}")
 
 
+def check_writer(writer: str) -> str:
+    """Returns the id of a writer.
+
+    Raises:
+        InvalidObjectError: It is none.
+    """
+    if not isinstance(writer, str) or not _WRITER.fullmatch(writer):
+        raise InvalidObjectError(f"{writer!r:.40} is no writer of a stream: expected 16 hex digits")
+    return writer
+
+
 def encode_columns(first: int, columns: Columns) -> bytes:
     """A part of a stream, the first entry of which has the sequence number `first`."""
     if isinstance(columns, Points):

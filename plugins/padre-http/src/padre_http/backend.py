@@ -1,0 +1,240 @@
+"""A store on a server, as core sees it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Segment, Write
+from padre_core.backends.bytestore import IfMatch
+from padre_core.errors import (
+    BackendError,
+    InvalidObjectError,
+    PadreError,
+    ReadOnlyError,
+    UnsupportedError,
+)
+from padre_core.objects import canonical
+from padre_core.objects.base import BlobReference
+from padre_core.objects.identity import check_digest, check_id
+from padre_core.objects.kinds import kind_of
+from padre_core.objects.record import Record
+from padre_core.query.model import Query
+from padre_core.streams.columns import Columns, Stream, stream_of
+from padre_http import blobs
+from padre_http.client import Client
+from padre_http.transport import Answer
+from padre_http.wire import errors, info, queries, records, streams
+
+OPTIONS = ("token", "token_file", "timeout", "ca_file")
+
+
+class HttpBackend(Backend):
+    """A store on a PaDRe server: `padre+https://host[:port]`, or `padre+http://` on this machine.
+
+    Options:
+        token, token_file, timeout, ca_file: See `padre_http.client.Client`.
+    """
+
+    def __init__(self, url: str, *, readonly: bool = False, durability: str = "power", **options: Any) -> None:
+        for name in options:
+            if name not in OPTIONS:
+                raise UnsupportedError(f"{name!r:.40} is no option of padre-http; the options are {', '.join(OPTIONS)}")
+        self.client = Client(url, **options)
+        self._local = threading.local()
+        try:
+            store = self.client.info.store
+            if store is None:  # asked without a token, or with one that says nothing
+                self.client.whoami()
+                raise BackendError(f"{self.client.url} does not say what its store is")
+        except BaseException:
+            self.client.close()
+            raise
+        self.url = f"padre+{self.client.url}"
+        self.readonly = readonly or store.readonly
+        self._info = store.model_copy(update={"readonly": self.readonly}).info(self.url)
+        self.capabilities = self._info.capabilities
+
+    def get(self, kind: str, id: str) -> Record:
+        return self._record(self._ask("GET", _place(kind, id)), kind, id)
+
+    def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
+        self._writable()
+        place = _place(record.kind, record.id)
+        headers = records.condition_headers(if_match)
+        answer = self._ask("PUT", place, records.encode_record(record), headers)
+        return self._record(answer, record.kind, record.id)
+
+    def get_many(self, refs: Sequence[tuple[str, str]]) -> list[Record | None]:
+        found: list[Record | None] = []
+        for kind, id in refs:
+            _place(kind, id)
+        batch = self.client.info.limits.batch
+        for start in range(0, len(refs), batch):
+            part = refs[start : start + batch]
+            answer = self._ask("POST", "/v1/records/get", records.encode_refs(part))
+            heads = self.client.read(records.decode_heads, answer.body)
+            self._fits(
+                [head is None or (head.kind, head.id) == ref for head, ref in zip(heads, part, strict=False)], part
+            )
+            found += heads
+        return found
+
+    def put_many(self, writes: Sequence[Write]) -> list[Record | PadreError]:
+        self._writable()
+        results: list[Record | PadreError] = []
+        for part in self._parts(writes):
+            answer = self._ask("POST", "/v1/records/put", records.encode_writes(part))
+            heads = self.client.read(records.decode_results, answer.body)
+            pairs = zip(heads, part, strict=False)
+            self._fits(
+                [isinstance(head, PadreError) or _ref(head) == _ref(write.record) for head, write in pairs], part
+            )
+            results += heads
+        return results
+
+    def query(self, kind: str, query: Query) -> Page:
+        if query.limit < 1:
+            raise InvalidObjectError(f"a page holds at least one object, not {query.limit}")
+        answer = self._ask("POST", f"/v1/{kind_of(kind).folder}/search", queries.encode_query(query))
+        page = self.client.read(records.decode_page, answer.body)
+        self._fits([record.kind == kind for record in page.records], page.records)
+        return page
+
+    def count(self, kind: str, query: Query) -> int:
+        answer = self._ask("POST", f"/v1/{kind_of(kind).folder}/count", queries.encode_query(query))
+        return self.client.read(queries.decode_count, answer.body)
+
+    def changes(self, cursor: str | None = None, *, limit: int = 1000) -> Changes:
+        place = "" if cursor is None else f"&cursor={quote(cursor, safe='')}"
+        answer = self._ask("GET", f"/v1/changes?limit={min(limit, queries.MAX_PAGE)}{place}")
+        return self.client.read(queries.decode_changes, answer.body)
+
+    def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:
+        self._writable()
+        stream = stream_of(columns)
+        place = f"/v1/runs/{check_id(run)}/streams/{streams.check_writer(writer)}"
+        next_ = first
+        for part in streams.split_columns(columns):
+            body = streams.encode_columns(next_, part)
+            answer = self._ask("POST", f"{place}?first={next_}", body, media_type=streams.MEDIA_TYPES[stream])
+            end = self.client.read(streams.decode_next, answer.body)
+            if end < next_ + len(part):
+                raise BackendError(f"{self.url} acknowledged {end} entries of {next_ + len(part)}")
+            next_ += len(part)
+        return max(next_, end) if len(columns) else next_
+
+    def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
+        place = f"/v1/runs/{check_id(run)}/{stream}"
+        with self.client.stream(place, headers={"Accept": streams.SEGMENTS}) as answer:
+            yield from streams.decode_segments(stream, answer.read)
+
+    def has_blobs(self, digests: Iterable[str]) -> set[str]:
+        return blobs.has(self.client, [check_digest(digest) for digest in digests])
+
+    def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
+        self._writable()
+        return blobs.upload(self.client, source, media_type)
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        return blobs.download(self.client, check_digest(digest))
+
+    def blobs(self) -> Iterator[str]:
+        return blobs.listing(self.client)
+
+    def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any], *, if_version: int | None = None) -> Record:
+        self._writable()
+        place = f"{_place(kind, id)}/envelope{'' if if_version is None else f'?if_version={if_version}'}"
+        return self._record(self._ask("PUT", place, canonical.to_json(canonical.plain(envelope))), kind, id)
+
+    def info(self) -> Info:
+        return self._info
+
+    def live_runs(self) -> set[str] | None:
+        return self.client.read(info.decode_runs, self._ask("GET", "/v1/live").body)
+
+    def pulse(self) -> object | None:
+        return getattr(self._local, "pulse", None)
+
+    def sync(self) -> None:
+        self._ask("POST", "/v1/sync", b"{}")
+
+    def ping(self) -> None:
+        self.client.probe()
+
+    def refresh(self, *, accept_edits: bool = False) -> int:
+        self._writable()
+        answer = self._ask("POST", "/v1/refresh", canonical.to_json({"accept_edits": accept_edits}))
+        return self.client.read(queries.decode_count, answer.body)
+
+    def verify(self, *, quarantine: bool = False) -> Iterator[Problem]:
+        if quarantine:
+            self._writable()
+        with self.client.stream(f"/v1/verify{'?quarantine=true' if quarantine else ''}") as answer:
+            for line in iter(answer.readline, b""):
+                if line.strip() == b"{}":
+                    return
+                if errors.is_error(line):
+                    raise self.client.read(errors.decode_error, line)
+                yield self.client.read(info.decode_problem, line)
+        raise BackendError(f"{self.url} ended before it had verified everything; run it again")
+
+    def object_url(self, kind: str, id: str) -> str:
+        return self.client.origin.object_url(kind_of(kind).folder, id)
+
+    def object_at(self, url: str) -> tuple[str, str] | None:
+        return self.client.origin.object_at(url)
+
+    def close(self) -> None:
+        self.client.close()
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        media_type: str = "application/json",
+    ) -> Answer:
+        answer = self.client.call(method, path, body, headers=headers, media_type=media_type)
+        # What the store was like when this thread last heard of it, so that it need not ask to know.
+        self._local.pulse = answer.headers.get("padre-pulse")
+        return answer
+
+    def _record(self, answer: Answer, kind: str, id: str) -> Record:
+        record = self.client.read(records.decode_record, answer.body)
+        self._fits([_ref(record) == (kind, id)], (record,))
+        return record
+
+    def _fits(self, each: Sequence[bool], asked: Sequence[object]) -> None:
+        if not all(each) or len(each) != len(asked):
+            raise BackendError(f"{self.url} answered with other objects than those that were asked for")
+
+    def _parts(self, writes: Sequence[Write]) -> Iterator[list[Write]]:
+        """Writes in batches that a server takes."""
+        limits = self.client.info.limits
+        part: list[Write] = []
+        size = 0
+        for write in writes:
+            length = len(write.record.content) + sum(len(item.content) for item in write.record.conflicts) * 2 + 4096
+            if part and (len(part) == limits.batch or size + length > limits.json_body // 2):
+                yield part
+                part, size = [], 0
+            part.append(write)
+            size += length
+        if part:
+            yield part
+
+    def _writable(self) -> None:
+        if self.readonly:
+            raise ReadOnlyError(f"{self.url} was opened for reading only")
+
+
+def _ref(record: Record) -> tuple[str, str]:
+    return record.kind, record.id
+
+
+def _place(kind: str, id: str) -> str:
+    return f"/v1/{kind_of(kind).folder}/{check_id(id)}"

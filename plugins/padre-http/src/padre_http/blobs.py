@@ -1,0 +1,188 @@
+"""Blobs to and from a server: in parts of bounded size, going on where a connection broke."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+from padre_core.errors import BackendError, ConflictError, UnavailableError
+from padre_core.objects.base import BlobReference
+from padre_http.client import Client
+from padre_http.transport import Streamed
+from padre_http.wire import blobs
+from padre_http.wire.blobs import BYTES, Commit
+
+CHUNK: Final = 4 * 1024 * 1024
+"""How much of a blob is in memory; smaller blobs travel in one request."""
+
+RESUMES: Final = 5
+"""How often in a row a transfer goes on without having come any further."""
+
+
+def upload(client: Client, source: BinaryIO, media_type: str) -> BlobReference:
+    """Stores what is left in a file and returns its name; memory stays bounded."""
+    chunk = min(CHUNK, client.info.limits.chunk)
+    hashed = hashlib.sha256()
+    first = _read(source, chunk)
+    hashed.update(first)
+    if len(first) < chunk:
+        digest = hashed.hexdigest()
+        client.put(f"/v1/blobs/{digest}", first, media_type=BYTES)
+        return BlobReference(digest=digest, media_type=media_type, size=len(first))
+    id = client.read(blobs.decode_upload, client.post("/v1/uploads").body).id
+    try:
+        size = 0
+        data = first
+        while data:
+            _send(client, id, size, data)
+            size += len(data)
+            data = _read(source, chunk)
+            hashed.update(data)
+        commit = Commit(hashed.hexdigest(), size)
+        client.post(f"/v1/uploads/{id}/commit", blobs.encode_commit(commit))
+    except BaseException:
+        _forget(client, id)
+        raise
+    return BlobReference(digest=commit.digest, media_type=media_type, size=size)
+
+
+def download(client: Client, digest: str) -> BinaryIO:
+    """A blob as a file; its digest is for the caller to check.
+
+    Raises:
+        NotFoundError: There is no such blob.
+    """
+    return io.BufferedReader(_Blob(client, digest), 256 * 1024)
+
+
+class _Blob(io.RawIOBase):
+    """A blob on a server, from any place on; asked for again, from where it broke, when a connection breaks."""
+
+    def __init__(self, client: Client, digest: str) -> None:
+        self._client, self._digest = client, digest
+        self._position = 0
+        self._stream: Streamed | None = None
+        self._size = self._open()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        begin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        position = max(0, begin + offset)
+        if position != self._position:
+            self._drop()
+        self._position = position
+        return position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # narrower than Buffer
+        wanted = min(len(buffer), self._size - self._position)
+        if wanted <= 0:
+            return 0
+        for attempt in range(RESUMES + 1):
+            try:
+                if self._stream is None:
+                    self._open()
+                data = b"" if self._stream is None else self._stream.read(wanted)
+                break
+            except UnavailableError:
+                self._stream = None
+                if attempt == RESUMES:
+                    raise
+        buffer[: len(data)] = data
+        self._position += len(data)
+        if len(data) < wanted:
+            raise BackendError(f"{self._client.url} sent less of the blob {self._digest} than it said")
+        if self._position >= self._size:
+            self._drop()
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._drop()
+        super().close()
+
+    def _open(self) -> int:
+        """Asks for the bytes from the present place on; returns the size of the whole."""
+        start = self._position
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        stream = self._client.stream(f"/v1/blobs/{self._digest}", headers=headers)
+        size = None if stream.length is None else start + stream.length
+        if size is None or stream.status != (206 if start else 200):
+            stream.close()
+            raise BackendError(f"{self._client.url} did not say how large the blob {self._digest} is")
+        self._stream = stream
+        return size
+
+    def _drop(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+
+def listing(client: Client) -> Iterator[str]:
+    """The digests of all blobs, as the server lists them."""
+    with client.stream("/v1/blobs") as stream:
+        yield from blobs.decode_listing(iter(stream.readline, b""))
+
+
+def _send(client: Client, id: str, offset: int, data: bytes) -> None:
+    """Adds a part to an upload. Some of it may be there already: an answer was lost, or the part came through half."""
+    place, end = f"/v1/uploads/{id}", offset + len(data)
+    for _ in range(RESUMES):
+        rest = data[len(data) - (end - offset) :]
+        try:
+            answer = client.patch(place, rest, headers={"Upload-Offset": str(offset)}, media_type=BYTES)
+            there = _number(answer.headers.get("upload-offset", ""))
+        except ConflictError as conflict:  # what an attempt before sent has arrived
+            there = conflict.next
+        if there is None:
+            there = client.read(blobs.decode_upload, client.get(place).body).offset
+        if there == end:
+            return
+        if not offset <= there < end:
+            raise BackendError(f"{client.url} has {there} bytes of an upload that is at {offset}; store the file again")
+        offset = there
+    raise UnavailableError(f"{client.url} does not take the upload's part at {offset}; try again later")
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def has(client: Client, digests: list[str]) -> set[str]:
+    """Which of some blobs the server has."""
+    found: set[str] = set()
+    for start in range(0, len(digests), blobs.MAX_DIGESTS):
+        part = digests[start : start + blobs.MAX_DIGESTS]
+        answer = client.post("/v1/blobs/has", blobs.encode_digests(part))
+        found |= set(client.read(blobs.decode_digests, answer.body)) & set(part)
+    return found
+
+
+def _forget(client: Client, id: str) -> None:
+    """Lets the server forget an upload; it does so by itself after a while."""
+    try:
+        client.delete(f"/v1/uploads/{id}", timeout=2.0, attempts=1)
+    except BackendError:
+        return
+
+
+def _read(source: BinaryIO, size: int) -> bytes:
+    """As many bytes; fewer only at the end, however little a source gives at a time."""
+    data = source.read(size)
+    if not data or len(data) == size:
+        return data or b""
+    parts, count = [data], len(data)
+    while count < size and (data := source.read(size - count)):
+        parts.append(data)
+        count += len(data)
+    return b"".join(parts)
