@@ -174,7 +174,8 @@ class Engine:
         for start in range(0, len(refs), CHUNK):
             chunk = refs[start : start + CHUNK]
             ours = [pair.both(ref, head, None) for ref, head in zip(chunk, self.local.get_many(chunk), strict=True)]
-            asked = [both.ref for both in ours if not _rests(both, there) and (both.ours or way is not Way.KNOWN)]
+            known = [both for both in ours if both.ours is not None or way is not Way.KNOWN]
+            asked = [both.ref for both in known if anew or not _rests(both, there)]
             due += pair.look(asked) if asked else []
         return due, cursors, (here, there)
 
@@ -241,6 +242,8 @@ def _rests(both: Both, there: News) -> bool:
     ours, entry = both.ours, both.entry
     if ours is None or both.ref[0] == "run" or entry.intent is not Intent.TRACK or entry.refusal is not None:
         return False
-    news_of_it = there.etags.get(both.ref)
-    unchanged = news_of_it is None and not there.whole
-    return ours.etag == entry.base and (unchanged or news_of_it == ours.etag)
+    if ours.etag != entry.base:
+        return False
+    if there.whole:  # etags tell heads apart, but not conflicts
+        return there.etags.get(both.ref) == ours.etag and not ours.conflicts
+    return both.ref not in there.etags

@@ -211,11 +211,18 @@ class Pass:
         refusal, etag = both.entry.refusal, both.ours.etag if both.ours else None
         if action is not Action.AGREE and action not in _ACTIONS[self.way]:
             action = Action.NOTHING
-        if intent is None or (intent is not Intent.TRACK and both.ours is None):
+        if intent is None or (both.ours is None and (intent is not Intent.TRACK or self._hidden_there(both))):
             action = Action.NOTHING
         if self.way is Way.KNOWN and refusal is not None and refusal.etag == etag:
             action = Action.NOTHING
         return Step(both.ref, state, action, etag)
+
+    def _hidden_there(self, both: Both) -> bool:
+        """Whether something above was deleted on the remote, and is not known here."""
+        return any(
+            above.ours is None and above.theirs is not None and above.theirs.deleted is not None
+            for above in self.kin.above(both)
+        )
 
     def _uncover(self, both: Both, head: Record) -> None:
         """Brings back what is deleted above a living version on the side that it comes to, if it lives on the other."""

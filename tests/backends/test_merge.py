@@ -136,3 +136,13 @@ def test_a_base_keeps_its_body_while_the_local_version_is_another():
     assert after.envelope["bodies"] == {first().etag: '{"name":"a"}'}
     again = resolve(after, edit(after, b'{"name":"c"}'), after.etag)
     assert again.envelope == after.envelope
+
+
+def test_two_copies_of_one_version_come_to_the_same_lineage_and_conflicts():
+    conflict = record.Conflict("2-0123456789abcdef", (), b'{"name":"z"}')
+    head = edit(first(), b'{"name":"b"}')
+    one = record.replace(head, conflicts=(conflict,))
+    other = record.replace(head, lineage=(*head.lineage, conflict.etag))
+    for current in (stored(one, other), stored(other, one)):
+        assert current.conflicts == ()
+        assert conflict.etag in current.lineage

@@ -1,0 +1,333 @@
+"""Whatever happens to messages, processes, folders and clocks: no acknowledged value is lost, and all sides agree."""
+
+import os
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from padre_core.backends import merge as backend_merge
+from padre_core.backends.memory import _Space
+from padre_core.errors import PadreError
+from padre_core.objects import canonical
+from padre_core.objects import record as records
+from padre_core.objects.identity import new_run_id
+from padre_core.objects.run import Run
+from padre_core.streams.columns import make_points
+from padre_core.sync import CursorFile, merge, pair
+from padre_core.sync.changes import Cursors
+
+from .sides import buried, edited, engine, experiment, find, memory, project, ref, shown
+from .wire import FATES, Fate, Killed, Wire
+
+STEPS = int(os.environ.get("PADRE_SYNC_STEPS", "3000"))
+A_RUN = 40
+
+BUDGET = settings(
+    max_examples=max(1, STEPS // A_RUN),
+    stateful_step_count=A_RUN,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+PROJECT = project("p")
+OBJECTS = (PROJECT, project("q"), experiment(PROJECT, "e"), experiment(PROJECT, "f"))
+NAMED = dict(zip("pqef", OBJECTS, strict=True))
+RUN = records.first(
+    "run", new_run_id(), Run(execution="0" * 36).content(), (PROJECT.id,), by="ada", at="2026-11-23T12:00:00.000000Z"
+)
+CLOCKS = ("1970-01-01T00:00:00.000000Z", "2026-11-23T12:00:00.000000Z", "2099-12-31T23:59:59.999999Z")
+FIELDS = ("title", "description", "tags.x", "tags.y")
+
+
+@dataclass
+class Client:
+    """A store, with what a process has of it."""
+
+    space: _Space
+    cursors: CursorFile = field(default_factory=CursorFile)
+    writer: int = 0
+    logged: int = 0
+
+
+def copied(space):
+    copy = _Space()
+    copy.items, copy.keys, copy.changed = dict(space.items), list(space.keys), list(space.changed)
+    copy.versions = space.versions
+    return copy
+
+
+def value(record, field):
+    name, _, key = field.partition(".")
+    found = record.data().get(name)
+    return (found or {}).get(key) if key else found
+
+
+def changed(record, field, token, at):
+    name, _, key = field.partition(".")
+    new = {**record.data().get(name, {}), key: token} if key else token
+    return edited(record, at=at, **{name: new})
+
+
+def contents(record):
+    return (record.content, *(conflict.content for conflict in record.conflicts))
+
+
+class LocalFirst(RuleBasedStateMachine):
+    @initialize()
+    def begin(self):
+        self.fate = Fate()
+        self.remote = memory()
+        self.clients = [Client(memory().store._space), Client(memory().store._space)]
+        self.open = {}
+        self.tokens = 0
+        self.expected = set()
+        self.points = set()
+        self.backups = []
+        self.writers = 0
+
+    # What stands where
+
+    def local(self, number):
+        if number not in self.open:
+            self.open[number] = memory(self.clients[number].space)
+            self.writers += 1
+            self.clients[number].writer, self.clients[number].logged = self.writers, 0
+        return self.open[number]
+
+    def sides(self):
+        return [self.remote, *(self.local(number) for number in range(len(self.clients)))]
+
+    def engine(self, number):
+        local = Wire(self.local(number), self.fate, network=False)
+        remote = Wire(self.remote, self.fate, network=True)
+        return engine(local, ("lab", remote), cursors=self.clients[number].cursors)
+
+    def reachable(self):
+        found = b"".join(
+            text for side in self.sides() for made in OBJECTS if (head := find(side, made)) for text in contents(head)
+        )
+        return {token for token in self.expected if token.encode() in found}
+
+    def stored_points(self):
+        return {
+            (part.writer, part.first + place)
+            for side in self.sides()
+            for part in side.read_stream(RUN.id, "points")
+            for place in range(len(part.columns))
+        }
+
+    def a_client(self, data):
+        return data.draw(st.integers(0, len(self.clients) - 1))
+
+    # What people do
+
+    @rule(data=st.data(), name=st.sampled_from("pqef"), field=st.sampled_from(FIELDS), at=st.sampled_from(CLOCKS))
+    def edit(self, data, name, field, at):
+        """Creates, edits, or brings back with an edit."""
+        made = NAMED[name]
+        local = self.local(self.a_client(data))
+        self.tokens += 1
+        token = f"<{self.tokens}>"
+        if made.kind == "experiment" and find(local, PROJECT) is None:
+            local.put(PROJECT)
+        head = find(local, made) or local.put(made)
+        self.expected.discard(value(head, field))
+        local.put(changed(head, field, token, at), if_match=head.etag)
+        self.expected.add(token)
+
+    @rule(data=st.data(), name=st.sampled_from("pqef"))
+    def delete(self, data, name):
+        local = self.local(self.a_client(data))
+        head = find(local, NAMED[name])
+        if head is not None and head.deleted is None:
+            self.tokens += 1
+            local.put(buried(head, f"d{self.tokens}"), if_match=head.etag)
+
+    @rule(data=st.data(), name=st.sampled_from("pqef"), theirs=st.booleans())
+    def resolve(self, data, name, theirs):
+        local = self.local(self.a_client(data))
+        head = find(local, NAMED[name])
+        if head is None or not head.conflicts or head.deleted is not None:
+            return
+        lost = head.conflicts[0]
+        content = lost.content if theirs else head.content
+        solved = merge.resolution(head, lost, content, by="ada", at=CLOCKS[1])
+        local.put(solved, if_match=head.etag)
+        kept = b"".join((content, *(conflict.content for conflict in solved.conflicts)))
+        gone = b"".join((head.content, lost.content))
+        self.expected -= {token for token in self.expected if token.encode() in gone and token.encode() not in kept}
+
+    @rule(data=st.data(), count=st.integers(1, 3))
+    def log(self, data, count):
+        number = self.a_client(data)
+        local, client = self.local(number), self.clients[number]
+        if find(local, RUN) is None:
+            local.put(RUN)
+        writer = f"{client.writer:016x}"
+        columns = make_points("loss", [0.5] * count, None, None, client.logged)
+        local.append_stream(RUN.id, writer, client.logged, columns)
+        self.points |= {(writer, client.logged + place) for place in range(count)}
+        client.logged += count
+
+    # What happens to messages and processes
+
+    @rule(data=st.data(), call=st.sampled_from(["sync", "everything", "push", "pull"]))
+    def travel(self, data, call):
+        number = self.a_client(data)
+        self.fate.left = data.draw(st.integers(0, 40))
+        self.fate.what = data.draw(st.sampled_from(FATES)) if self.fate.left else ""
+        try:
+            self.go(number, call)
+        except Killed:
+            self.open.pop(number)
+        finally:
+            self.fate.left = -1
+
+    def go(self, number, call):
+        made = self.engine(number)
+        if call == "push":
+            return made.push()
+        if call == "pull":
+            return made.pull()
+        return made.sync(everything=call == "everything")
+
+    @precondition(lambda self: self.fate.delayed)
+    @rule(data=st.data())
+    def deliver(self, data):
+        """A message that the network held back arrives, after others that were sent later."""
+        place = data.draw(st.integers(0, len(self.fate.delayed) - 1))
+        self.send(*self.fate.delayed.pop(place))
+
+    def send(self, name, args, options):
+        try:
+            getattr(self.remote, name)(*args, **options)
+        except PadreError:
+            return
+
+    @rule(data=st.data())
+    def restart(self, data):
+        self.open.pop(self.a_client(data), None)
+
+    # What happens to folders
+
+    @precondition(lambda self: len(self.clients) < 4)
+    @rule(data=st.data())
+    def copy_folder(self, data):
+        original = self.clients[self.a_client(data)]
+        twin = Client(copied(original.space))
+        if data.draw(st.booleans()):
+            twin.cursors._kept = dict(original.cursors._kept)
+        self.clients.append(twin)
+
+    @rule(data=st.data())
+    def back_up(self, data):
+        number = data.draw(st.integers(-1, len(self.clients) - 1))
+        space = self.remote.store._space if number < 0 else self.clients[number].space
+        self.backups.append((number, copied(space)))
+
+    @precondition(lambda self: self.backups)
+    @rule(data=st.data())
+    def restore_backup(self, data):
+        """A person takes back an older state of a store; what was nowhere else is then gone by his own hand."""
+        number, space = data.draw(st.sampled_from(self.backups))
+        if number < 0:
+            self.remote = memory(copied(space))
+        else:
+            self.clients[number].space = copied(space)
+            self.open.pop(number, None)
+        self.fate.sent.clear()
+        self.expected = self.reachable()
+        self.points &= self.stored_points()
+
+    # What must hold
+
+    @invariant()
+    def no_value_is_lost(self):
+        assert self.reachable() == self.expected
+
+    def teardown(self):
+        if not hasattr(self, "clients"):
+            return
+        while self.fate.delayed:
+            self.send(*self.fate.delayed.pop())
+        views = self.settled()
+        for made in (*OBJECTS, RUN):
+            shown = {view[ref(made)] for view in views}
+            if self.hidden(made):  # who never had what is deleted need not get it
+                shown.discard(None)
+            assert len(shown) <= 1, f"sides differ in {made.content!r} when all is delivered: {shown}"
+        assert self.reachable() == self.expected
+        assert self.stored_points() >= self.points
+        for side in self.sides():
+            found = {
+                (part.writer, part.first + place)
+                for part in side.read_stream(RUN.id, "points")
+                for place in range(len(part.columns))
+            }
+            assert found >= self.points, "points are missing on a side"
+        for name, args, options in self.fate.sent[-20:]:
+            self.send(name, args, options)
+        assert self.view(self.remote) == views[0], "a repeated message had an effect"
+
+    def settled(self):
+        before = None
+        for _ in range(12):
+            for number in range(len(self.clients)):
+                report = self.go(number, "everything")
+                assert not report.failed
+                assert not report.away
+            views = [self.view(side) for side in self.sides()]
+            if views == before:
+                return views
+            before = views
+        raise AssertionError("syncing does not come to an end")
+
+    def hidden(self, made):
+        above = [each for each in OBJECTS if each.id in made.ancestors]
+        return any((head := find(self.remote, each)) and head.deleted for each in (made, *above))
+
+    def view(self, side):
+        return {ref(made): shown(side, made) for made in (*OBJECTS, RUN)}
+
+
+TestLocalFirst = LocalFirst.TestCase
+TestLocalFirst.settings = BUDGET
+
+
+def last_writer_wins(one, other, base):
+    return max(one, other, key=lambda record: record.updated_at)
+
+
+def forgets_conflicts(one, other, base):
+    head = backend_merge.resolve(one, other, None)
+    return records.replace(head, conflicts=())
+
+
+def merges_without_a_base(one, other, base, join=merge.join):
+    return join(one, other, one.content)
+
+
+@pytest.mark.parametrize("broken", [last_writer_wins, forgets_conflicts, merges_without_a_base])
+def test_the_invariant_is_red_for_a_broken_merge(broken, monkeypatch):
+    monkeypatch.setattr(merge, "join", broken)
+    with pytest.raises((AssertionError, PadreError)):
+        run_state_machine_as_test(
+            LocalFirst, settings=settings(BUDGET, max_examples=500, phases=[Phase.generate], derandomize=True)
+        )
+
+
+def test_the_invariant_is_red_if_notes_come_before_deeds(monkeypatch):
+    def bring(self, pairs):
+        for both, head in pairs:
+            self.agree(both.ref, head)
+        return whole(self, pairs)
+
+    whole = pair.Pair.bring
+    monkeypatch.setattr(pair.Pair, "bring", bring)
+    with pytest.raises((AssertionError, PadreError)):
+        run_state_machine_as_test(
+            LocalFirst, settings=settings(BUDGET, max_examples=500, phases=[Phase.generate], derandomize=True)
+        )
