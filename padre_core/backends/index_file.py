@@ -12,7 +12,7 @@ from padre_core.query.model import Scalar
 
 VERSION = 1
 
-# Columns without a type keep and compare what they are given: see `index_search`.
+# Columns without a type keep and compare what they are given: see `index_conditions`.
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE source (name TEXT PRIMARY KEY, offset INTEGER) WITHOUT ROWID;

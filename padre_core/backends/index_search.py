@@ -3,9 +3,6 @@
 Each condition is counted first, up to a limit. If few objects fulfil one, these are looked at one by one and sorted.
 If all are common, the index of the order's first field is walked from the cursor on, and what does not fulfil the rest
 is passed over until the page is full. If that takes long, all that fulfil one condition are looked at after all.
-
-Values stand in columns without a type, so that SQLite keeps them as they are given and orders them as filters do:
-NaN (as NULL), numbers (integers and floats compared exactly), texts (by code point), bools (as blobs).
 """
 # ruff: noqa: S608  the texts that are put together here are this module's own; values are always bound
 
@@ -13,11 +10,12 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from padre_core.backends.index_conditions import Sql, between, by_id, conjuncts, holds, join
 from padre_core.backends.index_file import TRUE, error_code, pack, stored, unpack
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.identity import is_id
@@ -33,7 +31,6 @@ from padre_core.query.model import (
     In,
     Matches,
     Not,
-    Operator,
     Or,
     Query,
     Scalar,
@@ -44,13 +41,6 @@ RARE = 1000
 
 PATIENCE = 200
 """A walk is given up after so many steps of SQLite for each object of the page and of those that are few."""
-
-
-class Sql(NamedTuple):
-    """A piece of a statement, and the values for its question marks."""
-
-    text: str
-    values: tuple[Any, ...] = ()
 
 
 Row = tuple[Any, ...]
@@ -108,7 +98,7 @@ class Search:
         query: Query,
     ) -> None:
         self.connection, self.number, self.kind, self.query = connection, number, kind, query
-        self.conditions = () if query.where is None else tuple(_conjuncts(query.where))
+        self.conditions = () if query.where is None else tuple(conjuncts(query.where))
         self.order = query.order or DEFAULT_ORDER
         self.places = [self._place(item.field) for item in self.order]
 
@@ -144,7 +134,7 @@ class Search:
             return 0
         source = self._rare() or self._broad()
         base = _drawn(source) if source else self._objects()
-        return int(self._one(_join("SELECT count(*) FROM ", base.rows, *self._tests(base, source)))[0])
+        return int(self._one(join("SELECT count(*) FROM ", base.rows, *self._tests(base, source)))[0])
 
     def _one(self, statement: Sql) -> Any:
         return self.connection.execute(*statement).fetchone()
@@ -186,10 +176,10 @@ class Search:
             scopes = Sql(
                 "SELECT scope FROM within WHERE ancestor = ? AND kind = ?", (pack(self.query.within), self.kind)
             )
-            sources.append(Source(_join("SELECT id FROM object WHERE scope IN (", scopes, ")"), None))
+            sources.append(Source(join("SELECT id FROM object WHERE scope IN (", scopes, ")"), None))
         best, fewest = None, RARE + 1
         for source in filter(None, sources):
-            count = self._one(_join("SELECT count(*) FROM (", source.ids, f" LIMIT {fewest})"))[0]
+            count = self._one(join("SELECT count(*) FROM (", source.ids, f" LIMIT {fewest})"))[0]
             if count < fewest:
                 best, fewest = source, count
         return best
@@ -204,16 +194,16 @@ class Search:
             case Or(items):
                 parts = [self._source(part) for part in items]
                 found = [part.ids for part in parts if part]
-                return Source(_between(" UNION ", found), item) if len(found) == len(parts) else None
+                return Source(between(" UNION ", found), item) if len(found) == len(parts) else None
             case And() | Not():
                 return None
         place = self._place(item.field)
         if place is None:
             return Source(Sql("SELECT NULL AS id WHERE 0"), item)
-        if place.table == "object" and not (place.walkable or _by_id(item)):
+        if place.table == "object" and not (place.walkable or by_id(item)):
             return None
-        condition = _condition(item, place.column)
-        return Source(_join(f"SELECT id FROM {place.table} WHERE ", place.scope, " AND ", condition), item)
+        condition = holds(item, place.column)
+        return Source(join(f"SELECT id FROM {place.table} WHERE ", place.scope, " AND ", condition), item)
 
     def _objects(self) -> Base:
         """All objects of the kind; if they are wanted below an ancestor and all have the same parent, only these."""
@@ -247,10 +237,10 @@ class Search:
         """Looks at all that a source gives."""
         base = _drawn(source)
         columns, ordering = self._columns(0)
-        beyond = [_join(" AND ", self._beyond(after, 0))] if after else []
+        beyond = [join(" AND ", self._beyond(after, 0))] if after else []
         tests = self._tests(base, source)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
-        return self._all(_join("SELECT d.id", *columns, " FROM ", base.rows, *tests, *beyond, end))
+        return self._all(join("SELECT d.id", *columns, " FROM ", base.rows, *tests, *beyond, end))
 
     def _walk(self, rank: int, after: _After | None, limit: int) -> list[Row]:
         """Walks along those that have a value (rank 0), NaN (1) or nothing (2) in the order's first field."""
@@ -272,12 +262,12 @@ class Search:
             else:
                 sign, rest = "<" if descending else ">", self._beyond(after, 1)
                 beyond.append(Sql(f" AND {column} {sign}= ? AND ({column} {sign} ? OR ", (value, value)))
-                beyond.append(_join(rest, ")"))
+                beyond.append(join(rest, ")"))
         elif after:
-            beyond.append(_join(" AND ", self._beyond(after, 1)))
+            beyond.append(join(" AND ", self._beyond(after, 1)))
         tests = self._tests(base, along=place if rank == 0 else None)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
-        return self._all(_join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", base.rows, *beyond, *tests, end))
+        return self._all(join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", base.rows, *beyond, *tests, end))
 
     def _base(self, rank: int, place: Place | None) -> Base | None:
         """Where those of a rank in the order's first field are; None if there can be none."""
@@ -286,24 +276,24 @@ class Search:
             return None  # what fulfils a comparison has a value
         if place and place.table != "object" and rank < 2:
             nan = f" AND d.{place.column} IS NULL" if rank else ""
-            return Base(_join(f"{place.table} d WHERE d.", place.scope, nan), objects=False)
+            return Base(join(f"{place.table} d WHERE d.", place.scope, nan), objects=False)
         everything = self._objects()
         if place is None:
             return everything if rank == 2 else None
         if place.table != "object":
             if self._all_have(place):
                 return None
-            row = _join(f"SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id")
-            return everything._replace(rows=_join(everything.rows, " AND NOT EXISTS (", row, ")"))
+            row = join(f"SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id")
+            return everything._replace(rows=join(everything.rows, " AND NOT EXISTS (", row, ")"))
         if rank == place.null:
-            return everything._replace(rows=_join(everything.rows, f" AND d.{place.column} IS NULL"))
+            return everything._replace(rows=join(everything.rows, f" AND d.{place.column} IS NULL"))
         return everything if rank == 0 else None
 
     def _all_have(self, place: Place) -> bool:
         """Whether no object lacks a field; counting is much quicker than looking for those that do."""
-        rows = _join(f"(SELECT count(*) FROM {place.table} WHERE ", place.scope, ")")
+        rows = join(f"(SELECT count(*) FROM {place.table} WHERE ", place.scope, ")")
         everything = Sql("(SELECT count(*) FROM object WHERE kind = ?)", (self.kind,))
-        return bool(self._one(_join("SELECT ", rows, " = ", everything))[0])
+        return bool(self._one(join("SELECT ", rows, " = ", everything))[0])
 
     def _all(self, statement: Sql) -> list[Row]:
         return self.connection.execute(*statement).fetchall()
@@ -316,7 +306,7 @@ class Search:
         ordering: list[str] = []
         for index in range(first, len(self.order)):
             rank, value = self._key(index)
-            columns.append(_join(", ", rank, ", ", value))
+            columns.append(join(", ", rank, ", ", value))
             direction = " DESC" if self.order[index].descending else ""
             ordering += [f"{2 * index + 2}", f"{2 * index + 3}{direction}"]
         return columns, ordering
@@ -326,9 +316,9 @@ class Search:
         place = self.places[index]
         if place is None:
             return Sql("2"), Sql("NULL")
-        rest = _join(f" FROM {place.table} WHERE ", place.scope, " AND id = d.id")
-        rank = _join(f"ifnull((SELECT ({place.column} IS NULL) * {place.null}", rest, "), 2)")
-        return rank, _join(f"(SELECT {place.column}", rest, ")")
+        rest = join(f" FROM {place.table} WHERE ", place.scope, " AND id = d.id")
+        rank = join(f"ifnull((SELECT ({place.column} IS NULL) * {place.null}", rest, "), 2)")
+        return rank, join(f"(SELECT {place.column}", rest, ")")
 
     def _beyond(self, after: _After, first: int) -> Sql:
         """That the object d comes after the cursor, when all fields of the order before this one are equal."""
@@ -337,10 +327,10 @@ class Search:
         rank, value = self._key(first)
         bound, rest = after.keys[first][0], self._beyond(after, first + 1)
         if bound:
-            return _join("(", rank, f" > {bound} OR ", rank, f" = {bound} AND ", rest, ")")
+            return join("(", rank, f" > {bound} OR ", rank, f" = {bound} AND ", rest, ")")
         sign, limit = "<" if self.order[first].descending else ">", after.values[first]
-        further = _join(value, Sql(f" {sign} ? OR ", (limit,)), value, Sql(" = ? AND ", (limit,)), rest)
-        return _join("(", rank, " > 0 OR ", rank, " = 0 AND (", further, "))")
+        further = join(value, Sql(f" {sign} ? OR ", (limit,)), value, Sql(" = ? AND ", (limit,)), rest)
+        return join("(", rank, " > 0 OR ", rank, " = 0 AND (", further, "))")
 
     # Conditions
 
@@ -370,9 +360,9 @@ class Search:
             if source and item is source.condition:
                 continue
             if along and isinstance(item, Compare | In | Matches) and item.field == self.order[0].field:
-                yield _join(" AND ", _condition(item, f"d.{along.column}"))
+                yield join(" AND ", holds(item, f"d.{along.column}"))
             else:
-                yield _join(" AND ", self._test(item, base))
+                yield join(" AND ", self._test(item, base))
         state: list[Sql] = []
         name = "d" if base.objects else "o"
         deleted, below = self._gone
@@ -394,18 +384,18 @@ class Search:
         """That the object d fulfils a condition, as 1 or 0, never NULL."""
         match item:
             case And(items):
-                return _join("(", _between(" AND ", [self._test(part, base) for part in items]), ")")
+                return join("(", between(" AND ", [self._test(part, base) for part in items]), ")")
             case Or(items):
-                return _join("(", _between(" OR ", [self._test(part, base) for part in items]), ")")
+                return join("(", between(" OR ", [self._test(part, base) for part in items]), ")")
             case Not(part):
-                return _join("NOT ", self._test(part, base))
+                return join("NOT ", self._test(part, base))
         place = self._place(item.field)
         if place is None:
             return Sql("0")
         if place.table == "object" and base.objects:
-            return _join(f"(d.{place.column} IS NOT NULL AND ", _condition(item, f"d.{place.column}"), ")")
-        condition = _condition(item, place.column)
-        return _join(f"EXISTS (SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id AND ", condition, ")")
+            return join(f"(d.{place.column} IS NOT NULL AND ", holds(item, f"d.{place.column}"), ")")
+        condition = holds(item, place.column)
+        return join(f"EXISTS (SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id AND ", condition, ")")
 
 
 class _ImpatientError(Exception):
@@ -425,15 +415,6 @@ def keys_of(row: Row) -> tuple[Key, ...]:
     return tuple(zip(row[1::2], map(_scalar, row[2::2]), strict=True))
 
 
-def _conjuncts(item: Expression) -> Iterator[Expression]:
-    """The conditions that must all hold."""
-    if isinstance(item, And):
-        for part in item.items:
-            yield from _conjuncts(part)
-    else:
-        yield item
-
-
 def _below(id: str) -> str:
     """An object and all that lies below it, as a table of trues."""
     own = f"x'{pack(id).hex()}'"
@@ -445,75 +426,7 @@ def _below(id: str) -> str:
 
 
 def _drawn(source: Source) -> Base:
-    return Base(_join("(", source.ids, ") d WHERE 1"), objects=False)
-
-
-def _condition(item: Compare | In | Matches, column: str) -> Sql:
-    """A condition on a column, in a form that an index on it follows."""
-    if column in ("id", "d.id") and not _by_id(item):
-        column = f"id_text({column})"
-    elif column in ("id", "d.id"):
-        wanted = [item.value] if isinstance(item, Compare) else item.values if isinstance(item, In) else ()
-        return _among(column, [pack(value) for value in wanted if isinstance(value, str) and is_id(value)])
-    match item:
-        case In(values=values):
-            return _among(column, [stored(value) for value in values if value == value])
-        case Matches(pattern=pattern):
-            return _like(column, pattern)
-    return _compare(column, item.operator, item.value)
-
-
-def _compare(column: str, operator: Operator, value: Scalar) -> Sql:
-    if value != value:
-        return Sql("0")
-    sign = "=" if operator is Operator.EQ else str(operator)
-    text = f"{column} {sign} ?"
-    # The types follow one another, so a comparison ends where the next type begins: '' is the least text, x'' blob.
-    if operator is not Operator.EQ:
-        upward, downward = operator in (Operator.GT, Operator.GE), operator in (Operator.LT, Operator.LE)
-        if isinstance(value, bool):
-            text += "" if upward else f" AND {column} >= x''"
-        elif isinstance(value, str):
-            text += "" if upward else f" AND {column} >= ''"
-            text += "" if downward else f" AND {column} < x''"
-        else:
-            text += "" if downward else f" AND {column} < ''"
-    return Sql(f"({text})", (stored(value),))
-
-
-def _among(column: str, values: Sequence[Any]) -> Sql:
-    return Sql(f"{column} IN ({', '.join('?' * len(values))})", tuple(values))
-
-
-def _like(column: str, pattern: str) -> Sql:
-    first, *middle = pattern.split("*")
-    if not middle:
-        return Sql(f"{column} = ?", (pattern,))
-    last = middle.pop()
-    end = _successor(first)
-    parts = [Sql(f"({column} >= ? AND {column} < ", (first,)), Sql("x''") if end is None else Sql("?", (end,))]
-    # What only looks for one text needs no call of Python; else it spares most of them.
-    longest = max((*middle, last), key=len)
-    if longest:
-        parts.append(Sql(f" AND instr({column}, ?)", (longest,)))
-    if last or len(middle) > 1 or (first and longest):
-        parts.append(Sql(f" AND wildcard(?, {column})", (pattern,)))
-    return _join(*parts, ")")
-
-
-def _successor(prefix: str) -> str | None:
-    """The least text that is greater than all with a prefix; None if there is none."""
-    prefix = prefix.rstrip("\U0010ffff")
-    if not prefix:
-        return None
-    following = ord(prefix[-1]) + 1
-    return prefix[:-1] + chr(0xE000 if following == 0xD800 else following)  # surrogates are no text
-
-
-def _by_id(item: Expression) -> bool:
-    """Whether a condition names whole ids."""
-    named = isinstance(item, In) or (isinstance(item, Compare) and item.operator is Operator.EQ)
-    return named and isinstance(item, Compare | In) and item.field.path == ("id",)
+    return Base(join("(", source.ids, ") d WHERE 1"), objects=False)
 
 
 def _packed(id: Scalar | None) -> bytes:
@@ -526,12 +439,3 @@ def _scalar(value: Any) -> Scalar | None:
     if isinstance(value, bytes):
         return value == TRUE if len(value) == 1 else unpack(value)
     return value  # type: ignore[no-any-return]
-
-
-def _join(*parts: Sql | str) -> Sql:
-    pieces = [part if isinstance(part, Sql) else Sql(part) for part in parts]
-    return Sql("".join(piece.text for piece in pieces), tuple(value for piece in pieces for value in piece.values))
-
-
-def _between(separator: str, parts: Sequence[Sql]) -> Sql:
-    return Sql(separator.join(part.text for part in parts), tuple(value for part in parts for value in part.values))
