@@ -38,10 +38,15 @@ def record_key(kind: str, id: str) -> str:
     check_id(id)
     run = run_of(id)
     if run is not None:
-        return f"{run_folder(run)}children.json"
+        return children_key(run)
     if kind == "run":
         return f"{run_folder(id)}run.json"
     return f"{kind_of(kind).folder}/{shard(id)}/{id}.json"
+
+
+def children_key(run: str) -> str:
+    """The key of the file that holds what lives in a run."""
+    return f"{run_folder(run)}children.json"
 
 
 def run_folder(run: str) -> str:

@@ -24,7 +24,7 @@ from padre_core.backends.verify import verify
 from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, PadreError
 from padre_core.objects import canonical
 from padre_core.objects.base import BlobReference
-from padre_core.objects.identity import check_digest, check_id
+from padre_core.objects.identity import check_digest, check_id, run_of
 from padre_core.objects.record import Record
 from padre_core.objects.summary import WriterSummary
 from padre_core.streams.columns import Columns, Stream, stream_of
@@ -95,11 +95,22 @@ class LoggedBackend(ByteStoreBackend):
             if ref in self.journal.unfolded:
                 return logged
             seen = self.journal.seen
-        rested = self.tree.head(kind, id)
+        rested = self._rested(kind, id, seen)
         with self.journal.lock:
             if self.journal.seen == seen:
                 self.journal.rested[ref] = rested
         return _newer(logged, rested)
+
+    def _rested(self, kind: str, id: str, seen: int) -> Record | None:
+        """What the tree holds of an object; in a batch what lives in one run is read at once."""
+        run = run_of(id)
+        batch: dict[tuple[str, int], dict[bytes, bytes]] | None = getattr(self._batches, "children", None)
+        if run is None or batch is None:
+            return self.tree.head(kind, id)
+        if (run, seen) not in batch:  # what came to the tree since is another set of logs
+            batch.clear()
+            batch[run, seen] = self.tree.children(run)
+        return self.tree.child(kind, id, batch[run, seen])
 
     def _head_to_replace(self, kind: str, id: str, *, unborn: bool) -> Record | None:
         """The head, without reading the tree again for what was just read, or cannot be there; the lock is held."""
@@ -162,11 +173,14 @@ class LoggedBackend(ByteStoreBackend):
     @contextlib.contextmanager
     def batch(self, message: str, actor: str | None = None) -> Iterator[None]:
         self._batches.depth = getattr(self._batches, "depth", 0) + 1
+        if self._batches.depth == 1:
+            self._batches.children = {}
         try:
             yield
         finally:
             self._batches.depth -= 1
             if not self._batches.depth:
+                self._batches.children = None
                 self.sync()
 
     def sync(self) -> None:

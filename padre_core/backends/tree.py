@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from padre_core.backends import layout
@@ -10,6 +10,7 @@ from padre_core.backends.backend import Segment
 from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch
 from padre_core.errors import CorruptObjectError, NotFoundError
 from padre_core.objects.canonical import to_json
+from padre_core.objects.identity import run_of
 from padre_core.objects.record import Record, decode, encode
 from padre_core.objects.summary import WriterSummary, extend, summarise
 from padre_core.streams import lines, points
@@ -27,18 +28,33 @@ class Tree:
 
     def head(self, kind: str, id: str) -> Record | None:
         """The record of an object, if it is in the tree."""
+        run = run_of(id)
+        if run is not None:
+            return self.child(kind, id, self.children(run))
         key = layout.record_key(kind, id)
         try:
             data = self.store.read(key).data
         except NotFoundError:
             return None
-        if not key.endswith("/children.json"):
-            (record,) = layout.decode_records(key, data)
-            return record
-        mark = f'"id":"{id}"'.encode()
-        found = [line for line in layout.split_lines(key, data) if mark in line[:200]]
-        records = [decode(line, key) for line in found]
-        return next((record for record in records if record.kind == kind and record.id == id), None)
+        (record,) = layout.decode_records(key, data)
+        return record
+
+    def children(self, run: str) -> dict[bytes, bytes]:
+        """The lines of what lives in a run, by id."""
+        key = layout.children_key(run)
+        try:
+            lines = layout.split_lines(key, self.store.read(key).data)
+        except NotFoundError:
+            return {}
+        return {line.partition(b'"id":"')[2].partition(b'"')[0]: line for line in lines}
+
+    def child(self, kind: str, id: str, children: Mapping[bytes, bytes]) -> Record | None:
+        """The record of an object that lives in a run, if it is among those of the run."""
+        line = children.get(id.encode())
+        if line is None:
+            return None
+        record = decode(line, layout.record_key(kind, id))
+        return record if record.kind == kind and record.id == id else None
 
     def records(self, key: str) -> tuple[list[Record], IfMatch]:
         """The records of a file and its version; nothing and `ABSENT` where there is none."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import mimetypes
 import os
 from pathlib import Path
 from typing import BinaryIO
 
-from padre_core.backends.blobs import verified
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.artifact import Artifact
 from padre_core.objects.base import PadreObject
 from padre_core.query.model import Compare, Field, Operator
-from padre_core.services.files import Progress, Source, copy, create_below, open_source
+from padre_core.services.files import Progress, Source, Target, copy, open_source
 from padre_core.services.service import Service
 
 UNKNOWN = "application/octet-stream"
@@ -51,7 +51,8 @@ class ArtifactService(Service[Artifact]):
             self.records.place(kind, id)
         with open_source(source, progress) as file:
             blob = self.backend.write_blob(file, media_type=media_type)
-        draft.digest, draft.size, draft.media_type = blob.digest, blob.size, media_type
+        # Past validation: the backend says so.
+        draft.__dict__.update(digest=blob.digest, size=blob.size, media_type=media_type)
         return self.put(draft)
 
     def open(self, artifact: Artifact | str) -> BinaryIO:
@@ -60,7 +61,7 @@ class ArtifactService(Service[Artifact]):
         Raises:
             NotFoundError: The artifact, or its bytes, are not here.
         """
-        return self._open(self.get(artifact))
+        return self.backend.open_blob(self.get(artifact).digest)
 
     def read(self, artifact: Artifact | str) -> bytes:
         """The bytes of an artifact.
@@ -89,9 +90,10 @@ class ArtifactService(Service[Artifact]):
         """
         root = Path(to)
         artifacts = self._artifacts_of(object)
-        for artifact in artifacts:
-            with self._open(artifact) as source, create_below(root, artifact.path) as target:
-                copy(source, target, artifact.size, progress)
+        with contextlib.closing(Target(root)) as target:
+            for artifact in artifacts:
+                with self.backend.open_blob(artifact.digest) as source, target.create(artifact.path) as file:
+                    copy(source, file, artifact.size, progress)
         return [root.joinpath(*artifact.path.split("/")) for artifact in artifacts]
 
     def _artifacts_of(self, object: PadreObject | str) -> list[Artifact]:
@@ -103,9 +105,6 @@ class ArtifactService(Service[Artifact]):
         if isinstance(object, str) and self.records.peek(self.kind, owner) is not None:
             return [self.get(owner)]
         return list(self.list(Compare(Field(("owner",)), Operator.EQ, owner)))
-
-    def _open(self, artifact: Artifact) -> BinaryIO:
-        return verified(self.backend.open_blob(artifact.digest), artifact.digest)
 
 
 def _name(source: Source) -> str:

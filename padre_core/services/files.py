@@ -57,23 +57,32 @@ def copy(source: Reader, target: BinaryIO, total: int | None, progress: Progress
             progress(done, total)
 
 
-@contextlib.contextmanager
-def create_below(root: Path, path: str) -> Iterator[BinaryIO]:
-    """A file that becomes `path` below a folder when the block ends, and nothing if it raises.
+class Target:
+    """A folder that files are written below. Close it when all are.
 
     Folders on the way are made; links on the way are not followed, so that nothing is written elsewhere.
-
-    Raises:
-        InvalidObjectError: The path would leave the folder.
-        BackendError: The file cannot be written.
     """
-    try:
-        *folders, name = check_path(path).split("/")
-    except ValueError as error:
-        raise InvalidObjectError(f"the artifact path {path!r:.200} {error}") from None
-    temporary = f".padre-{secrets.token_hex(8)}"
-    try:
-        with _folder(root, folders) as folder:
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._names: list[str] = []
+        self._folder = -1
+
+    @contextlib.contextmanager
+    def create(self, path: str) -> Iterator[BinaryIO]:
+        """A file that becomes `path` below the folder when the block ends, and nothing if it raises.
+
+        Raises:
+            InvalidObjectError: The path would leave the folder.
+            BackendError: The file cannot be written.
+        """
+        try:
+            *names, name = check_path(path).split("/")
+        except ValueError as error:
+            raise InvalidObjectError(f"the artifact path {path!r:.200} {error}") from None
+        temporary = f".padre-{secrets.token_hex(8)}"
+        try:
+            folder = self._enter(names)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
                 with open(os.open(temporary, flags, 0o666, dir_fd=folder), "wb") as file:
@@ -83,27 +92,38 @@ def create_below(root: Path, path: str) -> Iterator[BinaryIO]:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary, dir_fd=folder)
                 raise
-    except OSError as error:
-        if isinstance(error, BackendError):
-            raise
-        raise BackendError(f"cannot write {path!r:.200} below {root}: {error.strerror}") from error
+        except OSError as error:
+            if isinstance(error, BackendError):
+                raise
+            raise BackendError(f"cannot write {path!r:.200} below {self._root}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Lets go of the folder."""
+        if self._folder >= 0:
+            os.close(self._folder)
+            self._folder = -1
+
+    def _enter(self, names: list[str]) -> int:
+        """The folder of some names below the root, which stays open for the files that follow."""
+        if self._folder < 0 or names != self._names:
+            self.close()
+            self._folder, self._names = _open_folder(self._root, names), names
+        return self._folder
 
 
-@contextlib.contextmanager
-def _folder(root: Path, names: list[str]) -> Iterator[int]:
+def _open_folder(root: Path, names: list[str]) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     root.mkdir(parents=True, exist_ok=True)
     folder = os.open(root, flags)
-    try:
-        for name in names:
+    for name in names:
+        try:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, dir_fd=folder)
             inner = os.open(name, flags | os.O_NOFOLLOW, dir_fd=folder)
+        finally:
             os.close(folder)
-            folder = inner
-        yield folder
-    finally:
-        os.close(folder)
+        folder = inner
+    return folder
 
 
 def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:

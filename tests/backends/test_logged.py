@@ -12,12 +12,15 @@ from padre_core.backends import layout
 from padre_core.backends.bytestore import ABSENT, UNBORN
 from padre_core.backends.logged import SMALL_BLOB
 from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, ReadOnlyError
+from padre_core.objects import record as records
+from padre_core.objects.artifact import Artifact
+from padre_core.objects.identity import run_child_id
 from padre_core.query import parse
 from padre_core.query.model import Query
 from padre_core.streams.columns import Line, Lines, make_points
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import edited, ended, project, put_run, run, values
+from conftest import AT, edited, ended, project, put_run, run, values
 
 processes = multiprocessing.get_context("fork")
 
@@ -457,3 +460,27 @@ def test_many_small_blobs_are_folded_behind_the_writer(opened, folder):
     backend._thread.join()
     assert len(blob_files(folder)) > 400
     assert len(list(backend.blobs())) == 700, "each once"
+
+
+def note(run_id, path, size=0):
+    made = Artifact(owner=run_id, path=path, digest="0" * 64, size=size)
+    return records.first("artifact", run_child_id(run_id, "artifact", path), made.content(), (run_id,), by="ada", at=AT)
+
+
+def test_in_a_batch_what_lives_in_a_run_is_read_once_but_never_stale(opened, monkeypatch):
+    backend, other = opened(), opened()
+    id = put_run(backend)
+    one, two = backend.put(note(id, "one")), backend.put(note(id, "two"))
+    backend.fold()
+    asked = []
+    read = backend.store.read
+    monkeypatch.setattr(backend.store, "read", lambda key: asked.append(key) or read(key))
+    with backend.batch("a look at both"):
+        assert backend.get("artifact", one.id) == one
+        assert backend.get("artifact", two.id) == two
+        assert asked == [layout.record_key("artifact", one.id)]
+        content = Artifact(owner=id, path="one", digest="0" * 64, size=1).content()
+        newer = other.put(records.successor(one, content, by="ada", at=AT), if_match=one.etag)
+        assert backend.get("artifact", one.id) == newer
+        other.fold()
+        assert backend.get("artifact", one.id) == newer

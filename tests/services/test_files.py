@@ -1,10 +1,11 @@
+import contextlib
 import io
 import os
 
 import pytest
 
 import padre_core as padre
-from padre_core.services.files import create_below
+from padre_core.services.files import Target
 
 
 def test_a_file_is_stored_with_a_run_and_comes_back(workspace, run, tmp_path):
@@ -119,13 +120,13 @@ def test_a_download_follows_no_link_out_of_its_folder(workspace, run, tmp_path):
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", "."])
 def test_a_stored_path_is_checked_again_when_it_becomes_one(tmp_path, path):
-    with pytest.raises(padre.InvalidObjectError), create_below(tmp_path / "to", path):
+    with pytest.raises(padre.InvalidObjectError), Target(tmp_path / "to").create(path):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_download_leaves_no_file(tmp_path):
-    with pytest.raises(TypeError), create_below(tmp_path, "x") as file:
+    with pytest.raises(TypeError), contextlib.closing(Target(tmp_path)) as target, target.create("x") as file:
         file.write("text")
     assert list(tmp_path.iterdir()) == []
 
