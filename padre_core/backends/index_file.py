@@ -102,7 +102,7 @@ def _connect(path: Path | str) -> sqlite3.Connection:
     try:
         connection.create_function("id_text", 1, unpack, deterministic=True)
         connection.create_function("wildcard", 2, _wildcard, deterministic=True)
-        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "temp_store = MEMORY", "cache_size = -16000"):
+        for setting in ("trusted_schema = OFF", "cell_size_check = ON", "temp_store = MEMORY", "cache_size = -64000"):
             connection.execute(f"PRAGMA {setting}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")

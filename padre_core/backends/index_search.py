@@ -2,7 +2,9 @@
 
 Each condition is counted first, up to a limit. If few objects fulfil one, these are looked at one by one and sorted.
 If all are common, the index of the order's first field is walked from the cursor on, and what does not fulfil the rest
-is passed over until the page is full. If that takes long, all that fulfil one condition are looked at after all.
+is passed over until the page is full. Where no index leads along that field, the first thousand in its order are looked
+at. If neither fills the page soon, all that fulfil one condition are looked at after all, in the order of their ids:
+then what is looked up for each lies side by side.
 """
 # ruff: noqa: S608  the texts that are put together here are this module's own; values are always bound
 
@@ -42,6 +44,8 @@ RARE = 1000
 PATIENCE = 200
 """A walk is given up after so many steps of SQLite for each object of the page and of those that are few."""
 
+PEEK = 1000
+"""So many objects are looked at along a field of which there is no index."""
 
 Row = tuple[Any, ...]
 """The id of an object that was found, then its rank and value in each field of the order."""
@@ -109,14 +113,16 @@ class Search:
             return []
         if rare := self._rare():
             return self._sort(rare, after, limit)
-        broad = self._broad()
-        if broad is None:
+        if not self.conditions:
             return self._along(after, limit)
+        if self.places[0] and not self.places[0].walkable:
+            found = self._peek(after, limit)
+            return found if len(found) == limit else self._sort(self._broad(), after, limit)
         try:
             with self._patience(limit):
                 return self._along(after, limit)
         except _ImpatientError:
-            return self._sort(broad, after, limit)
+            return self._sort(self._broad(), after, limit)
 
     def _along(self, after: _After | None, limit: int) -> list[Row]:
         """Walks along the order until the page is full."""
@@ -133,7 +139,7 @@ class Search:
         if self._hopeless():
             return 0
         source = self._rare() or self._broad()
-        base = _drawn(source) if source else self._objects()
+        base = self._drawn(source)
         return int(self._one(join("SELECT count(*) FROM ", base.rows, *self._tests(base, source)))[0])
 
     def _one(self, statement: Sql) -> Any:
@@ -186,13 +192,18 @@ class Search:
 
     def _broad(self) -> Source | None:
         """The first source for a condition, however many objects it gives."""
-        return next(filter(None, map(self._source, self.conditions)), None)
+        sources = (self._source(item, scan=True) for item in self.conditions)
+        return next(filter(None, sources), None)
 
-    def _source(self, item: Expression) -> Source | None:
-        """The source for a condition, if there is one that does not look at all objects."""
+    def _source(self, item: Expression, *, scan: bool = False) -> Source | None:
+        """The source for a condition, if there is one that does not look at all objects.
+
+        Args:
+            scan: Whether to go through all that have the field by their ids, instead of following the index.
+        """
         match item:
             case Or(items):
-                parts = [self._source(part) for part in items]
+                parts = [self._source(part, scan=scan) for part in items]
                 found = [part.ids for part in parts if part]
                 return Source(between(" UNION ", found), item) if len(found) == len(parts) else None
             case And() | Not():
@@ -202,8 +213,13 @@ class Search:
             return Source(Sql("SELECT NULL AS id WHERE 0"), item)
         if place.table == "object" and not (place.walkable or by_id(item)):
             return None
-        condition = holds(item, place.column)
+        # An index on a column is not used where a plus stands before its name.
+        condition = holds(item, f"+{place.column}" if scan and place.table != "object" else place.column)
         return Source(join(f"SELECT id FROM {place.table} WHERE ", place.scope, " AND ", condition), item)
+
+    def _drawn(self, source: Source | None) -> Base:
+        """All that a source gives; without one all objects."""
+        return Base(join("(", source.ids, ") d WHERE 1"), objects=False) if source else self._objects()
 
     def _objects(self) -> Base:
         """All objects of the kind; if they are wanted below an ancestor and all have the same parent, only these."""
@@ -214,7 +230,7 @@ class Search:
                 return Base(Sql("object d WHERE d.scope = ?", scopes[0]), objects=True, scoped=True)
         return Base(Sql("object d WHERE d.kind = ?", (self.kind,)), objects=True)
 
-    # The two ways to a page
+    # The ways to a page
 
     @contextmanager
     def _patience(self, limit: int) -> Iterator[None]:
@@ -233,18 +249,29 @@ class Search:
         finally:
             self.connection.set_progress_handler(None, 0)
 
-    def _sort(self, source: Source, after: _After | None, limit: int) -> list[Row]:
-        """Looks at all that a source gives."""
-        base = _drawn(source)
+    def _sort(self, source: Source | None, after: _After | None, limit: int) -> list[Row]:
+        """Looks at all that a source gives; without one at all objects."""
+        base = self._drawn(source)
         columns, ordering = self._columns(0)
         beyond = [join(" AND ", self._beyond(after, 0))] if after else []
         tests = self._tests(base, source)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
         return self._all(join("SELECT d.id", *columns, " FROM ", base.rows, *tests, *beyond, end))
 
+    def _peek(self, after: _After | None, limit: int) -> list[Row]:
+        """Looks at the first objects along a field of which there is no index."""
+        place = self.places[0]
+        if place is None or place.table == "object" or len(self.order) > 1 or (after and after.keys[0][0]):
+            return []
+        column = f"d.{place.column}"
+        table = join(f"SELECT d.id, {column} FROM {place.table} d WHERE d.", place.scope, *self._onward(column, after))
+        base = Base(join("(", table, f" ORDER BY {self._by(column)}, d.id LIMIT {PEEK}) d WHERE 1"), objects=False)
+        end = f" ORDER BY {self._by(column)}, d.id LIMIT {limit}"
+        return self._all(join(f"SELECT d.id, 0, {column} FROM ", base.rows, *self._tests(base, along=place), end))
+
     def _walk(self, rank: int, after: _After | None, limit: int) -> list[Row]:
         """Walks along those that have a value (rank 0), NaN (1) or nothing (2) in the order's first field."""
-        place, descending = self.places[0], self.order[0].descending
+        place = self.places[0]
         base = self._base(rank, place)
         if base is None:
             return []
@@ -252,22 +279,33 @@ class Search:
         column = f"d.{place.column}" if place and rank == 0 else "NULL"
         beyond: list[Sql] = []
         if rank == 0:
-            ordering.insert(0, f"{column}{' DESC' if descending else ''}")
-        if rank == 0 and (descending or not after):
-            beyond.append(Sql(f" AND {column} >= -9e999"))  # not NULL, in a form that an index follows
-        if after and rank == 0:
-            value, id = after.values[0], after.id
-            if len(self.order) == 1 and not descending:
-                beyond.append(Sql(f" AND ({column}, d.id) > (?, ?)", (value, id)))
-            else:
-                sign, rest = "<" if descending else ">", self._beyond(after, 1)
-                beyond.append(Sql(f" AND {column} {sign}= ? AND ({column} {sign} ? OR ", (value, value)))
-                beyond.append(join(rest, ")"))
+            ordering.insert(0, self._by(column))
+            beyond = self._onward(column, after)
         elif after:
             beyond.append(join(" AND ", self._beyond(after, 1)))
         tests = self._tests(base, along=place if rank == 0 else None)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
         return self._all(join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", base.rows, *beyond, *tests, end))
+
+    def _onward(self, column: str, after: _After | None) -> list[Sql]:
+        """That the object d has a value in the order's first field, and comes after the cursor."""
+        found: list[Sql] = []
+        descending = self.order[0].descending
+        if descending or not after:
+            found.append(Sql(f" AND {column} >= -9e999"))  # not NULL, in a form that an index follows
+        if after:
+            value, id = after.values[0], after.id
+            if len(self.order) == 1 and not descending:
+                found.append(Sql(f" AND ({column}, d.id) > (?, ?)", (value, id)))
+            else:
+                sign, rest = "<" if descending else ">", self._beyond(after, 1)
+                found.append(Sql(f" AND {column} {sign}= ? AND ({column} {sign} ? OR ", (value, value)))
+                found.append(join(rest, ")"))
+        return found
+
+    def _by(self, column: str) -> str:
+        """A column with the direction of the order's first field."""
+        return f"{column} DESC" if self.order[0].descending else column
 
     def _base(self, rank: int, place: Place | None) -> Base | None:
         """Where those of a rank in the order's first field are; None if there can be none."""
@@ -423,10 +461,6 @@ def _below(id: str) -> str:
         f"(SELECT o.id AS id, o.kind AS kind, {true} AS value FROM within w JOIN object o ON o.scope = w.scope "
         f"WHERE w.ancestor = {own} UNION ALL SELECT id, kind, {true} FROM object WHERE id = {own})"
     )
-
-
-def _drawn(source: Source) -> Base:
-    return Base(join("(", source.ids, ") d WHERE 1"), objects=False)
 
 
 def _packed(id: Scalar | None) -> bytes:

@@ -162,6 +162,7 @@ def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     """Takes the ways for large numbers with small ones."""
     monkeypatch.setattr(index_search, "RARE", request.param[0])
     monkeypatch.setattr(index_search, "PATIENCE", request.param[1])
+    monkeypatch.setattr(index_search, "PEEK", request.param[0] or 5)
 
 
 @pytest.mark.usefixtures("ways")

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -456,7 +457,7 @@ def large() -> Iterator[Index]:
 def test_what_an_index_can_drive_looks_at_few_objects(
     large: Index, where: str | None, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_search.Search, "_broad", lambda search: None)
+    monkeypatch.setattr(index_search.Search, "_patience", lambda search, limit: nullcontext())
     query = Query(where=parse(where) if where else None, order=parse_order(order), limit=20)
     steps = []
     large._connection.set_progress_handler(lambda: steps.append(1), 100)
@@ -472,7 +473,7 @@ def test_what_an_index_can_drive_looks_at_few_objects(
 def test_a_page_far_behind_costs_no_more_than_the_first(
     large: Index, where: str | None, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_search.Search, "_broad", lambda search: None)
+    monkeypatch.setattr(index_search.Search, "_patience", lambda search, limit: nullcontext())
     query = Query(where=parse(where) if where else None, order=parse_order(order), limit=15_000)
     query = replace(query, limit=20, cursor=large.query("run", query).cursor)
     assert query.cursor is not None
