@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import threading
@@ -152,16 +153,18 @@ class LoggedBackend(ByteStoreBackend):
 
     def _barrier(self, record: Record) -> None:
         """What lies outside of running runs is safe from the loss of power when the call or the batch ends."""
-        run = lives_in_run(record)
-        if run is not None:
-            head = record if record.kind == "run" else self._head("run", run)
-            if head is not None and _is_running(head):
-                return
-            if record.kind == "run":
-                self._ended += 1
-        if not getattr(self._batches, "depth", 0):
+        if record.kind == "run" and not _is_running(record.content):
+            self._ended += 1
+        if not getattr(self._batches, "depth", 0) and not self._in_running_run(record):
             self.sync()
         self._relieve()
+
+    def _in_running_run(self, record: Record) -> bool:
+        run = lives_in_run(record)
+        if run is None:
+            return False
+        head = record if record.kind == "run" else self._head("run", run)
+        return head is not None and _is_running(head.content)
 
     def _relieve(self) -> None:
         """Folds behind once there is something to fold."""
@@ -406,8 +409,9 @@ class LoggedBackend(ByteStoreBackend):
             index.remove(kind, id)
 
 
-def _is_running(run: Record) -> bool:
-    return b'"status":"running"' in run.content and run.data().get("status") == "running"
+@functools.lru_cache(maxsize=64)  # asked of a run whenever something is stored in it
+def _is_running(content: bytes) -> bool:
+    return b'"status":"running"' in content and canonical.from_json(content).get("status") == "running"
 
 
 def _newer(one: Record | None, other: Record | None) -> Record | None:

@@ -204,8 +204,11 @@ class ActiveRun(RunStreams):
 
     def _end(self, status: RunStatus, error: RunError | None) -> None:
         def end(run: Run) -> None:
-            run.status, run.error, run.progress = status, error, self._progress or run.progress
-            run.ended_at = datetime.now(UTC)
+            run.status, run.ended_at = status, datetime.now(UTC)
+            if error is not run.error:
+                run.error = error
+            if self._progress is not None:
+                run.progress = self._progress
 
         with self._lock:
             with self._home.records.backend.batch(f"End of run {self.id}", self._home.records.actor):

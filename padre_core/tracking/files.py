@@ -23,11 +23,12 @@ def walk(folder: Path) -> Iterator[tuple[str, BinaryIO | None]]:
         raise NotFoundError(f"there is no folder {str(folder)!r}")
     for top, folders, names, place in os.fwalk(folder):
         folders.sort()
-        inside = Path(top).relative_to(folder)
+        inside = Path(top).relative_to(folder).as_posix()
+        prefix = "" if inside == "." else f"{inside}/"
         for name in sorted([*names, *(name for name in folders if _is_link(name, place))]):
             stream = _open_regular(name, place)
             try:
-                yield (inside / name).as_posix(), stream
+                yield prefix + name, stream
             finally:
                 if stream is not None:
                     stream.close()
