@@ -4,17 +4,21 @@ Works on two opened backends, and knows neither services nor hooks: `Engine` is 
 """
 
 from padre_core.sync.changes import CursorFile
-from padre_core.sync.engine import Engine, RemoteStore, Report
+from padre_core.sync.engine import Conflicted, Deleted, Engine, Got
 from padre_core.sync.passes import Step
 from padre_core.sync.plan import TABLE, Action
 from padre_core.sync.states import Local, Remote, State
+from padre_core.sync.stores import RemoteStore, Report
 from padre_core.sync.transfer import Progress, Tally
 
 __all__ = [
     "TABLE",
     "Action",
+    "Conflicted",
     "CursorFile",
+    "Deleted",
     "Engine",
+    "Got",
     "Local",
     "Progress",
     "Remote",

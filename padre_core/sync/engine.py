@@ -1,249 +1,300 @@
-"""Local-first for whole stores: push, pull, sync and status between a local backend and its remotes."""
+"""Local-first for single objects: get, delete in its modes, conflicts, and the proof that both sides are equal."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from padre_core.backends.backend import Backend
-from padre_core.errors import InvalidObjectError, PadreError, UnavailableError
+from padre_core.backends.backend import Problem
+from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, UnavailableError
 from padre_core.objects import canonical
-from padre_core.objects.envelope import Intent
-from padre_core.objects.record import successor
-from padre_core.objects.references import Ref
-from padre_core.sync.changes import CursorFile, Cursors, News, news, past_own
-from padre_core.sync.kin import needed, subtree
-from padre_core.sync.pair import Both, Pair
+from padre_core.objects.envelope import Intent, parse
+from padre_core.objects.record import Record
+from padre_core.objects.references import Ref, blob_digests
+from padre_core.sync import merge
+from padre_core.sync.kin import all_refs, subtree
+from padre_core.sync.pair import Both, Pair, alike
 from padre_core.sync.passes import CHUNK, Pass, Step, Way
-from padre_core.sync.transfer import Progress, Tally
+from padre_core.sync.plan import FORCEABLE, REFUSALS, Action, Row, row
+from padre_core.sync.states import Remote
+from padre_core.sync.stores import Stores
+from padre_core.sync.transfer import STREAMS
+
+Refresh = Literal["auto", "required", "never"]
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteStore:
-    """A remote as the configuration names it.
+class Got:
+    """What `get` found.
 
     Attributes:
-        open: Gives the backend, at first need; may raise `UnavailableError`.
-        auto: Whether every object travels, or only what was put to this remote by name, and what lies below that.
+        stale: Whether no remote could be asked for a newer version.
+        action: What the table says, such as a warning that the remote has lost what it had.
     """
 
-    name: str
-    url: str
-    open: Callable[[], Backend]
-    auto: bool = True
+    record: Record
+    stale: bool = False
+    action: Action = Action.LOCAL
 
 
-@dataclass
-class Report:
-    """What a call did.
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a delete came to on each remote.
 
     Attributes:
-        steps: By remote, what was done about each object.
-        away: Remotes that could not be reached, and why.
+        pending: Remotes that were away, where the next sync carries it out.
     """
 
-    steps: dict[str, list[Step]] = field(default_factory=dict)
-    away: dict[str, PadreError] = field(default_factory=dict)
-    tally: Tally = field(default_factory=Tally)
-
-    @property
-    def failed(self) -> list[Step]:
-        """What was not done, with its error."""
-        return [step for steps in self.steps.values() for step in steps if step.error is not None]
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
 
 
-class Engine:
-    """A local store and its remotes; safe for threads.
+@dataclass(frozen=True, slots=True)
+class Conflicted:
+    """An object that somebody must look at.
 
-    Args:
-        threads: How many requests to a remote are under way at once.
+    Attributes:
+        fields: For each losing version, by etag, the fields in which it differs from the head.
+        hidden: It was edited below an object that was deleted, and whose name lives again.
     """
 
-    def __init__(
-        self,
-        local: Backend,
-        remotes: Iterable[RemoteStore],
-        *,
-        cursors: CursorFile | None = None,
-        actor: str | None = None,
-        threads: int = 4,
-        progress: Progress | None = None,
-    ) -> None:
-        self.local, self.actor, self.threads, self.progress = local, actor, threads, progress
-        self.remotes = {remote.name: remote for remote in remotes}
-        self.cursors = cursors or CursorFile()
-        self._opened: dict[str, Backend] = {}
-        self._lock = threading.Lock()
+    ref: Ref
+    head: str
+    fields: Mapping[str, tuple[str, ...]]
+    hidden: bool = False
 
-    def push(self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None) -> Report:
-        """Uploads objects with all that lies below them and all that they refer to; without refs all that is tracked.
 
-        What is named is tracked from then on, and living again on a remote that had a tombstone of it. A remote that
-        is away stands in the report: the intent to track is noted, and the next sync does the rest.
+class Engine(Stores):
+    """A local store and its remotes: what `put`, `get`, `delete`, `push`, `pull` and `sync` do; safe for threads.
+
+    The local half of a put is the caller's: it stores the object, and `push` uploads it.
+    """
+
+    def get(self, ref: Ref, *, refresh: Refresh = "auto", remotes: Sequence[str] | None = None) -> Got:
+        """The object with all below it, downloaded from the first remote that has it where that is newer.
+
+        Raises:
+            NotFoundError: It is nowhere, or was deleted.
+            UnavailableError: It is not here and a remote is away; or `refresh` is required and all are.
         """
-        for name in self._named(remotes):
-            for ref in refs or ():
-                self._track(name, ref)
-        return self._travel(Way.PUSH, refs, remotes)
+        away: UnavailableError | None = None
+        for name in () if refresh == "never" else self._named(remotes):
+            try:
+                pair = self.pair(name)
+                going = self.single(pair, Way.PULL)
+                action = self._row(going, ref).get
+                if action is Action.NOT_FOUND:
+                    continue
+                if action is Action.NOT_FOUND_RESTORE:
+                    raise NotFoundError(f"{' '.join(ref)} was deleted on {name}; restore brings it back")
+                _raise_first(going.run(self._family(pair, Way.PULL, [ref])))
+            except UnavailableError as error:
+                away = error
+                continue
+            return Got(self._living(ref), action=action)
+        if away is not None and refresh == "required":
+            raise away
+        try:
+            return Got(self._living(ref), stale=away is not None)
+        except NotFoundError:
+            raise away or NotFoundError(f"neither this store nor a remote has {' '.join(ref)}") from None
 
-    def pull(self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None) -> Report:
-        """Downloads objects with all that lies below them and all that they refer to; without refs everything."""
-        return self._travel(Way.PULL, refs, remotes, anew=True)
-
-    def sync(self, *, remotes: Sequence[str] | None = None, everything: bool = False) -> Report:
-        """Brings both sides to the same, as far as objects are known here.
+    def delete(
+        self, ref: Ref, *, mode: Literal["all", "remote", "local"] = "all", force: bool = False,
+        remotes: Sequence[str] | None = None, shown: str | None = None,
+    ) -> Deleted:  # fmt: skip
+        """Deletes an object; see the table for what each mode does, and refuses, in which state.
 
         Args:
-            everything: Also download what is not here, and look at each object, whatever the cursors say.
+            force: Overrides what protects the last copy; never what protects somebody else's change.
+            shown: The etag that the caller saw; another one is not deleted.
+
+        Raises:
+            ConflictError: It was changed since, or the table refuses it.
         """
-        return self._travel(Way.BOTH if everything else Way.KNOWN, None, remotes, anew=everything)
+        looked, pending = self._looked(ref, remotes)
+        if mode == "local":
+            self._delete_local(ref, looked, force=force)
+            return Deleted(dict.fromkeys(looked, Action.EVICT))
+        actions: dict[str, Action] = {}
+        for name, (going, both) in looked.items():
+            found = self._row_of(going, both)
+            actions[name] = found.delete_all if mode == "all" else found.delete_remote
+            self._check(actions[name], both, name, force=force)
+            seen = both.ours or both.theirs
+            if shown is not None and seen is not None and shown != seen.etag:
+                raise ConflictError(f"{' '.join(ref)} was changed since it was seen at {shown}; get it again")
+        if mode == "all":
+            self._delete_all(ref, looked)
+        else:
+            self._delete_remote(ref, looked, actions, pending)
+        return Deleted(actions, tuple(pending))
 
-    def status(self, *, remotes: Sequence[str] | None = None) -> Report:
-        """What `sync` would do, and what was refused, without doing anything."""
-        report = Report()
-        for name in self._named(remotes):
-            with self._reaching(name, report) as pair:
-                going = self._pass(pair, Way.BOTH, report)
-                due, _, _ = self._due(pair, Way.BOTH, anew=False)
-                report.steps[name] = [step for step in going.plan(due) if step.action]
-        return report
+    def conflicts(self) -> Iterator[Conflicted]:
+        """The objects of the local store that hold losing versions, or were edited below what is deleted."""
+        refs = list(all_refs(self.local))
+        for start in range(0, len(refs), CHUNK):
+            for head in self.local.get_many(refs[start : start + CHUNK]):
+                if head is None:
+                    continue
+                notes = parse(head.envelope, f"{head.kind} {head.id}").remotes.values()
+                hidden = any(entry.hidden for entry in notes)
+                if head.conflicts or hidden:
+                    fields = {lost.etag: merge.fields_in_conflict(head, lost) for lost in head.conflicts}
+                    yield Conflicted((head.kind, head.id), head.etag, fields, hidden)
 
-    def pair(self, name: str, tally: Tally | None = None) -> Pair:
-        """The local store with a remote.
+    def resolve(self, ref: Ref, *, keep: str | None = None, fields: Mapping[str, str] | None = None) -> Record:
+        """Ends the conflicts of an object with a version that follows all of them.
+
+        Args:
+            keep: The etag of the version whose content stays; the head's by default.
+            fields: For single fields, the etag of the version to take them from.
+
+        Raises:
+            InvalidObjectError: There is no conflict, no such version, or the fields do not fit together.
+        """
+        head = self._living(ref)
+        contents = {head.etag: head.content, **{lost.etag: lost.content for lost in head.conflicts}}
+        unknown = {keep or head.etag, *(fields or {}).values()} - contents.keys()
+        if unknown or not head.conflicts:
+            raise InvalidObjectError(f"{' '.join(ref)} has the versions {', '.join(contents)} and no other")
+        content = merge.picked(ref[0], contents, keep or head.etag, fields or {})
+        solved = head
+        while solved.conflicts:
+            solved = merge.resolution(solved, solved.conflicts[0], content, by=self.actor, at=canonical.now())
+        return self.local.put(solved, if_match=head.etag)
+
+    def verify(self, name: str) -> Iterator[Problem]:
+        """Compares everything that this store and a remote both should have: versions, conflicts, streams, blobs.
 
         Raises:
             UnavailableError: The remote is away.
-            InvalidObjectError: There is no remote of this name.
         """
-        remote = self._remote(name)
-        with self._lock:
-            if name not in self._opened:
-                self._opened[name] = remote.open()
-            return Pair(self.local, name, self._opened[name], remote.url, tally or Tally(tell=self.progress))
-
-    def close(self) -> None:
-        """Closes the remotes that were opened."""
-        with self._lock:
-            opened, self._opened = self._opened, {}
-        for backend in opened.values():
-            backend.close()
-
-    def single(self, pair: Pair, way: Way = Way.BOTH) -> Pass:
-        """A pass for one object after the other."""
-        return self._pass(pair, way, Report())
-
-    def _travel(
-        self, way: Way, refs: Sequence[Ref] | None, remotes: Sequence[str] | None, *, anew: bool = False
-    ) -> Report:
-        report = Report(tally=Tally(tell=self.progress))
-        for name in self._named(remotes):
-            with self._reaching(name, report) as pair:
-                going = self._pass(pair, way, report)
-                if refs is not None:
-                    if way is Way.PUSH:
-                        self._revive(pair, refs)
-                    report.steps[name] = going.run(self._family(pair, way, refs))
-                    continue
-                due, cursors, found = self._due(pair, way, anew=anew)
-                report.steps[name] = going.run(due)
-                if way in (Way.BOTH, Way.KNOWN):
-                    self._remember(pair, cursors, found, report.steps[name])
-        return report
-
-    def _pass(self, pair: Pair, way: Way, report: Report) -> Pass:
-        auto = self.remotes[pair.name].auto
-        return Pass(pair, way, report.tally, tracked=auto, threads=self.threads, actor=self.actor)
-
-    @contextmanager
-    def _reaching(self, name: str, report: Report) -> Iterator[Pair]:
-        try:
-            yield self.pair(name, report.tally)
-        except UnavailableError as error:
-            report.away[name] = error
-
-    def _due(self, pair: Pair, way: Way, *, anew: bool) -> tuple[list[Both], Cursors, tuple[News, News]]:
-        """The objects that may have something to travel."""
-        stores = self.local.info().store, pair.remote.info().store
-        cursors = self.cursors.load(pair.name, stores)
-        here = news(self.local, None if anew else cursors.local)
-        there = news(pair.remote, None if anew else cursors.remote)
-        refs = sorted({*here.etags, *there.etags, *cursors.waiting})
-        due: list[Both] = []
+        pair = self.pair(name)
+        going = self.single(pair)
+        refs = list(all_refs(self.local))
         for start in range(0, len(refs), CHUNK):
-            chunk = refs[start : start + CHUNK]
-            ours = [pair.both(ref, head, None) for ref, head in zip(chunk, self.local.get_many(chunk), strict=True)]
-            known = [both for both in ours if both.ours is not None or way is not Way.KNOWN]
-            asked = [both.ref for both in known if anew or not _rests(both, there)]
-            due += pair.look(asked) if asked else []
-        return due, cursors, (here, there)
+            looked = pair.look(refs[start : start + CHUNK])
+            going.kin.load(looked)
+            tracked = [both for both in looked if going.kin.intent(both) is Intent.TRACK]
+            yield from self._compare(pair, tracked)
 
-    def _remember(self, pair: Pair, cursors: Cursors, found: tuple[News, News], steps: Sequence[Step]) -> None:
-        live = self.local.live_runs()
-        own = {step.ref: step.etag for step in steps if step.error is None and step.etag is not None}
-        ended = {ref: etag for ref, etag in own.items() if ref[0] != "run" or (live is not None and ref[1] not in live)}
-        rest = {ref: etag for ref, etag in own.items() if ref[0] != "run"}
-        here, there = found
-        self.cursors.save(
-            pair.name,
-            replace(
-                cursors,
-                local=past_own(self.local, here.cursor, ended),
-                remote=past_own(pair.remote, there.cursor, rest),
-                waiting=tuple(sorted(step.ref for step in steps if step.error is not None)),
-            ),
-        )
+    def _compare(self, pair: Pair, tracked: Sequence[Both]) -> Iterator[Problem]:
+        digests: dict[str, str] = {}
+        for both in tracked:
+            where = " ".join(both.ref)
+            if both.ours is None:
+                continue
+            if both.theirs is None or not alike(both.theirs, both.ours) or both.theirs.content != both.ours.content:
+                yield Problem("differs", where, f"{where} is not the same on {pair.name}: {both.state()}")
+                continue
+            digests.update(dict.fromkeys(blob_digests(both.ours), where))
+            if both.ref[0] == "run":
+                for stream in STREAMS:
+                    if self.local.stream_ends(both.ref[1], stream) != pair.remote.stream_ends(both.ref[1], stream):
+                        yield Problem("differs", where, f"{where}: {pair.name} has not the same {stream}")
+        for digest in sorted(self.local.has_blobs(digests) - pair.remote.has_blobs(digests)):
+            yield Problem("missing-blob", digests[digest], f"{digests[digest]}: {pair.name} lacks the blob {digest}")
 
-    def _family(self, pair: Pair, way: Way, refs: Sequence[Ref]) -> list[Both]:
-        sides = (self.local,) if way is Way.PUSH else (self.local, pair.remote)
-        found = dict.fromkeys(refs)
-        for side in sides:
-            records = [record for record in side.get_many(refs) if record is not None]
-            below = [record for ref in refs for record in subtree(side, ref)]
-            found.update(dict.fromkeys((record.kind, record.id) for record in below))
-            found.update(dict.fromkeys(sorted(needed(side, [*records, *below]))))
-        all_ = list(found)
-        return [both for start in range(0, len(all_), CHUNK) for both in pair.look(all_[start : start + CHUNK])]
+    def _looked(self, ref: Ref, remotes: Sequence[str] | None) -> tuple[dict[str, tuple[Pass, Both]], list[str]]:
+        """An object as each remote has it, and the remotes that are away."""
+        looked: dict[str, tuple[Pass, Both]] = {}
+        away: list[str] = []
+        for name in self._named(remotes):
+            try:
+                pair = self.pair(name)
+                (both,) = pair.look([ref])
+                looked[name] = self.single(pair), both
+            except UnavailableError:
+                away.append(name)
+        return looked, away
 
-    def _track(self, name: str, ref: Ref) -> None:
-        """Notes that an object, and so all above it, is for a remote."""
-        offline = Pair(self.local, name, self.local, self._remote(name).url, Tally())
-        records = [record for record in self.local.get_many([ref]) if record is not None]
-        above = [other for other in needed(self.local, records) if records and other[1] in records[0].ancestors]
-        for tracked in (*above, ref):
-            offline.note_entry(tracked, lambda entry: replace(entry, intent=Intent.TRACK))
+    def _row(self, going: Pass, ref: Ref) -> Row:
+        (both,) = going.pair.look([ref])
+        return self._row_of(going, both)
 
-    def _revive(self, pair: Pair, refs: Sequence[Ref]) -> None:
-        """Makes what is put by name follow the tombstone that the remote has of it."""
-        for ref in refs:
-            (both,) = pair.look([ref])
-            for each in (*self.single(pair).kin.above(both), both):
-                ours, grave = each.ours, each.theirs
-                if ours is None or grave is None or ours.deleted is not None or grave.deleted is None:
-                    continue
-                if ours.etag in grave.lineage:
-                    head = successor(grave, ours.content, by=self.actor, at=canonical.now())
-                    self.local.put(head, if_match=ours.etag)
+    def _row_of(self, going: Pass, both: Both) -> Row:
+        return row(both.state(going.kin.intent(both)))
 
-    def _remote(self, name: str) -> RemoteStore:
-        try:
-            return self.remotes[name]
-        except KeyError:
-            known = ", ".join(self.remotes) or "none"
-            raise InvalidObjectError(f"there is no remote {name!r:.80}; the remotes are: {known}") from None
+    def _check(self, action: Action, both: Both, name: str, *, force: bool) -> None:
+        if action in REFUSALS and not (force and action in FORCEABLE):
+            raise ConflictError(f"{' '.join(both.ref)} ({both.state()} on {name}) is {action}")
 
-    def _named(self, remotes: Sequence[str] | None) -> list[str]:
-        return [self._remote(name).name for name in (self.remotes if remotes is None else remotes)]
+    def _living(self, ref: Ref) -> Record:
+        record = self.local.get(*ref)
+        if record.deleted is not None:
+            raise NotFoundError(f"{' '.join(ref)} was deleted; restore brings it back")
+        return record
+
+    def _delete_all(self, ref: Ref, looked: Mapping[str, tuple[Pass, Both]]) -> None:
+        for going, both in looked.values():
+            if both.state().remote is Remote.NEWER:  # forced: what came meanwhile is deleted too, and kept
+                going.settle(ref)
+        head = _head(self.local.get_many([ref]))
+        if head is not None and head.deleted is None:
+            self.local.put(merge.tombstone(head, self.actor), if_match=head.etag)
+        for going, both in looked.values():
+            if head is None and both.theirs is not None and both.theirs.deleted is None:
+                going.bury_there(both.theirs)
+            elif head is not None:
+                going.settle(ref)
+
+    def _delete_remote(
+        self, ref: Ref, looked: Mapping[str, tuple[Pass, Both]], actions: Mapping[str, Action], pending: Sequence[str]
+    ) -> None:
+        for name in pending:
+            self._notes(name).note_entry(ref, lambda entry: replace(entry, intent=Intent.DELETE))
+        for name, (going, both) in looked.items():
+            if both.ours is None and both.theirs is not None and actions[name]:
+                going.bury_there(both.theirs)
+            elif both.ours is not None and both.ours.deleted is not None and actions[name]:
+                going.settle(ref)
+            elif actions[name]:
+                going.pair.note_entry(ref, lambda entry: replace(entry, intent=Intent.DELETE))
+                step = going.settle(ref)
+                if step.error is not None:
+                    raise step.error
+
+    def _delete_local(self, ref: Ref, looked: Mapping[str, tuple[Pass, Both]], *, force: bool) -> None:
+        head = _head(self.local.get_many([ref]))
+        if head is None or head.deleted is not None:
+            return
+        records = [head, *subtree(self.local, ref)]
+        for record in records:
+            if not force and not self._held_elsewhere((record.kind, record.id), looked):
+                raise ConflictError(f"{record.kind} {record.id} is {Action.NOT_UPLOADED}")
+        for record in sorted(records, key=lambda record: -len(record.ancestors)):
+            self.local.evict(record.kind, record.id, if_match=record.etag)
+
+    def _held_elsewhere(self, ref: Ref, looked: Mapping[str, tuple[Pass, Both]]) -> bool:
+        """Whether the local copy may go; a remote that answers is asked for the object's hash, streams and blobs."""
+        refused: Action | None = None
+        for going, _ in looked.values():
+            (both,) = going.pair.look([ref])
+            action = self._row_of(going, both).delete_local
+            removable = action is Action.EVICT or (not action and both.state().settled)
+            if removable and not list(self._compare(going.pair, [both] if _same(both) else [])):
+                return True
+            refused = action
+        if refused is Action.CONFLICTING:
+            raise ConflictError(f"{' '.join(ref)} is {refused}")
+        if looked:
+            return False
+        head = _head(self.local.get_many([ref]))
+        notes = parse(head.envelope, " ".join(ref)).remotes.values() if head is not None else ()
+        return any(head is not None and entry.base == head.etag for entry in notes)
 
 
-def _rests(both: Both, there: News) -> bool:
-    """Whether the local notes and the remote's feed show that there is nothing to do."""
-    ours, entry = both.ours, both.entry
-    if ours is None or both.ref[0] == "run" or entry.intent is not Intent.TRACK or entry.refusal is not None:
-        return False
-    if ours.etag != entry.base:
-        return False
-    if there.whole:  # etags tell heads apart, but not conflicts
-        return there.etags.get(both.ref) == ours.etag and not ours.conflicts
-    return both.ref not in there.etags
+def _same(both: Both) -> bool:
+    return both.ours is not None and both.theirs is not None and both.ours.etag == both.theirs.etag
+
+
+def _head(records: Sequence[Record | None]) -> Record | None:
+    return records[0]
+
+
+def _raise_first(steps: Sequence[Step]) -> None:
+    for step in steps:
+        if step.error is not None:
+            raise step.error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from padre_core.backends.merge import resolve
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.kinds import kind_of
-from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, make_etag, successor
+from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, Tombstone, make_etag, successor
 
 _BY_KEY = frozenset({"tags", "metadata"})
 _MISSING = object()
@@ -66,6 +67,28 @@ def combined(one: Record, other: Record, content: bytes) -> Record:
 def revived(grave: Record) -> Record:
     """The living version that follows a tombstone, and says what it hid; everybody makes the same one."""
     return successor(grave, grave.content, by=grave.updated_by, at=grave.updated_at)
+
+
+def tombstone(before: Record, by: str | None) -> Record:
+    """The tombstone that follows a version; a repeated delete of that version makes the same one."""
+    at = canonical.now()
+    deleted = Tombstone(canonical.digest(before.etag.encode())[:32], at, by)
+    return successor(before, before.content, by=by, at=at, deleted=deleted)
+
+
+def picked(kind: str, contents: Mapping[str, bytes], keep: str, fields: Mapping[str, str]) -> bytes:
+    """The content of one version with some fields taken from others.
+
+    Raises:
+        InvalidObjectError: They do not fit together.
+    """
+    data = {etag: canonical.from_json(content) for etag, content in contents.items()}
+    chosen = dict(data[keep])
+    for name, etag in fields.items():
+        chosen.pop(name, None)
+        if name in data[etag]:
+            chosen[name] = data[etag][name]
+    return kind_of(kind).from_content(canonical.canonical_json(dict(sorted(chosen.items())))).content()
 
 
 def resolution(head: Record, conflict: Conflict, content: bytes, *, by: str | None, at: str) -> Record:

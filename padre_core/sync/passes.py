@@ -17,9 +17,8 @@ from padre_core.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from padre_core.objects import canonical
 from padre_core.objects.envelope import Intent
-from padre_core.objects.record import Record, Tombstone, successor
+from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
 from padre_core.sync import merge
 from padre_core.sync.kin import Kin, by_depth, rival
@@ -274,13 +273,7 @@ class Pass:
 
     def bury_there(self, theirs: Record) -> Record:
         """Stores a tombstone on the remote, over the version that was seen."""
-        return self.pair.remote.put(self.tombstone(theirs), if_match=theirs.etag)
-
-    def tombstone(self, before: Record) -> Record:
-        """The tombstone that follows a version."""
-        at = canonical.now()
-        grave = Tombstone(canonical.digest(before.etag.encode())[:32], at, self.actor)
-        return successor(before, before.content, by=self.actor, at=at, deleted=grave)
+        return self.pair.remote.put(merge.tombstone(theirs, self.actor), if_match=theirs.etag)
 
 
 def _dies(both: Both) -> bool:

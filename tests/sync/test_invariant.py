@@ -6,18 +6,23 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from padre_core.backends import merge as backend_merge
 from padre_core.backends.memory import _Space
 from padre_core.errors import PadreError
-from padre_core.objects import canonical
 from padre_core.objects import record as records
 from padre_core.objects.identity import new_run_id
 from padre_core.objects.run import Run
 from padre_core.streams.columns import make_points
 from padre_core.sync import CursorFile, merge, pair
-from padre_core.sync.changes import Cursors
 
 from .sides import buried, edited, engine, experiment, find, memory, project, ref, shown
 from .wire import FATES, Fate, Killed, Wire

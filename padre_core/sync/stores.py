@@ -1,0 +1,253 @@
+"""Local-first for whole stores: push, pull, sync and status between a local backend and its remotes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from padre_core.backends.backend import Backend
+from padre_core.errors import InvalidObjectError, PadreError, UnavailableError
+from padre_core.objects import canonical
+from padre_core.objects.envelope import Intent
+from padre_core.objects.record import successor
+from padre_core.objects.references import Ref
+from padre_core.sync.changes import CursorFile, Cursors, News, news, past_own
+from padre_core.sync.kin import needed, subtree
+from padre_core.sync.pair import Both, Pair
+from padre_core.sync.passes import CHUNK, Pass, Step, Way
+from padre_core.sync.transfer import Progress, Tally
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStore:
+    """A remote as the configuration names it.
+
+    Attributes:
+        open: Gives the backend, at first need; may raise `UnavailableError`.
+        auto: Whether every object travels, or only what was put to this remote by name, and what lies below that.
+    """
+
+    name: str
+    url: str
+    open: Callable[[], Backend]
+    auto: bool = True
+
+
+@dataclass
+class Report:
+    """What a call did.
+
+    Attributes:
+        steps: By remote, what was done about each object.
+        away: Remotes that could not be reached, and why.
+    """
+
+    steps: dict[str, list[Step]] = field(default_factory=dict)
+    away: dict[str, PadreError] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def failed(self) -> list[Step]:
+        """What was not done, with its error."""
+        return [step for steps in self.steps.values() for step in steps if step.error is not None]
+
+
+class Stores:
+    """The whole-store calls of `Engine`; safe for threads.
+
+    Args:
+        threads: How many requests to a remote are under way at once.
+    """
+
+    def __init__(
+        self,
+        local: Backend,
+        remotes: Iterable[RemoteStore],
+        *,
+        cursors: CursorFile | None = None,
+        actor: str | None = None,
+        threads: int = 4,
+        progress: Progress | None = None,
+    ) -> None:
+        self.local, self.actor, self.threads, self.progress = local, actor, threads, progress
+        self.remotes = {remote.name: remote for remote in remotes}
+        self.cursors = cursors or CursorFile()
+        self._opened: dict[str, Backend] = {}
+        self._lock = threading.Lock()
+
+    def push(self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None) -> Report:
+        """Uploads objects with all that lies below them and all that they refer to; without refs all that is tracked.
+
+        What is named is tracked from then on, and living again on a remote that had a tombstone of it. A remote that
+        is away stands in the report: the intent to track is noted, and the next sync does the rest.
+        """
+        for name in self._named(remotes):
+            for ref in refs or ():
+                self._track(name, ref)
+        return self._travel(Way.PUSH, refs, remotes)
+
+    def pull(self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None) -> Report:
+        """Downloads objects with all that lies below them and all that they refer to; without refs everything."""
+        return self._travel(Way.PULL, refs, remotes, anew=True)
+
+    def sync(self, *, remotes: Sequence[str] | None = None, everything: bool = False) -> Report:
+        """Brings both sides to the same, as far as objects are known here.
+
+        Args:
+            everything: Also download what is not here, and look at each object, whatever the cursors say.
+        """
+        return self._travel(Way.BOTH if everything else Way.KNOWN, None, remotes, anew=everything)
+
+    def status(self, *, remotes: Sequence[str] | None = None) -> Report:
+        """What `sync` would do, and what was refused, without doing anything."""
+        report = Report()
+        for name in self._named(remotes):
+            with self._reaching(name, report) as pair:
+                going = self._pass(pair, Way.BOTH, report)
+                due, _, _ = self._due(pair, Way.BOTH, anew=False)
+                report.steps[name] = [step for step in going.plan(due) if step.action]
+        return report
+
+    def pair(self, name: str, tally: Tally | None = None) -> Pair:
+        """The local store with a remote.
+
+        Raises:
+            UnavailableError: The remote is away.
+            InvalidObjectError: There is no remote of this name.
+        """
+        remote = self._remote(name)
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = remote.open()
+            return Pair(self.local, name, self._opened[name], remote.url, tally or Tally(tell=self.progress))
+
+    def close(self) -> None:
+        """Closes the remotes that were opened."""
+        with self._lock:
+            opened, self._opened = self._opened, {}
+        for backend in opened.values():
+            backend.close()
+
+    def single(self, pair: Pair, way: Way = Way.BOTH) -> Pass:
+        """A pass for one object after the other."""
+        return self._pass(pair, way, Report())
+
+    def _travel(
+        self, way: Way, refs: Sequence[Ref] | None, remotes: Sequence[str] | None, *, anew: bool = False
+    ) -> Report:
+        report = Report(tally=Tally(tell=self.progress))
+        for name in self._named(remotes):
+            with self._reaching(name, report) as pair:
+                going = self._pass(pair, way, report)
+                if refs is not None:
+                    if way is Way.PUSH:
+                        self._revive(pair, refs)
+                    report.steps[name] = going.run(self._family(pair, way, refs))
+                    continue
+                due, cursors, found = self._due(pair, way, anew=anew)
+                report.steps[name] = going.run(due)
+                if way in (Way.BOTH, Way.KNOWN):
+                    self._remember(pair, cursors, found, report.steps[name])
+        return report
+
+    def _pass(self, pair: Pair, way: Way, report: Report) -> Pass:
+        auto = self.remotes[pair.name].auto
+        return Pass(pair, way, report.tally, tracked=auto, threads=self.threads, actor=self.actor)
+
+    @contextmanager
+    def _reaching(self, name: str, report: Report) -> Iterator[Pair]:
+        try:
+            yield self.pair(name, report.tally)
+        except UnavailableError as error:
+            report.away[name] = error
+
+    def _due(self, pair: Pair, way: Way, *, anew: bool) -> tuple[list[Both], Cursors, tuple[News, News]]:
+        """The objects that may have something to travel."""
+        stores = self.local.info().store, pair.remote.info().store
+        cursors = self.cursors.load(pair.name, stores)
+        here = news(self.local, None if anew else cursors.local)
+        there = news(pair.remote, None if anew else cursors.remote)
+        refs = sorted({*here.etags, *there.etags, *cursors.waiting})
+        due: list[Both] = []
+        for start in range(0, len(refs), CHUNK):
+            chunk = refs[start : start + CHUNK]
+            ours = [pair.both(ref, head, None) for ref, head in zip(chunk, self.local.get_many(chunk), strict=True)]
+            known = [both for both in ours if both.ours is not None or way is not Way.KNOWN]
+            asked = [both.ref for both in known if anew or not _rests(both, there)]
+            due += pair.look(asked) if asked else []
+        return due, cursors, (here, there)
+
+    def _remember(self, pair: Pair, cursors: Cursors, found: tuple[News, News], steps: Sequence[Step]) -> None:
+        live = self.local.live_runs()
+        own = {step.ref: step.etag for step in steps if step.error is None and step.etag is not None}
+        ended = {ref: etag for ref, etag in own.items() if ref[0] != "run" or (live is not None and ref[1] not in live)}
+        rest = {ref: etag for ref, etag in own.items() if ref[0] != "run"}
+        here, there = found
+        self.cursors.save(
+            pair.name,
+            replace(
+                cursors,
+                local=past_own(self.local, here.cursor, ended),
+                remote=past_own(pair.remote, there.cursor, rest),
+                waiting=tuple(sorted(step.ref for step in steps if step.error is not None)),
+            ),
+        )
+
+    def _family(self, pair: Pair, way: Way, refs: Sequence[Ref]) -> list[Both]:
+        sides = (self.local,) if way is Way.PUSH else (self.local, pair.remote)
+        found = dict.fromkeys(refs)
+        for side in sides:
+            records = [record for record in side.get_many(refs) if record is not None]
+            below = [record for ref in refs for record in subtree(side, ref)]
+            found.update(dict.fromkeys((record.kind, record.id) for record in below))
+            found.update(dict.fromkeys(sorted(needed(side, [*records, *below]))))
+        all_ = list(found)
+        return [both for start in range(0, len(all_), CHUNK) for both in pair.look(all_[start : start + CHUNK])]
+
+    def _notes(self, name: str) -> Pair:
+        """For noting something about a remote without reaching it."""
+        return Pair(self.local, name, self.local, self._remote(name).url, Tally())
+
+    def _track(self, name: str, ref: Ref) -> None:
+        """Notes that an object, and so all above it, is for a remote."""
+        offline = self._notes(name)
+        records = [record for record in self.local.get_many([ref]) if record is not None]
+        above = [other for other in needed(self.local, records) if records and other[1] in records[0].ancestors]
+        for tracked in (*above, ref):
+            offline.note_entry(tracked, lambda entry: replace(entry, intent=Intent.TRACK))
+
+    def _revive(self, pair: Pair, refs: Sequence[Ref]) -> None:
+        """Makes what is put by name follow the tombstone that the remote has of it."""
+        for ref in refs:
+            (both,) = pair.look([ref])
+            for each in (*self.single(pair).kin.above(both), both):
+                ours, grave = each.ours, each.theirs
+                if ours is None or grave is None or ours.deleted is not None or grave.deleted is None:
+                    continue
+                if ours.etag in grave.lineage:
+                    head = successor(grave, ours.content, by=self.actor, at=canonical.now())
+                    self.local.put(head, if_match=ours.etag)
+
+    def _remote(self, name: str) -> RemoteStore:
+        try:
+            return self.remotes[name]
+        except KeyError:
+            known = ", ".join(self.remotes) or "none"
+            raise InvalidObjectError(f"there is no remote {name!r:.80}; the remotes are: {known}") from None
+
+    def _named(self, remotes: Sequence[str] | None) -> list[str]:
+        return [self._remote(name).name for name in (self.remotes if remotes is None else remotes)]
+
+
+def _rests(both: Both, there: News) -> bool:
+    """Whether the local notes and the remote's feed show that there is nothing to do."""
+    ours, entry = both.ours, both.entry
+    if ours is None or both.ref[0] == "run" or entry.intent is not Intent.TRACK or entry.refusal is not None:
+        return False
+    if ours.etag != entry.base:
+        return False
+    if there.whole:  # etags tell heads apart, but not conflicts
+        return there.etags.get(both.ref) == ours.etag and not ours.conflicts
+    return both.ref not in there.etags
