@@ -135,7 +135,7 @@ class Tree:
         return next_, key, sound
 
 
-def encode_part(first: int, columns: Columns) -> Iterable[bytes]:
+def encode_part(first: int, columns: Columns) -> Iterable[bytes | memoryview]:
     """Columns as the bytes of a stream's file, in pieces."""
     return [lines.encode(first, columns)] if isinstance(columns, Lines) else points.encode(first, columns)
 
@@ -175,12 +175,11 @@ def chains(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
 
 
 def _put_together(chain: list[Segment]) -> Iterator[Segment]:
-    # Never all: what fits a processor's cache is worked on several times as fast.
     group: list[Segment] = []
     size = 0
     for segment in chain:
         size += len(segment.columns)
-        if group and size > points.MAX_POINTS:
+        if group and size > points.FEW:
             yield _one(group)
             group, size = [], len(segment.columns)
         group.append(segment)

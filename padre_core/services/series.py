@@ -10,6 +10,7 @@ from typing import Any
 
 from padre_core.backends.backend import Segment
 from padre_core.streams.columns import Points
+from padre_core.streams.packing import put_together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +54,7 @@ def _with_numpy(np: Any, metric: str, parts: Sequence[Points]) -> Series:
             column.append(np.frombuffer(items, dtype)[kept])
     if not parts:
         return Series(metric, np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
-    steps, times, values = (column[0] if len(column) == 1 else np.concatenate(column) for column in columns)
+    steps, times, values = map(np.concatenate, columns)  # also of one: who gets it may write to it
     ascending = (steps[1:] > steps[:-1]) | ((steps[1:] == steps[:-1]) & (times[1:] >= times[:-1]))
     if not ascending.all():
         order = np.lexsort((times, steps))
@@ -62,12 +63,8 @@ def _with_numpy(np: Any, metric: str, parts: Sequence[Points]) -> Series:
 
 
 def _plain(metric: str, parts: Sequence[Points]) -> Series:
-    steps, times, values = array.array("q"), array.array("q"), array.array("d")
-    for part in parts:
-        found = part.of(metric)
-        steps.extend(found[0])
-        times.extend(found[1])
-        values.extend(found[2])
+    columns = zip(*(part.of(metric) for part in parts), strict=True) if parts else ((), (), ())
+    steps, times, values = map(put_together, "qqd", columns)
     if not all(map(operator.lt, steps, steps[1:])):
         order = sorted(range(len(steps)), key=list(zip(steps, times, strict=True)).__getitem__)
         steps, times, values = (

@@ -6,13 +6,14 @@ import array
 import struct
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 from typing import Any, Literal
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.canonical import plain
 from padre_core.objects.identity import check_key
+from padre_core.streams.packing import Column, put_together
 
 Stream = Literal["points", "lines"]
 
@@ -27,13 +28,15 @@ class Points:
         steps: 64-bit integers.
         times: Microseconds since 1970 in UTC.
         values: 64-bit floats; NaN and infinities are values like any other.
+        block: The bytes of just these points, if they were read from some; see `padre_core.streams.points`.
     """
 
     metrics: tuple[str, ...]
-    keys: array.array[int] | None
-    steps: array.array[int]
-    times: array.array[int]
-    values: array.array[float]
+    keys: Column | None
+    steps: Column
+    times: Column
+    values: Column
+    block: memoryview | None = field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -109,16 +112,19 @@ def _concatenate_points(parts: Sequence[Points]) -> Points:
     for part in parts:
         for metric in part.metrics:
             positions.setdefault(metric, len(positions))
-    keys: array.array[int] | None = array.array("I") if len(positions) > 1 else None
-    steps, times, values = array.array("q"), array.array("q"), array.array("d")
-    for part in parts:
-        if keys is not None:
+    keys: array.array[int] | None = None
+    if len(positions) > 1:
+        keys = array.array("I")
+        for part in parts:
             places = [positions[metric] for metric in part.metrics]
             keys.extend(map(places.__getitem__, part.keys or bytes(len(part))))
-        steps.extend(part.steps)
-        times.extend(part.times)
-        values.extend(part.values)
-    return Points(tuple(positions), keys, steps, times, values)
+    return Points(
+        tuple(positions),
+        keys,
+        put_together("q", [part.steps for part in parts]),
+        put_together("q", [part.times for part in parts]),
+        put_together("d", [part.values for part in parts]),
+    )
 
 
 def now() -> int:

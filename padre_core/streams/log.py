@@ -137,7 +137,7 @@ class LogWriter:
         self.next = slot + 1
         self.dirty = True
 
-    def append(self, kind: FrameKind, key: int, payload: bytes) -> int:
+    def append(self, kind: FrameKind, key: int, payload: bytes | memoryview) -> int:
         """Adds a frame and returns its slot; the caller has checked that there is room."""
         slot = self.next
         start = (slot + 1) * SLOT
@@ -186,7 +186,7 @@ class _Written:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def __setitem__(self, place: slice, data: bytes) -> None:
+    def __setitem__(self, place: slice, data: bytes | memoryview) -> None:
         try:
             os.pwrite(self._fd, data, place.start)
         except OSError as error:

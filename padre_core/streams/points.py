@@ -27,7 +27,7 @@ from itertools import pairwise
 from padre_core.errors import CorruptObjectError
 from padre_core.objects import canonical
 from padre_core.streams.columns import Points
-from padre_core.streams.packing import packed, unpacked
+from padre_core.streams.packing import packed, viewed
 
 MAX_POINTS = 10_000
 """How many points a block holds at most, so that it fits a processor's cache; longer columns become several."""
@@ -37,9 +37,15 @@ _MAGIC = b"PDP1"
 _CRC = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size + _CRC.size
 
+FEW = 1000
+"""Up to how many points are put together into one block; what is larger already is not worth the copy."""
 
-def encode(first: int, points: Points) -> Iterator[bytes]:
+
+def encode(first: int, points: Points) -> Iterator[bytes | memoryview]:
     """The blocks of some points, the first of which has the sequence number `first`."""
+    if points.block is not None and len(points) <= MAX_POINTS and _HEADER.unpack_from(points.block)[2] == first:
+        yield points.block
+        return
     for start in range(0, len(points), MAX_POINTS):
         yield _block(first + start, points if len(points) <= MAX_POINTS else _slice(points, start))
 
@@ -114,11 +120,13 @@ def _columns(block: memoryview, count: int, names: int, keyed: int) -> Points:
     metrics = tuple(canonical.from_json(bytes(block[HEADER_SIZE:offset])))
     keys = None
     if keyed:
-        keys = unpacked("I", block[offset : offset + 4 * count])
+        keys = viewed("I", block[offset : offset + 4 * count])
         offset += -(-4 * count // 8) * 8
     bounds = [offset + 8 * count * place for place in range(4)]
-    columns = [unpacked(code, block[start:stop]) for code, (start, stop) in zip("qqd", pairwise(bounds), strict=True)]
-    return Points(metrics, keys, *columns)
+    steps, times, values = (
+        viewed(code, block[start:stop]) for code, (start, stop) in zip("qqd", pairwise(bounds), strict=True)
+    )
+    return Points(metrics, keys, steps, times, values, block)
 
 
 def _slice(points: Points, start: int) -> Points:
