@@ -18,7 +18,7 @@ from padre_server.audit import Audit
 from padre_server.database import Database
 from padre_server.rights import EVERYWHERE, GRANTABLE, ROLES
 from padre_server.serve import Listening, run
-from padre_server.settings import Settings, default_state
+from padre_server.settings import Limits, Settings, default_state
 from padre_server.tokens import Tokens
 from padre_server.users import Users
 
@@ -45,6 +45,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Write JSON, for pr
 @click.option("--state", metavar="FOLDER", help="Where users, tokens, audit log and unfinished uploads are kept.")
 @click.option("--readonly", is_flag=True, help="Refuse all writes.")
 @click.option("--public-metrics", is_flag=True, help="Let this machine read /metrics without a token.")
+@click.option("--limit", multiple=True, metavar="NAME=NUMBER", help="Such as uploads=50; repeatable.")
 @click.option("--access-log", is_flag=True, help="Log each request.")
 def serve(
     store: str,
@@ -59,6 +60,7 @@ def serve(
     state: str | None,
     readonly: bool,
     public_metrics: bool,
+    limit: tuple[str, ...],
     access_log: bool,
 ) -> None:
     """Share a store over HTTP. The first start prints a token, once, that may do everything."""
@@ -68,6 +70,7 @@ def serve(
         readonly=readonly,
         hosts=(host, *allow_host),
         public_metrics=public_metrics,
+        limits=Limits().changed(limit),
     )
     listening = Listening(
         host, port, workers, tls_cert, tls_key, plain=plain_http, proxied=behind_proxy, access_log=access_log

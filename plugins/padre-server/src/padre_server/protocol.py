@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -22,10 +22,9 @@ _SLOW = b'{"error":"UnavailableError","message":"the request comes too slowly"}'
 class Protocol(HttpToolsProtocol):
     """One connection. Heads are bounded in size and time, and what is sent must be read in time."""
 
-    limits: ClassVar[Limits] = Limits()
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, limits: Limits, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.limits = limits
         self._head = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None

@@ -89,7 +89,7 @@ def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -
     config = uvicorn.Config(
         functools.partial(make_app, settings),
         factory=True,
-        http=Protocol,
+        http=functools.partial(Protocol, limits=settings.limits),  # type: ignore[arg-type]  # it only calls it
         ws="none",
         lifespan="on",
         log_config=configuration(access=listening.access_log),

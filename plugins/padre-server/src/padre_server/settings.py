@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
+
+from padre_core import InvalidObjectError
 
 MIB = 1024 * 1024
 
@@ -22,6 +25,7 @@ class Limits:
         uploads: Begun and not yet finished, in the whole server, and `uploads_each` by one caller.
         upload_seconds: After so long without a byte an upload is gone.
         blob: Greatest size of a blob, in bytes.
+        free: What is left free on the disk, in bytes.
         body_seconds: Time for a body, to which a second is added for each `body_rate` bytes.
         header_seconds: Time for the head of a request.
         write_seconds: Time for a client to read what was sent.
@@ -39,6 +43,24 @@ class Limits:
     body_rate: int = 10_000
     header_seconds: float = 20
     write_seconds: float = 20
+
+    def changed(self, texts: Iterable[str]) -> Limits:
+        """Limits of which some are as an operator writes them, such as `uploads=50`.
+
+        Raises:
+            InvalidObjectError: There is no such limit, or the value is no number.
+        """
+        kinds = {item.name: float if "float" in str(item.type) else int for item in fields(self)}
+        changes: dict[str, Any] = {}
+        for text in texts:
+            name, _, value = text.partition("=")
+            try:
+                changes[name] = kinds[name](value)
+            except (KeyError, ValueError):
+                raise InvalidObjectError(
+                    f"{text!r:.80}: expected a limit and a number, of {', '.join(kinds)}"
+                ) from None
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)
