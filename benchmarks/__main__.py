@@ -65,7 +65,8 @@ def main() -> None:
     if options.write_docs:
         report.write_into(PAGE)
     for line in report.verdicts():
-        print(f"{line.verdict:12}  {line.work}: {line.goal}; reached {line.reached or '–'}")
+        if line.reached:
+            print(f"{line.verdict:12}  {line.work}: {line.goal}; reached {line.reached}")
 
 
 def command(options: argparse.Namespace) -> str:

@@ -11,8 +11,13 @@ Figures = Mapping[tuple[str, str], float]
 
 
 def peer(entry: Entry) -> bool:
-    """Any other tracker."""
-    return entry.role == "peer"
+    """Any other tracker, in the process that uses it."""
+    return entry.role == "peer" and not entry.served
+
+
+def served_peer(entry: Entry) -> bool:
+    """Any other tracker behind its server."""
+    return entry.role == "peer" and entry.served
 
 
 def surviving_peer(entry: Entry) -> bool:
@@ -27,7 +32,12 @@ def reading_peer(entry: Entry) -> bool:
 
 def mlflow(entry: Entry) -> bool:
     """Both of its stores."""
-    return entry.distribution == "mlflow"
+    return peer(entry) and entry.distribution == "mlflow"
+
+
+def served_mlflow(entry: Entry) -> bool:
+    """Its server."""
+    return served_peer(entry) and entry.distribution == "mlflow"
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ class Reached:
 
 
 NOT_MEASURED = Reached("", None)
+SCALES = {"µs": 1e6, "ms": 1e3, "MiB": 2**-20, "": 1}
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,7 @@ class AtMost:
     row: str
     bound: float
     words: str
-    unit: Literal["µs", "ms", ""]
+    unit: Literal["µs", "ms", "MiB", ""]
     ours: str = "padre"
 
     @property
@@ -122,12 +133,13 @@ class AtMost:
         ours = figures.get((self.row, self.ours))
         if ours is None:
             return NOT_MEASURED
-        return Reached(f"{ours * {'µs': 1e6, 'ms': 1e3, '': 1}[self.unit]:.3g} {self.unit}".strip(), ours <= self.bound)
+        return Reached(f"{ours * SCALES[self.unit]:.3g} {self.unit}".strip(), ours <= self.bound)
 
 
 Goal = Faster | Within | AtMost
 
 PROCESS = "padre-process"
+SERVER = "padre-server"
 GROWN = "growth-large/"
 SMALL = "growth-small/"
 
@@ -166,4 +178,20 @@ GOALS: tuple[Goal, ...] = (
     ),
     AtMost(GROWN + "any search", 0.150, "150 ms", "ms", PROCESS),
     AtMost("footprint/files", 4, "4 files", ""),
+    *(
+        Faster(row, factor, served_peer, "the best peer's server", SERVER)
+        for row, factor in (
+            ("get/p50", 15),
+            ("get/p99", 15),
+            ("create/acknowledged", 15),
+            ("batches/all", 10),
+            ("read/all", 10),
+            ("search/p50", 5),
+            ("list/first", 10),
+            ("large-file/put and fetch", 1),
+            ("small-files/put and fetch", 5),
+        )
+    ),
+    Faster("batches/all", 100, served_mlflow, "mlflow's server", SERVER),
+    *(AtMost(f"travel/{side}", 150 * 2**20, "150 MiB", "MiB", SERVER) for side in ("client", "server")),
 )

@@ -52,8 +52,12 @@ class Meter:
                 self.scale = count / (first + length)
                 return
 
-    def p50(self, name: str, calls: Iterable[Callable[[], object]]) -> None:
-        """Keep the median time of calls, of as many as the budget allows."""
+    def p50(self, name: str, calls: Iterable[Callable[[], object]], *, p99: str | None = None) -> None:
+        """Keep the median time of calls, of as many as the budget allows.
+
+        Args:
+            p99: The name of a figure for the time that one call in a hundred exceeds.
+        """
         deadline = perf_counter() + self.budget
         times = []
         for call in calls:
@@ -63,3 +67,5 @@ class Meter:
             if perf_counter() > deadline:
                 break
         self.record(name, median(times))
+        if p99 is not None:
+            self.record(p99, sorted(times)[len(times) * 99 // 100])

@@ -109,7 +109,7 @@ class Report:
             workload = row.split("/", maxsplit=1)[0]
             failed = any(r.error for r in self.results if r.workload == workload and r.subject == subject)
             return "failed" if failed else "–"
-        value = f"{figure.value:g}" if row.endswith("/files") else duration(figure.value)
+        value = amount(row, figure.value)
         ratio = f" ×{figure.value / base.value:.3g}" if base and subject != BASE else ""
         return f"{'~' if figure.scaled else ''}{value}{ratio}"
 
@@ -128,6 +128,13 @@ class Line:
     goal: str
     reached: str
     verdict: str
+
+
+def amount(row: str, value: float) -> str:
+    """A figure in the unit of its row."""
+    if row.startswith("travel/"):
+        return f"{value / 2**20:.3g} MiB"
+    return f"{value:g}" if row.endswith("/files") else duration(value)
 
 
 def duration(seconds: float) -> str:

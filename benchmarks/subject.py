@@ -8,6 +8,7 @@ that takes is a workload of its own.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -22,9 +23,11 @@ class Subject(ABC, Generic[RunT]):
     Attributes:
         folder: Where the store lives; exists, and is empty for a new store.
         late_imports: Modules that the tracker imports at first use; workloads import them before their clock starts.
+        server: The process id of its server while that runs.
     """
 
     late_imports: ClassVar[tuple[str, ...]] = ()
+    server: int | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,6 +36,10 @@ class Subject(ABC, Generic[RunT]):
     def supports(cls, method: str) -> bool:
         """Whether the adapter says how to do what the base class cannot."""
         return getattr(cls, method) is not getattr(Subject, method)
+
+    def serving(self) -> AbstractContextManager[object]:
+        """Put around a workload, outside of all clocks: a server runs as long as this."""
+        return nullcontext()
 
     @abstractmethod
     def open(self) -> None:

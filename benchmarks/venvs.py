@@ -11,7 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "benchmarks" / "requirements"
 Command = Sequence[str | os.PathLike[str]]
-DISTRIBUTIONS = (ROOT, ROOT / "plugins" / "padre-file")
+DISTRIBUTIONS = (ROOT, *(ROOT / "plugins" / name for name in ("padre-file", "padre-http", "padre-server")))
+LOCAL = ("padre_core", "padre_file")
+SERVED = "padre-server"
 
 
 class Venvs:
@@ -47,7 +49,7 @@ class Venvs:
         if ours:
             wheels = self.folder / name / "wheels" / state[:16]
             run([*pip, "wheel", "--no-deps", "--wheel-dir", wheels, *DISTRIBUTIONS])
-            built = list(wheels.glob("*.whl"))
+            built = [file for file in wheels.glob("*.whl") if name == SERVED or file.name.startswith(LOCAL)]
             run([*pip, "install", *built])
             # The version may be the same as before, the code is not.
             run([*pip, "install", "--no-deps", "--force-reinstall", *built])
@@ -61,8 +63,8 @@ class Venvs:
 
 def sources() -> list[Path]:
     """The files that make PaDRe's wheels."""
-    folders = (ROOT / "padre_core", ROOT / "plugins" / "padre-file" / "src")
-    files = [path for folder in folders for path in folder.rglob("*.py")]
+    folders = (ROOT / "padre_core", ROOT / "plugins")
+    files = [path for folder in folders for path in folder.rglob("*.py") if "tests" not in path.parts]
     return [*(path / "pyproject.toml" for path in DISTRIBUTIONS), *files]
 
 

@@ -59,7 +59,8 @@ def main(path: str) -> None:
         import_module(name)
     meter = Meter(job.budget)
     if subject.supports(job.uses):
-        load("workloads", job.workload)(subject, meter, job.size)
+        with subject.serving():
+            load("workloads", job.workload)(subject, meter, job.size)
     Path(job.result).write_text(json.dumps(meter.figures))
 
 

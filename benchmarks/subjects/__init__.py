@@ -19,6 +19,7 @@ class Entry:
         durability: What a finished call has survived, in words.
         survives_kill: No acknowledged point is lost when the process is killed.
         reads_disk: Runs are read from disk at each call, rather than from memory.
+        served: The store is behind a server on loopback.
         environment: Variables that it needs; `{folder}` stands for the store.
     """
 
@@ -30,6 +31,7 @@ class Entry:
     durability: str
     survives_kill: bool = False
     reads_disk: bool = True
+    served: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,6 +131,37 @@ SUBJECTS = (
         "tensorboardX",
         "queued in memory: the last points are lost at kill -9; not synced while logging",
         reads_disk=False,
+    ),
+    Entry(
+        "padre-server",
+        "padre",
+        "padre_server:ServedPadre",
+        "padre-server",
+        "padre-server",
+        "finished runs and batches survive power loss of the server",
+        survives_kill=True,
+        served=True,
+    ),
+    Entry(
+        "mlflow-server",
+        "peer",
+        "mlflow_server:ServedMlflow",
+        "mlflow",
+        "mlflow",
+        "each call is committed and synced by the server (SQLite FULL)",
+        survives_kill=True,
+        served=True,
+        environment=MLFLOW,
+    ),
+    Entry(
+        "trackio-server",
+        "peer",
+        "trackio_server:ServedTrackio",
+        "trackio",
+        "trackio",
+        "queued in memory, sent twice a second, queued again by the server",
+        served=True,
+        environment=TRACKIO,
     ),
     Entry(
         "limit-process",

@@ -20,14 +20,17 @@ class MlflowFile(Subject[str]):
     def uri(self) -> str:
         return (self.folder / "mlruns").as_uri()
 
+    @property
+    def files(self) -> str | None:
+        """Where artifacts go; None is the server's default."""
+        return (self.folder / "files").as_uri()
+
     def open(self) -> None:
         mlflow.set_tracking_uri(self.uri)
         self.client = MlflowClient(self.uri)
         known = self.client.get_experiment_by_name(EXPERIMENT)
         self.experiment = (
-            known.experiment_id
-            if known
-            else self.client.create_experiment(EXPERIMENT, artifact_location=(self.folder / "files").as_uri())
+            known.experiment_id if known else self.client.create_experiment(EXPERIMENT, artifact_location=self.files)
         )
 
     def close(self) -> None:

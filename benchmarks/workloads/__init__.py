@@ -33,6 +33,7 @@ class Workload:
         changes_store: It gets a copy of the store, for others read it too.
         whole_process: Its one figure, `all`, is a whole process of `starter.py`, which takes the target as it is.
         subjects: Names of the only subjects, where the others have nothing to show.
+        served: Subjects behind a server do it too.
     """
 
     key: str
@@ -45,6 +46,11 @@ class Workload:
     changes_store: bool = False
     whole_process: bool = False
     subjects: tuple[str, ...] = ()
+    served: bool = False
+
+    def suits(self, subject: str, *, served: bool) -> bool:
+        """Whether a subject is to do it."""
+        return subject in self.subjects if self.subjects else self.served or not served
 
     def sized(self, *, quick: bool) -> "Workload":
         """The same workload at the size it is to run at."""
@@ -55,12 +61,13 @@ class Workload:
 RUNS = Store("stores:runs", 2000)
 POINTS = Store("stores:points", 100_000)
 PROCESS = ("padre-process",)
+SERVER = ("padre-server",)
 MANY_RUNS = Store("stores:runs", 100_000, budget=900)
 
 WORKLOADS = (
     Workload("import", "import", "load", 1, 1, whole_process=True),
     Workload("start", "import, open a new store, create one run", "start", 1, 1, whole_process=True),
-    Workload("create", "create and finish {size} runs", "writing:create", 500, 20),
+    Workload("create", "create and finish {size} runs", "writing:create", 500, 20, served=True),
     Workload("points", "log {size} points, one call each", "writing:points", 20_000, 2000),
     Workload(
         "points-beside",
@@ -70,18 +77,30 @@ WORKLOADS = (
         2000,
         subjects=("limit-process", "padre"),
     ),
-    Workload("batches", "log {size} points in batches of 1,000", "writing:batches", 100_000, 10_000),
-    Workload("read", "open, read {size} points of one metric", "reading:read", 100_000, 10_000, "read_points", POINTS),
-    Workload("list", "list {size} runs as objects", "reading:list_runs", 2000, 100, "list_runs", RUNS),
-    Workload("search", "top 20 of a search in {size} runs", "reading:search", 2000, 100, "search", RUNS),
-    Workload("get", "get one of {size} runs by id", "reading:get", 2000, 100, "get", RUNS),
+    Workload("batches", "log {size} points in batches of 1,000", "writing:batches", 100_000, 10_000, served=True),
+    Workload(
+        "read",
+        "open, read {size} points of one metric",
+        "reading:read",
+        100_000,
+        10_000,
+        "read_points",
+        POINTS,
+        served=True,
+    ),
+    Workload("list", "list {size} runs as objects", "reading:list_runs", 2000, 100, "list_runs", RUNS, served=True),
+    Workload("search", "top 20 of a search in {size} runs", "reading:search", 2000, 100, "search", RUNS, served=True),
+    Workload("get", "get one of {size} runs by id", "reading:get", 2000, 100, "get", RUNS, served=True),
     Workload("parallel", "4 processes, {size} runs each, 1,000 points a run", "parallel:four_writers", 50, 2),
-    Workload("large-file", "one file of {size} MB", "files:large_file", 256, 8, "put_files"),
-    Workload("small-files", "{size} files of 4 KB", "files:small_files", 1000, 50, "put_files"),
+    Workload("large-file", "one file of {size} MB", "files:large_file", 256, 8, "put_files", served=True),
+    Workload("small-files", "{size} files of 4 KB", "files:small_files", 1000, 50, "put_files", served=True),
     Workload(
         "delete", "delete a quarter of {size} runs", "reading:delete", 2000, 100, "delete", RUNS, changes_store=True
     ),
     Workload("growth-small", "in {size} runs", "reading:growth", 1000, 100, "run", MANY_RUNS, subjects=PROCESS),
     Workload("growth-large", "in {size} runs", "reading:growth", 100_000, 400, "run", MANY_RUNS, subjects=PROCESS),
+    Workload(
+        "travel", "memory above rest while {size} MB travel", "files:travel", 1024, 8, "put_files", subjects=SERVER
+    ),
     Workload("footprint", "files on disk a finished run", "writing:footprint", 20, 5),
 )

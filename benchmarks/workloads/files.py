@@ -1,22 +1,49 @@
 """Files going in and coming back."""
 
+import os
 import random
 from hashlib import file_digest
 from pathlib import Path
 
 from benchmarks.meter import Meter
-from benchmarks.workloads.data import TAGS, AnySubject, parameters
+from benchmarks.workloads.data import TAGS, AnySubject, nothing, parameters
 
 
 def large_file(subject: AnySubject, meter: Meter, size: int) -> None:
     """Store one file of `size` MB, and copy it out of the store again."""
-    source = subject.folder.parent / "source" / "model.bin"
-    source.parent.mkdir()
+    move_files(subject, meter, make_file(subject.folder.parent / "source", size))
+
+
+def make_file(folder: Path, size: int) -> Path:
+    """A file of `size` MB that cannot be compressed."""
+    folder.mkdir()
     block = random.Random(7).randbytes(1 << 20)
-    with source.open("wb") as file:
+    with (folder / "model.bin").open("wb") as file:
         for number in range(size):
             file.write(number.to_bytes(8, "big") + block[8:])
-    move_files(subject, meter, source)
+    return folder / "model.bin"
+
+
+def travel(subject: AnySubject, meter: Meter, size: int) -> None:
+    """How far memory rises above rest, on both sides, while one file goes to the server and comes back."""
+    source = make_file(subject.folder.parent / "source", size)
+    target = subject.folder.parent / "target"
+    target.mkdir()
+    sides = {"client": os.getpid(), "server": int(subject.server or 0)}
+    subject.open()
+    subject.run(parameters(0), TAGS, nothing)
+    rest = {name: memory(process, "VmRSS") for name, process in sides.items()}
+    run_id = subject.run(parameters(1), TAGS, lambda run: subject.put_files(run, source))
+    subject.fetch_files(run_id, target)
+    for name, process in sides.items():
+        meter.record(name, memory(process, "VmHWM") - rest[name])
+    subject.close()
+
+
+def memory(process: int, field: str) -> int:
+    """A figure of a process in bytes: what it holds now (VmRSS), or the most it ever held (VmHWM)."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def small_files(subject: AnySubject, meter: Meter, size: int) -> None:

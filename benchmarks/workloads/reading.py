@@ -52,7 +52,7 @@ def get(subject: AnySubject, meter: Meter, size: int) -> None:
     ids = some(facts)
     subject.open()
     meter.scale = size / len(facts.ids)
-    meter.p50("p50", (partial(subject.get, run_id) for run_id in ids))
+    meter.p50("p50", (partial(subject.get, run_id) for run_id in ids), p99="p99")
     subject.close()
 
 
