@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 import padre_core
@@ -25,6 +29,7 @@ from padre_server.tokens import Tokens
 BACKLOG = 1024
 KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 30
+WATCH_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,9 @@ def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -
     first = Tokens(database).first()
     database.close()
     bound = _bind(listening)
+    several = listening.workers > 1
     config = uvicorn.Config(
-        functools.partial(make_app, settings),
+        functools.partial(_supervised, settings, os.getpid()) if several else functools.partial(make_app, settings),
         factory=True,
         http=functools.partial(Protocol, limits=settings.limits),  # type: ignore[arg-type]  # it only calls it
         ws="none",
@@ -108,7 +114,7 @@ def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -
     tell(f"listening on {scheme}://{name}:{bound.getsockname()[1]}")
     if first is not None:
         tell(f"token {first}")
-    if listening.workers > 1:
+    if several:
         Multiprocess(config, sockets=[bound]).run()
         return
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises again what it has obeyed
@@ -117,6 +123,18 @@ def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -
     server.run(sockets=[bound])
     if not server.started:
         raise BackendError("the server could not start; the log above says why")
+
+
+def _supervised(settings: Settings, supervisor: int) -> ASGIApp:
+    """The application of a process that ends with the one that started it."""
+    threading.Thread(target=_watch, args=(supervisor,), name="padre-watch", daemon=True).start()
+    return make_app(settings)
+
+
+def _watch(supervisor: int) -> None:
+    while os.getppid() == supervisor:
+        time.sleep(WATCH_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _check_store(settings: Settings, workers: int) -> None:
