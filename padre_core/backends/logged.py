@@ -189,10 +189,10 @@ class LoggedBackend(ByteStoreBackend):
     def sync(self) -> None:
         if self.durability != "power" or self.readonly:
             return
-        self.journal.sync()
-        if self._loose_blobs:
+        if self._loose_blobs:  # before the records that speak of them
             self._loose_blobs = False
             self.store.sync()
+        self.journal.sync()
 
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         self._writable()

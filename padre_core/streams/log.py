@@ -12,7 +12,8 @@ slot ends the log. A point is one slot:
 
 Every other frame is a header slot (payload size, CRC-32 of the payload, slot of the record frame before this one, kind
 and key, CRC as above) and its payload in the slots behind, which are written first: a frame is there when its header
-slot is. The record frames are chained from the header, so that readers find new ones without looking at points.
+slot is. A small blob's payload is its sha-256 and its bytes. The record frames are chained from the header, so that
+readers find new ones without looking at points.
 """
 
 from __future__ import annotations
