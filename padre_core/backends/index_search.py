@@ -33,6 +33,7 @@ from padre_core.query.model import (
     In,
     Matches,
     Not,
+    Operator,
     Or,
     Query,
     Scalar,
@@ -213,8 +214,10 @@ class Search:
             return Source(Sql("SELECT NULL AS id WHERE 0"), item)
         if place.table == "object" and not (place.walkable or by_id(item)):
             return None
-        # An index on a column is not used where a plus stands before its name.
-        condition = holds(item, f"+{place.column}" if scan and place.table != "object" else place.column)
+        condition = holds(item, place.column)
+        if scan and place.table != "object" and not (isinstance(item, Compare) and item.operator is Operator.EQ):
+            # Tables lie in the order of ids; an index on a column is not used where a plus stands before its name.
+            condition = join("id > x'' AND ", holds(item, f"+{place.column}"))
         return Source(join(f"SELECT id FROM {place.table} WHERE ", place.scope, " AND ", condition), item)
 
     def _drawn(self, source: Source | None) -> Base:
