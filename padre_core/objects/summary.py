@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
 
 from padre_core.objects import canonical
+from padre_core.objects.landmarks import landmarks
 
 
 class Point(NamedTuple):
@@ -126,26 +126,20 @@ def summarise(
     Args:
         total: What the values are added to, one after the other.
     """
-    steps, values = list(steps), list(values)  # an array makes each number anew whenever somebody looks
-    first, last = _ends(steps, times)
-    numbers: Sequence[float] = values
-    end = functools.reduce(operator.add, values, total)
-    if math.isnan(end):
-        numbers = [value for value in values if value == value]
-        end = functools.reduce(operator.add, numbers, total)
-    low, high = (min(numbers), max(numbers)) if numbers else (math.nan, math.nan)
+    found = landmarks(steps, times, values, total)
+    nothing = not found.numbers
     return WriterSummary(
         metric=metric,
         writer=writer,
         count=len(values),
-        numbers=len(numbers),
-        first=Point(steps[first], times[first], values[first]),
-        last=Point(steps[last], times[last], values[last]),
-        min=low,
-        min_step=steps[values.index(low)] if numbers else 0,
-        max=high,
-        max_step=steps[values.index(high)] if numbers else 0,
-        total=end,
+        numbers=found.numbers,
+        first=Point(steps[found.first], times[found.first], values[found.first]),
+        last=Point(steps[found.last], times[found.last], values[found.last]),
+        min=math.nan if nothing else values[found.low],
+        min_step=0 if nothing else steps[found.low],
+        max=math.nan if nothing else values[found.high],
+        max_step=0 if nothing else steps[found.high],
+        total=found.total,
     )
 
 
@@ -223,15 +217,3 @@ def _single(metric: str, part: WriterSummary) -> Summary:
 
 def _place(point: Point) -> tuple[int, int]:
     return point.step, point.time
-
-
-def _ends(steps: list[int], times: Sequence[int]) -> tuple[int, int]:
-    """Where the first and the last point are, by step and time."""
-    ordered = sorted(steps)
-    if steps == ordered:
-        lowest: Sequence[int] = range(bisect_right(steps, ordered[0]))
-        highest: Sequence[int] = range(bisect_left(steps, ordered[-1]), len(steps))
-    else:
-        lowest = [place for place, step in enumerate(steps) if step == ordered[0]]
-        highest = [place for place, step in enumerate(steps) if step == ordered[-1]]
-    return min(lowest, key=times.__getitem__), max(highest, key=lambda place: (times[place], place))
