@@ -4,7 +4,7 @@ TOX := .venv/bin/tox run
 
 .PHONY: quickstart test lint docs bench crash format clean
 
-quickstart: .venv/bin/tox  ## Run the main job: train, store, read back in a second process.
+quickstart: .venv/bin/tox  ## Run the main job: train, store, read back in a second process, share by a server.
 	$(TOX) -qq -e quickstart
 
 test: .venv/bin/tox  ## Run all tests, and the snippets of the docs, against installed wheels.

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ELSEWHERE = re.compile(r"(make|git clone|cd|pip install|python -m benchmarks)\b")
+ELSEWHERE = re.compile(r"(make|git clone|cd|pip install|padre serve|python -m benchmarks)\b")
 FENCE = re.compile(r"^```(\w+)?[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
