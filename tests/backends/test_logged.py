@@ -17,6 +17,7 @@ from padre_core.objects.artifact import Artifact
 from padre_core.objects.identity import run_child_id
 from padre_core.query import parse
 from padre_core.query.model import Query
+from padre_core.streams import points
 from padre_core.streams.columns import Line, Lines, make_points
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -368,6 +369,21 @@ def test_a_batch_that_outgrows_a_log_loses_no_point(opened):
         assert segments[-1].columns.values[-1] == count
         backend.fold()
     assert backend.get("run", started.id).summaries[0].count == count + 1
+
+
+def test_small_batches_are_folded_into_one_block_and_large_ones_stay(opened, folder):
+    backend = opened()
+    started = backend.put(run(), if_match=ABSENT)
+    writer = backend.open_writer(started.id)
+    writer.point("loss", 0, 0.0, 1)
+    for size in (*[9] * 111, 1500, 1, 2000, 25_000):
+        writer.points(make_points("loss", [float(size)] * size, None, None, 0))
+    backend.close()
+    (file,) = folder.glob(f"runs/*/*/{started.id}/*.points")
+    sizes = [len(columns) for _, columns in points.decode(file.read_bytes(), "here")]
+    assert sizes == [1000, 1500, 1, 2000, 10_000, 10_000, 5000]
+    assert sum(values(opened(), started.id)) == 9**2 * 111 + 1500**2 + 1 + 2000**2 + 25_000**2
+    assert [problem.code for problem in opened().verify()] == ["orphan"], "its project was never stored"
 
 
 def test_where_the_index_cannot_be_kept_queries_answer_all_the_same(opened, monkeypatch, caplog):

@@ -69,6 +69,13 @@ def test_batches_of_points_come_back(workspace, run):
     assert list(workspace.runs.points(run, "loss").values) == list(range(1000))
 
 
+def test_columns_belong_to_who_asked_for_them(workspace, run):
+    log(workspace, run, ("loss", 0, 0.5))
+    found = workspace.runs.points(run, "loss")
+    found.values[0] = 1.5
+    assert list(workspace.runs.points(run, "loss").values) == [0.5]
+
+
 def test_summaries_follow_from_points(workspace, run):
     log(workspace, run, ("loss", 0, 0.5), ("loss", 1, math.nan), ("loss", 2, 0.25))
     loss = workspace.runs.metrics(run)["loss"]

@@ -114,6 +114,15 @@ def test_what_are_no_points_is_refused(values, steps):
         make_points("loss", values, steps, None, 0)
 
 
+@given(rows, st.integers(0, 2**40))
+def test_a_block_that_was_read_is_written_as_it_was_or_under_another_number(entries, first):
+    block = b"".join(points.encode(first, columns_of(entries)))
+    ((_, again),) = points.decode(block, "here")
+    assert list(points.encode(first, again)) == [block]
+    ((moved, third),) = points.decode(b"".join(points.encode(first + 1, again)), "here")
+    assert (moved, raw(third)) == (first + 1, raw(again))
+
+
 def test_steps_beyond_64_bits_with_a_sign_are_refused():
     numpy = pytest.importorskip("numpy")
     with pytest.raises(InvalidObjectError, match="steps"):
