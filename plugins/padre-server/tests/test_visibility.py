@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+import padre_core as padre
+from padre_core.backends.backend import Write
 from padre_core.objects import canonical
 from padre_core.objects.identity import new_run_id, object_id, run_child_id
 from padre_core.objects.record import Record, first
-from padre_http.wire.records import encode_record
+from padre_http.wire.records import decode_results, encode_record, encode_writes
 
 from .samples import AT, child, edited, experiment, path, project
 from .serving import Answer, Client, Served
@@ -221,7 +223,8 @@ def test_an_object_of_another_project_is_hidden_even_if_ours_refers_to_it(sides:
 
 def test_a_whole_run_can_be_tracked_with_a_limited_token(sides: Sides) -> None:
     """Records in the order in which services write them, of a run with code, points and a file."""
-    code = alone("code", secrets.token_hex(8), code_type="command", command="x")
+    named = padre.Code(type="file", file="train.py", digest=hashlib.sha256(secrets.token_bytes(4)).hexdigest())
+    code = alone("code", *map(str, named.key()), type="file", file=named.file, digest=named.digest)
     assert put(sides.us, code).status == 200
     mine = experiment(sides.ours)
     assert put(sides.us, mine).status == 200
@@ -243,3 +246,26 @@ def test_a_project_may_be_made_by_a_token_that_names_it(served: Served) -> None:
     assert put(client, fresh).status == 200
     assert put(client, project()).status == 404
     assert client("GET", path(fresh)).status == 200
+
+
+def test_nobody_takes_the_place_of_what_another_project_will_make(sides: Sides) -> None:
+    coming = experiment(sides.theirs, "coming")
+    squatter = child("experiment", coming.id, sides.ours, name="mine", project=sides.ours.id)
+    assert put(sides.us, squatter).status == 400
+    assert put(sides.us, replace(dataset("mine"), id=dataset("coming").id)).status == 400
+    assert put(sides.them, coming).status == 200
+
+
+def test_a_writer_who_reads_nothing_can_write_everywhere(served: Served, sides: Sides) -> None:
+    writer = sides.all.as_(served.make_token("write"))
+    record = experiment(sides.ours, datasets=[dataset("anything").id])
+    assert put(writer, record).status == 200
+    assert writer("GET", path(record)).status == 403
+
+
+def test_in_a_batch_each_may_refer_to_those_before_it(sides: Sides) -> None:
+    shared = dataset(f"batch {secrets.token_hex(4)}")
+    mine, theirs = experiment(sides.ours, datasets=[shared.id]), experiment(sides.theirs)
+    body = encode_writes([Write(record) for record in (shared, mine, theirs)])
+    results = decode_results(sides.us("POST", "/v1/records/put", body).body)
+    assert [type(result).__name__ for result in results] == ["Record", "Record", "NotFoundError"]

@@ -9,8 +9,12 @@ from padre_core.backends.backend import Backend
 from padre_core.objects.identity import is_digest, run_of
 from padre_core.objects.record import Record
 from padre_core.query import And, Compare, Expression, Field, In, Operator, Or, Query
+from padre_core.services.naming import child_id
 from padre_server.rights import EVERYWHERE, Caller, Scope
 from padre_server.visibility import Visibility, is_shared, references
+
+MAX_GENERATIONS = 100
+"""How often a name may have been deleted and made again, for a caller who is limited."""
 
 
 class Access:
@@ -76,19 +80,25 @@ class Access:
             InvalidObjectError: It does not lie where its content says.
         """
         needed = Scope.DELETE if record.deleted else Scope.WRITE
-        if self.caller.everywhere(needed) and self.reads_all:
+        anywhere = self.caller.everywhere(needed)
+        if anywhere and (self.reads_all or not self._readable):
             return
-        writable = self.caller.projects(needed) - {EVERYWHERE}
         held = self._backend.get_many([(record.kind, record.id)])[0]
+        if not anywhere:
+            self._check_reach(record, held, self.caller.projects(needed) - {EVERYWHERE})
+        self._check_references(record, held)
+        if is_shared(record):
+            self._visibility.grant(self.caller.subject, [record.id])
+
+    def _check_reach(self, record: Record, held: Record | None, writable: frozenset[str]) -> None:
         if is_shared(record) and (held is None or is_shared(held)):
             self._check_shared(record, held)
         elif not _within(record, writable) or (held is not None and not _within(held, writable)):
             raise missing(record.kind, record.id)
         else:
             self._check_place(record, held)
-        self._check_references(record, held)
-        if is_shared(record):
-            self._visibility.grant(self.caller.subject, [record.id])
+        if held is None:
+            _check_identity(record)
 
     def _check_shared(self, record: Record, held: Record | None) -> None:
         """Shared objects may be brought by anybody who can write; who brings the very same sees it from then on."""
@@ -141,6 +151,24 @@ class Access:
 def missing(kind: str, id: str) -> NotFoundError:
     """The one answer to what is not there and to what the caller may not see."""
     return NotFoundError(f"the store has no {kind} {id}")
+
+
+def _check_identity(record: Record) -> None:
+    """Checks that a new object has the id of its content, so that nobody takes the place of another's.
+
+    Raises:
+        InvalidObjectError: It has not.
+    """
+    if record.kind == "run":  # whose ids come from chance
+        return
+    model = kind_of(record.kind)
+    key = model.from_content(record.content).key()
+    above = _parent_kind(record) if record.ancestors else None
+    known = (child_id(model, above, record.parent, key, number) for number in range(MAX_GENERATIONS))
+    if record.id not in known:
+        raise InvalidObjectError(
+            f"{record.kind} {record.id} does not have the id that follows from its parent and name"
+        )
 
 
 def _within(record: Record, projects: frozenset[str]) -> bool:

@@ -23,18 +23,29 @@ def put(call: Call, write: Write) -> Record:
 
 def put_many(call: Call, writes: list[Write]) -> list[Record | PadreError]:
     """Stores each version by itself, with one barrier for all."""
-    backend, hooks = call.state.backend, call.state.workspace.hooks
-    unlimited = call.caller.everywhere(Scope.WRITE) and call.caller.everywhere(Scope.DELETE)
-    if unlimited and not hooks.extended:
-        return backend.put_many([_checked(call, write) for write in writes])
+    backend, caller = call.state.backend, call.caller
+    unlimited = all(caller.everywhere(scope) for scope in (Scope.READ, Scope.WRITE, Scope.DELETE))
+    if unlimited and not call.state.workspace.hooks.extended:
+        return _past_hooks(call, writes)
     results: list[Record | PadreError] = []
-    with backend.batch(f"Store {len(writes)} objects", call.caller.name):
-        for write in writes:
+    with backend.batch(f"Store {len(writes)} objects", caller.name):
+        for write in writes:  # one by one, for each may be what the next one lies in or refers to
             try:
                 results.append(put(call, write))
             except PadreError as error:
                 results.append(error)
     return results
+
+
+def _past_hooks(call: Call, writes: list[Write]) -> list[Record | PadreError]:
+    checked: list[Write | PadreError] = []
+    for write in writes:
+        try:
+            checked.append(_checked(call, write))
+        except PadreError as error:
+            checked.append(error)
+    stored = iter(call.state.backend.put_many([item for item in checked if isinstance(item, Write)]))
+    return [next(stored) if isinstance(item, Write) else item for item in checked]
 
 
 def _checked(call: Call, write: Write) -> Write:

@@ -71,6 +71,8 @@ class Tokens:
             secrets.token_hex(8), name, user, chosen, tuple(projects), now, _later(seconds), None
         )  # fmt: skip
         with self._database.writing() as connection:
+            # Sessions come and go; what an operator made stays in the list.
+            connection.execute("DELETE FROM token WHERE user IS NOT NULL AND expires_at < ?", (now,))
             connection.execute(_INSERT, _row(token, secret))
         return secret, token
 

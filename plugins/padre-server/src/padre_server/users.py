@@ -20,6 +20,8 @@ SHORTEST = 12
 
 LONGEST = 1024
 ATTEMPTS = 10
+"""Failures of one name within the time, and of one client ten times as many: behind a proxy, that may be all."""
+
 ATTEMPT_SECONDS = 300.0
 MAX_NAME = 100
 
@@ -125,7 +127,8 @@ class Users:
             TooManyAttemptsError: There were too many failures of late.
         """
         keys = [f"name:{hashlib.sha256(name.encode(errors='replace')).hexdigest()}", f"client:{client}"]
-        self._check_attempts(keys)
+        self._check_attempts(keys[0], ATTEMPTS)
+        self._check_attempts(keys[1], 10 * ATTEMPTS)
         query = "SELECT password FROM user WHERE name = ?"
         row = self._database.reading().execute(query, (name,)).fetchone() if name.isprintable() else None
         if _verified(row[0] if row else _nobody(), password) and row is not None:
@@ -136,14 +139,15 @@ class Users:
             connection.executemany("INSERT INTO attempt VALUES (?, ?)", [(key, now) for key in keys])
         raise AuthenticationError("the name or the password is wrong")
 
-    def _check_attempts(self, keys: list[str]) -> None:
-        connection, now = self._database.reading(), time.time()
-        for key in keys:
-            count, oldest = connection.execute(
-                "SELECT count(*), min(at) FROM attempt WHERE who = ? AND at >= ?", (key, now - ATTEMPT_SECONDS)
-            ).fetchone()
-            if count >= ATTEMPTS:
-                raise TooManyAttemptsError(max(1, int(oldest + ATTEMPT_SECONDS - now)))
+    def _check_attempts(self, key: str, most: int) -> None:
+        now = time.time()
+        count, oldest = (
+            self._database.reading()
+            .execute("SELECT count(*), min(at) FROM attempt WHERE who = ? AND at >= ?", (key, now - ATTEMPT_SECONDS))
+            .fetchone()
+        )
+        if count >= most:
+            raise TooManyAttemptsError(max(1, int(oldest + ATTEMPT_SECONDS - now)))
 
 
 def _hashed(password: str) -> str:

@@ -132,7 +132,7 @@ def _references(value: Any) -> Iterator[str]:
         item = waiting.pop()
         if isinstance(item, dict):
             digest = item.get("digest")
-            if isinstance(digest, str) and is_digest(digest):
+            if isinstance(digest, str) and "size" in item and is_digest(digest):  # a code's digest is no blob's
                 yield digest
             waiting.extend(item.values())
         elif isinstance(item, list):
