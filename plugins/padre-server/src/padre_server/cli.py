@@ -17,7 +17,6 @@ from padre_core.objects.identity import check_name, is_id, object_id
 from padre_server.audit import Audit
 from padre_server.database import Database
 from padre_server.rights import EVERYWHERE, GRANTABLE, ROLES
-from padre_server.serve import Listening, run
 from padre_server.settings import Limits, Settings, default_state
 from padre_server.tokens import Tokens
 from padre_server.users import Users
@@ -64,6 +63,8 @@ def serve(
     access_log: bool,
 ) -> None:
     """Share a store over HTTP. The first start prints a token, once, that may do everything."""
+    from padre_server.serve import Listening, run  # the commands that manage users need no server
+
     settings = Settings(
         store=store,
         state=str(_state(state, store)),
