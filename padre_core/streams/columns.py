@@ -28,7 +28,7 @@ class Points:
         steps: 64-bit integers.
         times: Microseconds since 1970 in UTC.
         values: 64-bit floats; NaN and infinities are values like any other.
-        block: The bytes of just these points, if they were read from some; see `padre_core.streams.points`.
+        block: The bytes of just these points, set where they are read; see `padre_core.streams.points`.
     """
 
     metrics: tuple[str, ...]
@@ -36,7 +36,7 @@ class Points:
     steps: Column
     times: Column
     values: Column
-    block: memoryview | None = field(default=None, compare=False, repr=False)
+    block: memoryview | None = field(default=None, init=False, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.values)

@@ -126,7 +126,9 @@ def _columns(block: memoryview, count: int, names: int, keyed: int) -> Points:
     steps, times, values = (
         viewed(code, block[start:stop]) for code, (start, stop) in zip("qqd", pairwise(bounds), strict=True)
     )
-    return Points(metrics, keys, steps, times, values, block)
+    points = Points(metrics, keys, steps, times, values)
+    object.__setattr__(points, "block", block)  # no argument, lest `replace` take it over with other values
+    return points
 
 
 def _slice(points: Points, start: int) -> Points:

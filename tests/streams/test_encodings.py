@@ -1,5 +1,6 @@
 import array
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -121,6 +122,13 @@ def test_a_block_that_was_read_is_written_as_it_was_or_under_another_number(entr
     assert list(points.encode(first, again)) == [block]
     ((moved, third),) = points.decode(b"".join(points.encode(first + 1, again)), "here")
     assert (moved, raw(third)) == (first + 1, raw(again))
+
+
+def test_points_that_were_changed_after_they_were_read_are_written_as_they_are_now():
+    ((_, found),) = points.decode(b"".join(points.encode(0, columns_of([("a", 1, 10, 0.5)]))), "here")
+    changed = replace(found, values=array.array("d", [0.25]))
+    ((_, again),) = points.decode(b"".join(points.encode(0, changed)), "here")
+    assert list(again.values) == [0.25]
 
 
 def test_steps_beyond_64_bits_with_a_sign_are_refused():
