@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,28 @@ class Address:
         return HttpBackend(self.url, **{**self.options, **options})
 
 
+class Stable:
+    """The process in which all servers run that nobody kills."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def start(self, store: str, state: Path) -> Address:
+        """Starts a server of a store, with a state folder of its own."""
+        return Address(**self._ask([store, str(state)]))
+
+    def stop(self, address: Address) -> None:
+        """Ends a server."""
+        self._ask(address.url)
+
+    def _ask(self, task: object) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(task) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path, monkeypatch):
     """Keeps tokens and spools out of the user's folders."""
@@ -40,29 +63,28 @@ def own_settings(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def stable() -> Iterator[subprocess.Popen[str]]:
-    """The process in which all servers run that nobody kills."""
+def stable() -> Iterator[Stable]:
+    """Where servers are started."""
     process = subprocess.Popen(
         [sys.executable, str(STABLE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     )
     with process:
-        yield process
+        yield Stable(process)
         process.kill()
 
 
 @pytest.fixture
-def serve(stable: subprocess.Popen[str], tmp_path: Path) -> Callable[[str], Address]:
-    """Starts a server of a store."""
+def serve(stable: Stable, tmp_path: Path) -> Iterator[Callable[[str], Address]]:
+    """Starts servers of stores, which end with the test."""
+    started: list[Address] = []
 
     def start(store: str) -> Address:
-        state = tmp_path / f"server-{next(_serial)}"
-        assert stable.stdin is not None
-        assert stable.stdout is not None
-        stable.stdin.write(json.dumps([store, str(state)]) + "\n")
-        stable.stdin.flush()
-        return Address(**json.loads(stable.stdout.readline()))
+        started.append(stable.start(store, tmp_path / f"server-{next(_serial)}"))
+        return started[-1]
 
-    return start
+    yield start
+    for address in started:
+        stable.stop(address)
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """A process in which any number of servers run, each on a port and with a store of its own.
 
-Reads the URL of a store and a state folder from each line of its input, and answers the address and an administrator's
-token of a new server.
+Each line of its input is either the URL of a store and a state folder, which is answered with the address and an
+administrator's token of a new server, or the address of a server that is to end.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import socket
 import sys
@@ -29,23 +30,35 @@ class Threaded(uvicorn.Server):
         """The process ends without asking the servers."""
 
 
+servers: dict[str, Threaded] = {}
+
+
 def start(store: str, state: str) -> dict[str, str]:
     Path(state).mkdir(parents=True, exist_ok=True)
     database = Database(Path(state) / "server.db")
     token = Tokens(database).first()
     database.close()
-    bound = socket.socket()
+    bound = socket.socket(proto=socket.IPPROTO_TCP)  # by which asyncio knows that it may switch off delays
     bound.bind(("127.0.0.1", 0))
     bound.listen(128)
-    config = uvicorn.Config(make_app(Settings(store, state)), http=Protocol, ws="none", lifespan="on", log_config=None)
+    settings = Settings(store, state)
+    protocol = functools.partial(Protocol, limits=settings.limits)
+    config = uvicorn.Config(make_app(settings), http=protocol, ws="none", lifespan="on", log_config=None)
     server = Threaded(config)
     threading.Thread(target=asyncio.run, args=(server.serve([bound]),), daemon=True).start()
-    return {"url": f"padre+http://127.0.0.1:{bound.getsockname()[1]}", "token": str(token)}
+    url = f"padre+http://127.0.0.1:{bound.getsockname()[1]}"
+    servers[url] = server
+    return {"url": url, "token": str(token)}
+
+
+def stop(url: str) -> None:
+    servers.pop(url).should_exit = True
 
 
 def main() -> None:
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(start(*json.loads(line))) + "\n")
+        task = json.loads(line)
+        sys.stdout.write(json.dumps(start(*task) if isinstance(task, list) else stop(task)) + "\n")
         sys.stdout.flush()
 
 

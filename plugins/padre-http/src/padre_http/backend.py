@@ -14,6 +14,7 @@ from padre_core.errors import (
     InvalidObjectError,
     PadreError,
     ReadOnlyError,
+    UnavailableError,
     UnsupportedError,
 )
 from padre_core.objects import canonical
@@ -25,7 +26,7 @@ from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Stream, stream_of
 from padre_http import blobs
 from padre_http.client import Client
-from padre_http.transport import Answer
+from padre_http.transport import Answer, Resumes
 from padre_http.wire import errors, info, queries, records, streams
 
 OPTIONS = ("token", "token_file", "timeout", "ca_file")
@@ -127,9 +128,22 @@ class HttpBackend(Backend):
         return max(next_, end) if len(columns) else next_
 
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
-        place = f"/v1/runs/{check_id(run)}/{stream}"
-        with self.client.stream(place, headers={"Accept": streams.SEGMENTS}) as answer:
-            yield from streams.decode_segments(stream, answer.read)
+        place, headers = f"/v1/runs/{check_id(run)}/{stream}", {"Accept": streams.SEGMENTS}
+        last, next_ = "", 0
+        resumes = Resumes(self.client.timeout)
+        while True:
+            with self.client.stream(place, headers=headers) as answer:
+                try:
+                    for part in streams.decode_segments(stream, answer.read):
+                        fresh = _behind(part, last, next_)
+                        if fresh is not None:
+                            last, next_ = fresh.writer, fresh.first + len(fresh.columns)
+                            resumes.renew()
+                            yield fresh
+                    return
+                except UnavailableError:  # it broke on its way: what came before is not given again
+                    if not resumes.more():
+                        raise
 
     def has_blobs(self, digests: Iterable[str]) -> set[str]:
         return blobs.has(self.client, [check_digest(digest) for digest in digests])
@@ -230,6 +244,14 @@ class HttpBackend(Backend):
     def _writable(self) -> None:
         if self.readonly:
             raise ReadOnlyError(f"{self.url} was opened for reading only")
+
+
+def _behind(part: Segment, writer: str, next_: int) -> Segment | None:
+    """What of a segment comes after an entry of a writer, when a stream is read again."""
+    if part.writer != writer:
+        return part if part.writer > writer else None
+    known = max(0, next_ - part.first)
+    return Segment(writer, part.first + known, part.columns.skip(known)) if known < len(part.columns) else None
 
 
 def _ref(record: Record) -> tuple[str, str]:

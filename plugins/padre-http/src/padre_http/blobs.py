@@ -10,15 +10,12 @@ from typing import BinaryIO, Final
 from padre_core.errors import BackendError, ConflictError, UnavailableError
 from padre_core.objects.base import BlobReference
 from padre_http.client import Client
-from padre_http.transport import Streamed
+from padre_http.transport import RESUMES, Resumes, Streamed
 from padre_http.wire import blobs
 from padre_http.wire.blobs import BYTES, Commit
 
 CHUNK: Final = 4 * 1024 * 1024
 """How much of a blob is in memory; smaller blobs travel in one request."""
-
-RESUMES: Final = 5
-"""How often in a row a transfer goes on without having come any further."""
 
 
 def upload(client: Client, source: BinaryIO, media_type: str) -> BlobReference:
@@ -63,8 +60,9 @@ class _Blob(io.RawIOBase):
     def __init__(self, client: Client, digest: str) -> None:
         self._client, self._digest = client, digest
         self._position = 0
+        self._size = 0
         self._stream: Streamed | None = None
-        self._size = self._open()
+        self._open()
 
     def readable(self) -> bool:
         return True
@@ -87,15 +85,15 @@ class _Blob(io.RawIOBase):
         wanted = min(len(buffer), self._size - self._position)
         if wanted <= 0:
             return 0
-        for attempt in range(RESUMES + 1):
+        resumes = Resumes(self._client.timeout)
+        while True:
+            stream = self._stream or self._open()
             try:
-                if self._stream is None:
-                    self._open()
-                data = b"" if self._stream is None else self._stream.read(wanted)
+                data = stream.read(wanted)
                 break
             except UnavailableError:
                 self._stream = None
-                if attempt == RESUMES:
+                if not resumes.more():
                     raise
         buffer[: len(data)] = data
         self._position += len(data)
@@ -110,17 +108,15 @@ class _Blob(io.RawIOBase):
             self._drop()
         super().close()
 
-    def _open(self) -> int:
-        """Asks for the bytes from the present place on; returns the size of the whole."""
+    def _open(self) -> Streamed:
+        """Asks for the bytes from the present place on."""
         start = self._position
-        headers = {"Range": f"bytes={start}-"} if start else {}
-        stream = self._client.stream(f"/v1/blobs/{self._digest}", headers=headers)
-        size = None if stream.length is None else start + stream.length
-        if size is None or stream.status != (206 if start else 200):
+        stream = self._client.stream(f"/v1/blobs/{self._digest}", headers={"Range": f"bytes={start}-"} if start else {})
+        if stream.length is None or stream.status != (206 if start else 200):
             stream.close()
             raise BackendError(f"{self._client.url} did not say how large the blob {self._digest} is")
-        self._stream = stream
-        return size
+        self._stream, self._size = stream, start + stream.length
+        return stream
 
     def _drop(self) -> None:
         stream, self._stream = self._stream, None

@@ -19,6 +19,9 @@ from padre_http.wire import MAX_JSON, errors
 BACKOFF_SECONDS: Final = 0.2
 MAX_BACKOFF_SECONDS: Final = 5.0
 
+RESUMES: Final = 5
+"""How often in a row a transfer goes on without having come any further."""
+
 _RETRIED = frozenset({408, 429, 502, 503, 504})
 _CHUNK = 1024 * 1024
 
@@ -168,6 +171,23 @@ class Transport:
     def give_back(self, connection: Connection) -> None:
         """Takes back a connection whose answer was read to its end."""
         self._pool.give_back(connection)
+
+
+class Resumes:
+    """How often a transfer that broke goes on: a few times in a row, and no longer than one call would take."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Something has arrived."""
+        self._left, self._end = RESUMES, time.monotonic() + self._seconds
+
+    def more(self) -> bool:
+        """Whether it goes on once more."""
+        self._left -= 1
+        return self._left >= 0 and time.monotonic() < self._end
 
 
 class Streamed:

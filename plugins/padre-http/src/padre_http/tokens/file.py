@@ -23,14 +23,8 @@ Entries = dict[str, Any]
 
 
 def default_path() -> Path:
-    """Where a user's tokens are kept: `$PADRE_CONFIG`, or the folder of his settings."""
-    home = os.environ.get("PADRE_CONFIG")
-    if home is None:
-        settings = (
-            Path.home() / "Library" / "Application Support" if sys.platform == "darwin" else Path.home() / ".config"
-        )
-        home = os.path.join(os.environ.get("XDG_CONFIG_HOME") or settings, "padre")
-    return Path(home) / "tokens.json"
+    """Where a user's tokens are kept."""
+    return settings_folder() / "tokens.json"
 
 
 def read_private(path: Path) -> tuple[str, os.stat_result]:

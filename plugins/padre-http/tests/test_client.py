@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from padre_core.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    BackendError,
+    IncompatiblePluginError,
+    InvalidObjectError,
+    UnavailableError,
+    UnsupportedError,
+)
+from padre_core.testing import samples
+from padre_http.backend import HttpBackend
+from padre_http.client import Client
+from padre_http.secret import Secret
+from padre_http.tokens import Token, TokenFile, default_path
+from padre_http.tokens.keep import FileKeep
+from padre_http.wire.info import ServerInfo, encode_model
+
+from . import proxy as proxies
+from .proxy import Proxy
+
+
+@pytest.fixture
+def proxy(server):
+    proxy = Proxy(server.url)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def make():
+    """Makes clients, which are closed with the test."""
+    with ExitStack() as stack:
+
+        def new(url, **options):
+            client = Client(url, **options)
+            stack.callback(client.close)
+            return client
+
+        yield new
+
+
+@pytest.fixture
+def client(make, server):
+    return make(server.url, token=server.token)
+
+
+def test_a_client_tells_what_the_server_and_its_store_are(client):
+    assert client.info.product == "padre-server"
+    assert client.info.store.durability
+    assert client.online()
+
+
+def test_a_server_that_is_not_there_is_offline_at_once(make):
+    client = make("padre+http://127.0.0.1:9", attempts=2)
+    assert not client.online()
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9 cannot be reached"):
+        client.get("/v1/info")
+
+
+def test_generic_calls_reach_every_route(client):
+    record = samples.project()
+    assert client.get("/v1/projects").body.startswith(b'{"records":[')
+    with pytest.raises(InvalidObjectError):
+        client.put(f"/v1/projects/{record.id}", b"{}")
+    with pytest.raises(BackendError):
+        client.patch("/v1/uploads/" + "0" * 32, b"x", headers={"Upload-Offset": "0"}, limit=1)
+
+
+@pytest.mark.parametrize(
+    "path", ["http://evil.org/v1/x", "//evil.org/v1/x", "/etc", "/v1/../x", "/v1/a b", "/v1/a\r\nX: y", "/v1/é", "v1/x"]
+)
+def test_a_path_is_no_way_out(client, path):
+    with pytest.raises(InvalidObjectError):
+        client.get(path)
+
+
+@pytest.mark.parametrize("token", [None, "padre_wrong"])
+def test_who_has_no_valid_token_is_told_so(server, token):
+    with pytest.raises(AuthenticationError):
+        HttpBackend(server.url, token=token)
+
+
+def test_an_unknown_option_is_refused(server):
+    with pytest.raises(UnsupportedError, match="single_writer"):
+        server.open(single_writer=True)
+
+
+def test_a_new_token_takes_over_in_the_middle_of_the_work(server, make):
+    tokens = iter([server.token, "padre_expired", server.token])
+    client = make(server.url, token=lambda: next(tokens))
+    client.get("/v1/whoami")
+    client._source.renew(Secret(server.token))  # from now on it has the second, which the server refuses
+    assert client.whoami().user
+    assert list(tokens) == []
+
+
+def test_a_token_that_ends_soon_is_exchanged_and_kept(server, make):
+    file = TokenFile(default_path())
+    keep = FileKeep(file)
+    client = make(server.url)
+    client.sign_in_with(Secret(server.token))
+    soon = datetime.now(UTC) + timedelta(seconds=20)
+    keep.save(client.origin, Token(Secret(server.token), soon))
+    assert client.whoami().user
+    kept = keep.load(client.origin)
+    assert kept.secret != Secret(server.token)
+    assert make(server.url).whoami().user
+
+
+def test_threads_exchange_a_token_once(server, make):
+    keep = FileKeep(TokenFile(default_path()))
+    client = make(server.url)
+    client.sign_in_with(Secret(server.token))
+    keep.save(client.origin, Token(Secret(server.token), datetime.now(UTC) + timedelta(seconds=20)))
+    users = []
+    threads = [threading.Thread(target=lambda: users.append(client.whoami().user)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(users) == 8
+
+
+def test_signing_out_revokes_and_forgets_the_token(server, make):
+    client = make(server.url)
+    client.sign_in_with(Secret(server.token))
+    client.sign_out()
+    with pytest.raises(AuthenticationError, match="padre login"):
+        client.whoami()
+    with pytest.raises(AuthenticationError):
+        make(server.url, token=server.token).whoami()
+
+
+def test_a_wrong_token_replaces_no_good_one(server, make):
+    client = make(server.url)
+    client.sign_in_with(Secret(server.token))
+    with pytest.raises(AuthenticationError):
+        client.sign_in_with(Secret("padre_wrong"))
+    assert client.whoami().user
+
+
+def test_redirects_are_not_followed(server, proxy, monkeypatch, make):
+    client = make(proxy.url, token=server.token)
+    monkeypatch.setattr(
+        proxies, "ERROR", f"HTTP/1.1 307 x\r\nLocation: {server.url[6:]}/v1/x\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+    proxy.spoil_all("500")
+    with pytest.raises(BackendError, match="elsewhere"):
+        client.get("/v1/whoami")
+    assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"4000\r\n" + b"x" * 0x4000 + b"\r\n0\r\n\r\n",
+    ],
+)
+def test_an_answer_that_is_too_large_is_not_read(server, proxy, monkeypatch, answer, make):
+    client = make(proxy.url, token=server.token)
+    monkeypatch.setattr(proxies, "ERROR", answer)
+    proxy.spoil_all("500")
+    with pytest.raises(BackendError):
+        client.call("GET", "/v1/whoami", limit=10_000, timeout=3)
+
+
+def test_a_server_of_another_version_says_which_side_to_upgrade(server, proxy, monkeypatch):
+    for api, side in (((2, 3), "padre-http here"), ((0,), "padre-server there")):
+        body = encode_model(ServerInfo(version="9", api=api))
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        monkeypatch.setattr(proxies, "ERROR", head + body)
+        proxy.spoil_all("500")
+        with pytest.raises(IncompatiblePluginError, match=side):
+            HttpBackend(proxy.url, token=server.token)
+
+
+def test_the_objects_of_an_answer_are_those_that_were_asked_for(server, proxy, monkeypatch):
+    from padre_http.wire.records import encode_heads, encode_record
+
+    asked, other = samples.project("asked"), samples.project("other")
+    with HttpBackend(proxy.url, token=server.token) as backend:
+        for body, call in (
+            (encode_record(other), lambda: backend.get("project", asked.id)),
+            (encode_heads([other]), lambda: backend.get_many([("project", asked.id)])),
+            (encode_heads([]), lambda: backend.get_many([("project", asked.id)])),
+            (b"{}", lambda: backend.get("project", asked.id)),
+        ):
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            monkeypatch.setattr(proxies, "ERROR", head + body)
+            proxy.spoil_all("500")
+            with pytest.raises(BackendError):
+                call()
+
+
+def test_a_token_shows_in_no_error_and_no_representation(server, proxy, request):
+    backend = HttpBackend(proxy.url, token=server.token)
+    request.addfinalizer(backend.close)
+    backend.client.attempts = 1
+    shown = [repr(value) for value in (backend, backend.client, vars(backend), vars(backend.client))]
+    proxy.spoil_all("garbage")
+    for call in (backend.sync, backend.ping, backend.live_runs):
+        with pytest.raises(BackendError) as caught:
+            call()
+        shown += [str(caught.value), repr(caught.value), repr(caught.value.__cause__)]
+    assert server.token not in "".join(shown)
+
+
+def test_a_forked_child_has_connections_of_its_own(server):
+    with server.open() as backend:
+        record = backend.put(samples.project())
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = int(backend.get("project", record.id) != record)
+            finally:
+                os._exit(code)
+        for _ in range(20):
+            assert backend.get("project", record.id) == record
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_core_does_not_need_the_client():
+    code = "import sys, padre_core; assert not {'padre_http', 'http.client', 'ssl'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_reader_may_not_write(server):
+    with server.open(readonly=True) as backend, pytest.raises(AccessDeniedError):
+        backend.put(samples.project())
