@@ -158,6 +158,14 @@ def test_what_the_client_claims_of_summaries_and_envelopes_is_not_stored(client:
     assert client("GET", path(record)).json["envelope"] == "{}"
 
 
+def test_an_envelope_may_demand_that_nothing_was_written_meanwhile(client: Client) -> None:
+    record = project()
+    version = put(client, record).json["version"]
+    assert client("PUT", f"{path(record)}/envelope", {"a": 1}, if_version=version).status == 200
+    assert client("PUT", f"{path(record)}/envelope", {"a": 2}, if_version=version).status == 409
+    assert client("GET", path(record)).json["envelope"] == '{"a":1}'
+
+
 def test_envelopes_are_for_those_who_administer_the_store(served: Served, client: Client) -> None:
     record = project()
     put(client, record)

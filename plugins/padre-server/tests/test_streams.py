@@ -93,3 +93,9 @@ def test_summaries_of_points_change_the_etag_of_a_run_for_caches(client: Client)
     assert after.status == 200
     assert json.loads(after.body)["etag"] == record.etag
     assert json.loads(after.body)["summaries"]
+
+
+def test_where_each_writer_ended_is_told_without_the_points(client: Client, run: str) -> None:
+    append(client, run, 0, make_points("loss", [1, 2], None, None, 0))
+    assert client("GET", f"/v1/runs/{run}/points/ends").json == {"ends": {WRITER: 2}}
+    assert client("GET", f"/v1/runs/{run}/lines/ends").json == {"ends": {}}

@@ -115,6 +115,7 @@ COMPONENTS: Mapping[str, Any] = {
         {"token": TEXT, "user": TEXT, "expires_at": MAYBE_TEXT, "scopes": array(TEXT), "projects": array(TEXT)}
     ),
     "Identity": struct({"user": TEXT, "expires_at": MAYBE_TEXT, "scopes": array(TEXT), "projects": array(TEXT)}),
+    "Ends": struct({"ends": {"type": "object", "additionalProperties": COUNT}}),
     "Next": struct({"next": COUNT}),
     "Blob": struct({"digest": DIGEST, "size": COUNT}),
     "Digests": struct({"digests": array(DIGEST, MAX_DIGESTS)}),

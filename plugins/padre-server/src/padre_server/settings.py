@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from padre_core import InvalidObjectError
+from padre_core.places import state_folder
 
 MIB = 1024 * 1024
 
@@ -87,6 +87,4 @@ class Settings:
 
 def default_state(store: str) -> Path:
     """The state folder of a store's server: in the user's state folder, by the store's URL."""
-    home = os.environ.get("PADRE_STATE")
-    base = Path(home) if home else Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "padre"
-    return base / "server" / hashlib.sha256(store.encode()).hexdigest()[:16]
+    return state_folder() / "server" / hashlib.sha256(store.encode()).hexdigest()[:16]

@@ -21,7 +21,7 @@ from padre_server.call import Answer, Call
 from padre_server.putting import put
 from padre_server.rights import Scope
 from padre_server.route import Body, Parameter, Reply, Route
-from padre_server.schemas import EXPERIMENT, ref
+from padre_server.schemas import COUNT, EXPERIMENT, ref
 
 ATTEMPTS = 10
 
@@ -91,7 +91,9 @@ def _envelope(call: Call) -> Answer:
     heads = call.state.backend.get_many([(kind, id)])
     if heads[0] is None or not access.sees(heads[0]):
         raise missing(kind, id)
-    head = call.state.backend.set_envelope(kind, id, parse(_ENVELOPE, call.body, "envelope"))
+    envelope = parse(_ENVELOPE, call.body, "envelope")
+    version = call.number("if_version", 0) if "if_version" in call.query else None
+    head = call.state.backend.set_envelope(kind, id, envelope, if_version=version)
     return _answer(call, head, fresh=True)
 
 
@@ -136,6 +138,7 @@ ROUTES = (
     ),
     Route(
         "PUT", "/v1/{folder}/{id}/envelope", Scope.ADMIN, "Replaces what this store notes about an object's remotes.",
-        _envelope, {200: _HEAD}, (404,), body=Body(schema={"type": "object"}, example={}), whole_store=True,
+        _envelope, {200: _HEAD}, (404, 409), (Parameter("if_version", "The version that must still be there.", COUNT),),
+        Body(schema={"type": "object"}, example={}), whole_store=True,
     ),
 )  # fmt: skip

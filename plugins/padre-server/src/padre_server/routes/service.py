@@ -5,11 +5,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NotRequired
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from padre_core import AccessDeniedError, AuthenticationError, PadreError, UnavailableError
 from padre_core.objects import canonical
 from padre_http.wire.errors import encode_error
 from padre_http.wire.info import Limits, ServerInfo, StoreInfo, encode_model, encode_problem, encode_runs
+from padre_http.wire.shapes import STRICT, parse
 from padre_server import __version__
 from padre_server.call import Answer, Call
 from padre_server.rights import Scope
@@ -17,6 +22,14 @@ from padre_server.route import Body, Parameter, Reply, Route
 from padre_server.schemas import COUNT, TEXT, array, ref, struct
 
 NDJSON = "application/x-ndjson"
+
+
+class _Refresh(TypedDict):
+    __pydantic_config__ = STRICT  # type: ignore[misc]  # pydantic's way to configure a typed dict
+    accept_edits: NotRequired[bool]
+
+
+_REFRESH = TypeAdapter(_Refresh)
 
 
 def _health(_: Call) -> Answer:
@@ -76,12 +89,13 @@ def _sync(call: Call) -> Answer:
 
 
 def _refresh(call: Call) -> Answer:
-    accept = call.query.get("accept_edits") == "true"
-    return Answer(canonical.to_json({"changed": call.state.backend.refresh(accept_edits=accept)}))
+    asked = parse(_REFRESH, call.body or b"{}", "refresh")
+    changed = call.state.backend.refresh(accept_edits=asked.get("accept_edits", False))
+    return Answer(canonical.to_json({"changed": changed}))
 
 
 def _verify(call: Call) -> Answer:
-    found = call.state.backend.verify(quarantine=False)
+    found = call.state.backend.verify(quarantine=call.query.get("quarantine") == "true")
 
     def lines() -> Iterator[bytes]:
         try:
@@ -130,13 +144,15 @@ ROUTES = (
     ),
     Route(
         "POST", "/v1/refresh", Scope.ADMIN, "Looks for what was changed in the store past PaDRe.", _refresh,
-        {200: Reply("How many objects were.", schema=struct({"changed": COUNT}))}, body=Body(empty=True, limit=1000),
-        parameters=(Parameter("accept_edits", "Take edited files as new versions.", {"enum": ["true", "false"]}),),
+        {200: Reply("How many objects were.", schema=struct({"changed": COUNT}))},
+        body=Body(limit=1000, schema=struct({}, {"accept_edits": {"type": "boolean"}}, strict=True),
+                  example={"accept_edits": True}, empty=True),
         whole_store=True,
     ),
     Route(
         "GET", "/v1/verify", Scope.ADMIN, "Reads and checks everything in the store.", _verify,
         {200: Reply("A line of JSON for each problem, then a line `{}`, or an error.", media_type=NDJSON)}, (501,),
+        (Parameter("quarantine", "Move damaged files aside, so that the rest works.", {"enum": ["true", "false"]}),),
         whole_store=True,
     ),
 )  # fmt: skip

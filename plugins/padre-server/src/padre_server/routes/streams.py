@@ -42,12 +42,30 @@ def _lines(call: Call) -> Answer:
     return _read(call, "lines")
 
 
-def _read(call: Call, stream: Stream) -> Answer:
+def _point_ends(call: Call) -> Answer:
+    return _ends(call, "points")
+
+
+def _line_ends(call: Call) -> Answer:
+    return _ends(call, "lines")
+
+
+def _ends(call: Call, stream: Stream) -> Answer:
+    return Answer(canonical.to_json({"ends": call.state.backend.stream_ends(_readable(call), stream)}))
+
+
+def _readable(call: Call) -> str:
+    """The id of the run in the path, which the caller may read."""
     run, access = check_id(call.path["id"]), call.state.access(call.caller)
     if not access.reads_all:
         access.run(run)
-    elif call.state.workspace.hooks.scoped:
+    if call.state.workspace.hooks.scoped:
         call.records.check_scope(call.state.backend.get("run", run))
+    return run
+
+
+def _read(call: Call, stream: Stream) -> Answer:
+    run = _readable(call)
     segments = call.state.backend.read_stream(run, stream)
     if JSON in call.headers.get("accept", ""):
         return Answer(_started(_as_json(segments)))
@@ -96,6 +114,7 @@ def _writer(text: str) -> str:
     return text
 
 
+_ENDS = {200: Reply("The next sequence number of each writer.", schema=ref("Ends"), example={"ends": {"0" * 16: 100}})}
 _SEGMENTS = Reply("Frames, or with `Accept: application/json` columns as JSON.", media_type=FRAMES)
 
 ROUTES = (
@@ -108,4 +127,6 @@ ROUTES = (
     ),
     Route("GET", "/v1/runs/{id}/points", Scope.READ, "Gives all points of a run.", _points, {200: _SEGMENTS}, (404,)),
     Route("GET", "/v1/runs/{id}/lines", Scope.READ, "Gives the log of a run.", _lines, {200: _SEGMENTS}, (404,)),
+    Route("GET", "/v1/runs/{id}/points/ends", Scope.READ, "Says where points end.", _point_ends, _ENDS, (404,)),
+    Route("GET", "/v1/runs/{id}/lines/ends", Scope.READ, "Says where the log ends.", _line_ends, _ENDS, (404,)),
 )  # fmt: skip
