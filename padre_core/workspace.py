@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from padre_core import plugins, query
 from padre_core.backends.backend import Backend, Changes, Problem
+from padre_core.configuration import find_url
 from padre_core.errors import InvalidObjectError
 from padre_core.hookspecs import Progressed
 from padre_core.objects.base import PadreObject
@@ -40,10 +39,6 @@ from padre_core.services import (
 
 if TYPE_CHECKING:
     from padre_core.tracking import ActiveRun
-
-DEFAULT_URL = "./padre-store"
-CONFIGURATION = "padre.toml"
-MAX_CONFIGURATION = 64 * 1024
 
 _CLASSES: Mapping[str, Callable[..., Service[Any]]] = {
     "artifact": ArtifactService,
@@ -238,33 +233,6 @@ def copy(
             progress(phase, done, total)
 
     return transfer.copy(workspace.backend, backend, where=condition, within=below, readable=readable, progress=tell)
-
-
-def find_url() -> str:
-    """The store of this folder: `$PADRE_URL`, the nearest `padre.toml`, else `./padre-store`.
-
-    Raises:
-        InvalidObjectError: `padre.toml` is malformed.
-    """
-    if url := os.environ.get("PADRE_URL"):
-        return url
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        file = folder / CONFIGURATION
-        if file.is_file():
-            return _configured_url(file)
-    return DEFAULT_URL
-
-
-def _configured_url(file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            url = tomllib.loads(opened.read(MAX_CONFIGURATION).decode()).get("url")
-    except (OSError, ValueError) as error:
-        raise InvalidObjectError(f"{file} cannot be read: {error}") from error
-    if not isinstance(url, str) or not url:
-        raise InvalidObjectError(f'{file} does not name a store: expected url = "…"')
-    return url if "://" in url else str(file.parent / url)
 
 
 def _actor() -> str | None:

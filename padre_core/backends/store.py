@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import sys
 import threading
 import uuid
 import weakref
@@ -33,6 +32,7 @@ from padre_core.errors import (
 from padre_core.objects.base import BlobReference
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record
+from padre_core.places import cache_folder
 from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Points, Stream, stream_of
 
@@ -317,13 +317,9 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def index_path(url: str, store: str) -> Path:
-    """Where the index of a store is kept on this machine: `$PADRE_CACHE`, or the user's cache folder."""
-    home = os.environ.get("PADRE_CACHE")
-    if home is None:
-        caches = Path.home() / "Library" / "Caches" if sys.platform == "darwin" else Path.home() / ".cache"
-        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or caches, "padre")
+    """Where the index of a store is kept on this machine."""
     place = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return Path(home) / f"{store}-{place}.sqlite"
+    return cache_folder() / f"{store}-{place}.sqlite"
 
 
 def lives_in_run(record: Record) -> str | None:

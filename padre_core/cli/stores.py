@@ -11,9 +11,10 @@ from padre_core.cli.errors import PROBLEMS
 from padre_core.cli.progress import phase_bar
 from padre_core.cli.stored import json_option, with_workspace
 from padre_core.cli.terminal import print_fields, print_json, safe
+from padre_core.configuration import CONFIGURATION, DEFAULT_URL
 from padre_core.errors import AlreadyExistsError, InvalidObjectError
 from padre_core.plugins import check_url
-from padre_core.workspace import CONFIGURATION, DEFAULT_URL, Workspace
+from padre_core.workspace import Workspace
 from padre_core.workspace import copy as copy_store
 from padre_core.workspace import open as open_workspace
 

@@ -4,8 +4,8 @@ import sys
 import pytest
 
 import padre_core as padre
+from padre_core.configuration import find_url
 from padre_core.objects import kinds as registry
-from padre_core.workspace import find_url
 
 
 def test_a_workspace_works_without_a_block(url):

@@ -8,13 +8,13 @@ import json
 import os
 import secrets
 import stat
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from padre_core.errors import AccessDeniedError, BackendError
+from padre_core.places import settings_folder
 
 MAX_SIZE = 1024 * 1024
 
