@@ -14,7 +14,7 @@ from padre_http.transport import RESUMES, Resumes, Streamed
 from padre_http.wire import blobs
 from padre_http.wire.blobs import BYTES, Commit
 
-CHUNK: Final = 4 * 1024 * 1024
+CHUNK: Final = 2 * 1024 * 1024
 """How much of a blob is in memory; smaller blobs travel in one request."""
 
 

@@ -157,6 +157,13 @@ def test_writes_come_back_with_their_conditions() -> None:
     assert records.decode_writes(records.encode_writes([])) == []
 
 
+def test_one_bad_write_of_many_stands_by_itself() -> None:
+    record = project("a")
+    data = records.encode_writes([Write(record), Write(replace(record, etag="1-0123456789abcdef")), Write(record)])
+    found = records.decode_writes(data)
+    assert [isinstance(item, InvalidObjectError) for item in found] == [False, True, False]
+
+
 def test_results_come_back_as_heads_and_errors() -> None:
     results: list[Record | PadreError] = [project("a"), ConflictError("x", next=3), NotFoundError("y")]
     found = records.decode_results(records.encode_results(results))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from padre_core import ObjectChanged, PadreError, Request, kind_of
@@ -21,8 +22,8 @@ def put(call: Call, write: Write) -> Record:
     return _through_hooks(call, write)
 
 
-def put_many(call: Call, writes: list[Write]) -> list[Record | PadreError]:
-    """Stores each version by itself, with one barrier for all."""
+def put_many(call: Call, writes: Sequence[Write | PadreError]) -> list[Record | PadreError]:
+    """Stores each version by itself, with one barrier for all; what is an error already stays one."""
     backend, caller = call.state.backend, call.caller
     unlimited = all(caller.everywhere(scope) for scope in (Scope.READ, Scope.WRITE, Scope.DELETE))
     if unlimited and not call.state.workspace.hooks.extended:
@@ -31,20 +32,22 @@ def put_many(call: Call, writes: list[Write]) -> list[Record | PadreError]:
     with backend.batch(f"Store {len(writes)} objects", caller.name):
         for write in writes:  # one by one, for each may be what the next one lies in or refers to
             try:
-                results.append(put(call, write))
+                results.append(write if isinstance(write, PadreError) else put(call, write))
             except PadreError as error:
                 results.append(error)
     return results
 
 
-def _past_hooks(call: Call, writes: list[Write]) -> list[Record | PadreError]:
+def _past_hooks(call: Call, writes: Sequence[Write | PadreError]) -> list[Record | PadreError]:
     checked: list[Write | PadreError] = []
     for write in writes:
         try:
-            checked.append(_checked(call, write))
+            checked.append(write if isinstance(write, PadreError) else _checked(call, write))
         except PadreError as error:
             checked.append(error)
-    stored = iter(call.state.backend.put_many([item for item in checked if isinstance(item, Write)]))
+    backend = call.state.backend
+    with backend.batch(f"Store {len(writes)} objects", call.caller.name):
+        stored = iter(backend.put_many([item for item in checked if isinstance(item, Write)]))
     return [next(stored) if isinstance(item, Write) else item for item in checked]
 
 

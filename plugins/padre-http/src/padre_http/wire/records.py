@@ -182,18 +182,21 @@ def encode_writes(writes: Iterable[Write]) -> bytes:
     return _list("writes", map(_write, writes), {})
 
 
-def decode_writes(data: bytes) -> list[Write]:
-    """The records that a request puts.
+def decode_writes(data: bytes) -> list[Write | InvalidObjectError]:
+    """The records that a request puts; what is none stands as its error, for each is put by itself.
 
     Raises:
-        InvalidObjectError: It is no such request, or one of the records is none.
+        InvalidObjectError: It is no such request.
     """
     lines, _ = _split("writes", data)
-    writes = []
+    writes: list[Write | InvalidObjectError] = []
     for line in lines:
-        head, content = _read(line)
-        condition = head.get("if_match")
-        writes.append(Write(_record(head, content), ABSENT if condition == _ABSENT else condition))
+        try:
+            head, content = _read(line)
+            condition = head.get("if_match")
+            writes.append(Write(_record(head, content), ABSENT if condition == _ABSENT else condition))
+        except InvalidObjectError as error:
+            writes.append(error)
     return writes
 
 
