@@ -26,6 +26,7 @@ _COMMANDS = {
     "log": ("streams", "Show the log of a run."),
     "points": ("streams", "Show the points of one metric of a run."),
     "copy": ("stores", "Copy a store into another, and prove that they are equal."),
+    "remote": ("remotes", "Manage the remotes of a store."),
     "verify": ("stores", "Read and check everything in a store."),
     "refresh": ("stores", "Look for what was changed in a store by hand."),
     "plugins": ("plugins", "Show installed plugins and what is wrong with them."),

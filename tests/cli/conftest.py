@@ -23,6 +23,7 @@ def command(tmp_path, monkeypatch, capsys):
     """Runs `padre` in a fresh folder, as a terminal's user would, but in this process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PADRE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PADRE_CONFIG", str(tmp_path / "settings"))
     monkeypatch.delenv("PADRE_URL", raising=False)
 
     def run(*arguments):

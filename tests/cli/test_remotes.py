@@ -1,0 +1,20 @@
+import json
+
+
+def test_a_remote_is_added_listed_and_forgotten(command):
+    assert command("init", "lab").code == 0
+    assert command("remote", "add", "team", "padre+https://lab.example.org").code == 0
+    assert command("remote", "add", "nas", "file:///nas/lab", "--policy", "manual", "--default").code == 0
+    listed = json.loads(command("remote", "list", "--json").out)
+    assert [(item["name"], item["url"], item["policy"], item["default"]) for item in listed] == [
+        ("team", "padre+https://lab.example.org", "auto", False),
+        ("nas", "file:///nas/lab", "manual", True),
+    ]
+    assert command("remote", "rm", "team").code == 0
+    assert command("remote", "list").out.splitlines()[1:] == ["nas   file:///nas/lab  manual  yes"]
+
+
+def test_a_remote_that_is_not_there_cannot_be_forgotten(command):
+    result = command("remote", "rm", "team", "--store", "memory://x")
+    assert result.code == 3
+    assert "no remote 'team'" in result.err
