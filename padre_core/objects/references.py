@@ -29,6 +29,17 @@ def parent_ref(record: Record) -> Ref | None:
     return str(record.data().get(f"{model.parent_field}_kind", model.parents[0])), record.ancestors[-1]
 
 
+def ancestor_refs(record: Record) -> list[Ref]:
+    """The objects above a record, outermost first; whether they are there or not."""
+    found: list[Ref] = []
+    ref = parent_ref(record)
+    kind = ref[0] if ref is not None else ""
+    for id in reversed(record.ancestors):
+        found.append((kind, id))
+        kind = next(iter(kind_of(kind).parents), kind)
+    return found[::-1]
+
+
 def linked_refs(record: Record) -> Iterator[Ref]:
     """The objects that a record names beside the one above it."""
     data = record.data()

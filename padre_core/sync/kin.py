@@ -11,7 +11,7 @@ from padre_core.objects.envelope import Intent
 from padre_core.objects.identity import object_id, run_child_id, run_of
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record
-from padre_core.objects.references import Ref, linked_refs, parent_ref
+from padre_core.objects.references import Ref, ancestor_refs, linked_refs
 from padre_core.query.model import Deleted, Query
 from padre_core.sync.pair import Both, Pair
 
@@ -27,12 +27,11 @@ class Kin:
 
     def load(self, objects: Iterable[Both]) -> None:
         """Looks at all that stands above some objects, with few requests."""
-        waiting = {ref for both in objects if (ref := _above(both)) is not None} - self._known.keys()
-        while waiting:
+        waiting = {ref for both in objects for ref in _above(both)} - self._known.keys()
+        if waiting:
             found = self.pair.look(sorted(waiting))
             with self._lock:
                 self._known.update({both.ref: both for both in found})
-            waiting = {ref for both in found if (ref := _above(both)) is not None} - self._known.keys()
 
     def forget(self, ref: Ref) -> None:
         """Looks again when it is asked for the next time."""
@@ -42,12 +41,7 @@ class Kin:
     def above(self, both: Both) -> list[Both]:
         """The objects above one, the outermost first."""
         self.load([both])
-        found: list[Both] = []
-        ref = _above(both)
-        while ref is not None and ref in self._known:
-            found.append(self._known[ref])
-            ref = _above(self._known[ref])
-        return found[::-1]
+        return [known for ref in _above(both) if (known := self._known.get(ref)) is not None]
 
     def intent(self, both: Both) -> Intent | None:
         """What shall become of an object; None if this remote is not to know of it."""
@@ -119,9 +113,9 @@ def by_depth(objects: Sequence[Both]) -> list[Both]:
     return sorted(objects, key=lambda both: (len(_one(both).ancestors), both.ref))
 
 
-def _above(both: Both) -> Ref | None:
+def _above(both: Both) -> list[Ref]:
     record = both.ours or both.theirs
-    return None if record is None else parent_ref(record)
+    return [] if record is None else ancestor_refs(record)
 
 
 def _one(both: Both) -> Record:
@@ -132,7 +126,5 @@ def _one(both: Both) -> Record:
 
 
 def _beside(record: Record) -> Iterator[Ref]:
-    above = parent_ref(record)
-    if above is not None:
-        yield above
+    yield from ancestor_refs(record)
     yield from linked_refs(record)

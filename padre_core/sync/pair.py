@@ -72,8 +72,9 @@ class Pair:
         if both.ours is None or both.theirs is None:
             return both.ours or both.theirs
         base = both.state().base
-        known = base is not None and base in (both.theirs.etag, *both.theirs.lineage)
-        return merge.join(both.ours, both.theirs, both.envelope.bodies.get(base) if known and base else None)
+        # What one side was not made from says nothing about what it changed.
+        shared = all(base in (side.etag, *side.lineage) for side in (both.ours, both.theirs))
+        return merge.join(both.ours, both.theirs, both.envelope.bodies.get(base) if base and shared else None)
 
     def bring(self, pairs: Sequence[tuple[Both, Record]]) -> list[PadreError | None]:
         """Stores heads on the sides that do not have them, and notes what both then have.

@@ -12,7 +12,7 @@ from padre_core.errors import InvalidObjectError, PadreError, UnavailableError
 from padre_core.objects import canonical
 from padre_core.objects.envelope import Intent
 from padre_core.objects.record import successor
-from padre_core.objects.references import Ref
+from padre_core.objects.references import Ref, ancestor_refs
 from padre_core.sync.changes import CursorFile, Cursors, News, news, past_own
 from padre_core.sync.kin import needed, subtree
 from padre_core.sync.pair import Both, Pair
@@ -213,8 +213,9 @@ class Stores:
     def _track(self, name: str, ref: Ref) -> None:
         """Notes that an object, and so all above it, is for a remote."""
         offline = self._notes(name)
-        records = [record for record in self.local.get_many([ref]) if record is not None]
-        above = [other for other in needed(self.local, records) if records and other[1] in records[0].ancestors]
+        above = [
+            other for record in self.local.get_many([ref]) if record is not None for other in ancestor_refs(record)
+        ]
         for tracked in (*above, ref):
             offline.note_entry(tracked, lambda entry: replace(entry, intent=Intent.TRACK))
 

@@ -31,21 +31,21 @@ class Fate:
 class Wire(Backend):
     """Hands every call on to another backend, as fate has it."""
 
-    def __init__(self, backend: Backend, fate: Fate, *, network: bool) -> None:
-        self.backend, self.fate, self.network = backend, fate, network
+    def __init__(self, backend: Backend, fate: Fate, *, network: bool, name: str = "lab") -> None:
+        self.backend, self.fate, self.network, self.name = backend, fate, network, name
         self.capabilities = backend.capabilities
 
     def _call(self, name, *args, **options):
         what = self.fate.now()
         writes = name in ("put", "append_stream", "write_blob")
         if self.network and writes:
-            self.fate.sent.append((name, args, options))
+            self.fate.sent.append((self.name, name, args, options))
         if what is None or (what in (LOST, ANSWER_LOST, DOUBLED, DELAYED) and not self.network):
             return getattr(self.backend, name)(*args, **options)
         if what == KILLED:
             raise Killed
         if what == DELAYED and writes:
-            self.fate.delayed.append((name, args, options))
+            self.fate.delayed.append((self.name, name, args, options))
         if what not in (LOST, DELAYED):
             result = self._quietly(name, args, options) if what != DOUBLED else self._twice(name, args, options)
             if what == KILLED_AFTER:
