@@ -277,7 +277,7 @@ class LocalFirst(RuleBasedStateMachine):
             assert found >= self.points, "points are missing on a side"
         for message in self.fate.sent[-20:]:
             self.send(*message)
-        assert [self.view(side) for side in self.sides()] == views, "a repeated message had an effect"
+            assert [self.view(side) for side in self.sides()] == views, "a repeated message had an effect"
 
     def settled(self):
         before = None
