@@ -14,9 +14,10 @@ from typing import NoReturn
 
 from padre_core.backends.backend import Change, Changes, Page
 from padre_core.backends.index_file import TABLES, error_code, inode, is_damage, open_file, pack, unpack
+from padre_core.backends.index_order import keys_of
 from padre_core.backends.index_rows import Changes as Rows
 from padre_core.backends.index_rows import Numbers
-from padre_core.backends.index_search import Search, keys_of
+from padre_core.backends.index_search import Search
 from padre_core.errors import BackendError, CorruptObjectError, InvalidObjectError, UnavailableError
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_id, is_id

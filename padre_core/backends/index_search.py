@@ -14,14 +14,12 @@ import functools
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from padre_core.backends.index_conditions import Sql, between, by_id, conjuncts, holds, join
-from padre_core.backends.index_file import TRUE, error_code, pack, stored, unpack
-from padre_core.errors import InvalidObjectError
+from padre_core.backends.index_file import TRUE, error_code, pack
+from padre_core.backends.index_order import After, Ordering, Place, Row
 from padre_core.objects.identity import is_id
-from padre_core.query.cursor import Key, decode_cursor
 from padre_core.query.evaluator import DEFAULT_ORDER
 from padre_core.query.fields import BOOKKEEPING, STATISTICS, WITHIN
 from padre_core.query.model import (
@@ -36,7 +34,6 @@ from padre_core.query.model import (
     Operator,
     Or,
     Query,
-    Scalar,
 )
 
 RARE = 1000
@@ -47,25 +44,6 @@ PATIENCE = 200
 
 PEEK = 1000
 """So many objects are looked at along a field of which there is no index."""
-
-Row = tuple[Any, ...]
-"""The id of an object that was found, then its rank and value in each field of the order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a field is kept: a column of those rows of a table that `scope` picks, one row for each object.
-
-    Attributes:
-        null: What NULL means there: 1 for NaN, 2 for missing.
-        walkable: An index leads along the column.
-    """
-
-    table: str
-    column: str
-    scope: Sql
-    null: int
-    walkable: bool
 
 
 class Source(NamedTuple):
@@ -104,19 +82,20 @@ class Search:
     ) -> None:
         self.connection, self.number, self.kind, self.query = connection, number, kind, query
         self.conditions = () if query.where is None else tuple(conjuncts(query.where))
-        self.order = query.order or DEFAULT_ORDER
-        self.places = [self._place(item.field) for item in self.order]
+        fields = query.order or DEFAULT_ORDER
+        self.order = Ordering(fields, [self._place(item.field) for item in fields])
 
     def rows(self) -> list[Row]:
         """The first objects after the cursor, one more than the page holds if there are so many."""
-        after, limit = self._start(), self.query.limit + 1
+        after, limit = self.order.start(self.kind, self.query), self.query.limit + 1
         if self._hopeless():
             return []
         if rare := self._rare():
             return self._sort(rare, after, limit)
         if not self.conditions:
             return self._along(after, limit)
-        if self.places[0] and not self.places[0].walkable:
+        place = self.order.places[0]
+        if place and not place.walkable:
             found = self._peek(after, limit)
             return found if len(found) == limit else self._sort(self._broad(), after, limit)
         try:
@@ -125,7 +104,7 @@ class Search:
         except _ImpatientError:
             return self._sort(self._broad(), after, limit)
 
-    def _along(self, after: _After | None, limit: int) -> list[Row]:
+    def _along(self, after: After | None, limit: int) -> list[Row]:
         """Walks along the order until the page is full."""
         found: list[Row] = []
         first = after.keys[0][0] if after else 0
@@ -145,16 +124,6 @@ class Search:
 
     def _one(self, statement: Sql) -> Any:
         return self.connection.execute(*statement).fetchone()
-
-    def _start(self) -> _After | None:
-        if self.query.cursor is None:
-            return None
-        keys, id = decode_cursor(self.kind, self.query)
-        values = tuple(
-            _packed(value) if place and place.column == "id" else None if value is None else stored(value)
-            for place, (_, value) in zip(self.places, keys, strict=True)
-        )
-        return _After(keys, values, pack(id))
 
     # Where candidates come from
 
@@ -252,67 +221,49 @@ class Search:
         finally:
             self.connection.set_progress_handler(None, 0)
 
-    def _sort(self, source: Source | None, after: _After | None, limit: int) -> list[Row]:
+    def _sort(self, source: Source | None, after: After | None, limit: int) -> list[Row]:
         """Looks at all that a source gives; without one at all objects."""
         base = self._drawn(source)
-        columns, ordering = self._columns(0)
-        beyond = [join(" AND ", self._beyond(after, 0))] if after else []
+        columns, ordering = self.order.columns(0)
+        beyond = [join(" AND ", self.order.beyond(after, 0))] if after else []
         tests = self._tests(base, source)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
         return self._all(join("SELECT d.id", *columns, " FROM ", base.rows, *tests, *beyond, end))
 
-    def _peek(self, after: _After | None, limit: int) -> list[Row]:
+    def _peek(self, after: After | None, limit: int) -> list[Row]:
         """Looks at the first objects along a field of which there is no index."""
-        place = self.places[0]
-        if place is None or place.table == "object" or len(self.order) > 1 or (after and after.keys[0][0]):
+        place = self.order.places[0]
+        if place is None or place.table == "object" or len(self.order.fields) > 1 or (after and after.keys[0][0]):
             return []
         column = f"d.{place.column}"
-        table = join(f"SELECT d.id, {column} FROM {place.table} d WHERE d.", place.scope, *self._onward(column, after))
-        base = Base(join("(", table, f" ORDER BY {self._by(column)}, d.id LIMIT {PEEK}) d WHERE 1"), objects=False)
-        end = f" ORDER BY {self._by(column)}, d.id LIMIT {limit}"
+        table = join(
+            f"SELECT d.id, {column} FROM {place.table} d WHERE d.", place.scope, *self.order.onward(column, after)
+        )
+        base = Base(join("(", table, f" ORDER BY {self.order.by(column)}, d.id LIMIT {PEEK}) d WHERE 1"), objects=False)
+        end = f" ORDER BY {self.order.by(column)}, d.id LIMIT {limit}"
         return self._all(join(f"SELECT d.id, 0, {column} FROM ", base.rows, *self._tests(base, along=place), end))
 
-    def _walk(self, rank: int, after: _After | None, limit: int) -> list[Row]:
+    def _walk(self, rank: int, after: After | None, limit: int) -> list[Row]:
         """Walks along those that have a value (rank 0), NaN (1) or nothing (2) in the order's first field."""
-        place = self.places[0]
+        place = self.order.places[0]
         base = self._base(rank, place)
         if base is None:
             return []
-        columns, ordering = self._columns(1)
+        columns, ordering = self.order.columns(1)
         column = f"d.{place.column}" if place and rank == 0 else "NULL"
         beyond: list[Sql] = []
         if rank == 0:
-            ordering.insert(0, self._by(column))
-            beyond = self._onward(column, after)
+            ordering.insert(0, self.order.by(column))
+            beyond = self.order.onward(column, after)
         elif after:
-            beyond.append(join(" AND ", self._beyond(after, 1)))
+            beyond.append(join(" AND ", self.order.beyond(after, 1)))
         tests = self._tests(base, along=place if rank == 0 else None)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
         return self._all(join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", base.rows, *beyond, *tests, end))
 
-    def _onward(self, column: str, after: _After | None) -> list[Sql]:
-        """That the object d has a value in the order's first field, and comes after the cursor."""
-        found: list[Sql] = []
-        descending = self.order[0].descending
-        if descending or not after:
-            found.append(Sql(f" AND {column} >= -9e999"))  # not NULL, in a form that an index follows
-        if after:
-            value, id = after.values[0], after.id
-            if len(self.order) == 1 and not descending:
-                found.append(Sql(f" AND ({column}, d.id) > (?, ?)", (value, id)))
-            else:
-                sign, rest = "<" if descending else ">", self._beyond(after, 1)
-                found.append(Sql(f" AND {column} {sign}= ? AND ({column} {sign} ? OR ", (value, value)))
-                found.append(join(rest, ")"))
-        return found
-
-    def _by(self, column: str) -> str:
-        """A column with the direction of the order's first field."""
-        return f"{column} DESC" if self.order[0].descending else column
-
     def _base(self, rank: int, place: Place | None) -> Base | None:
         """Where those of a rank in the order's first field are; None if there can be none."""
-        field = self.order[0].field
+        field = self.order.fields[0].field
         if rank and any(isinstance(item, Compare | In | Matches) and item.field == field for item in self.conditions):
             return None  # what fulfils a comparison has a value
         if place and place.table != "object" and rank < 2:
@@ -338,40 +289,6 @@ class Search:
 
     def _all(self, statement: Sql) -> list[Row]:
         return self.connection.execute(*statement).fetchall()
-
-    # Order
-
-    def _columns(self, first: int) -> tuple[list[Sql], list[str]]:
-        """Rank and value in the fields of the order from one on: to select, and to order by."""
-        columns: list[Sql] = []
-        ordering: list[str] = []
-        for index in range(first, len(self.order)):
-            rank, value = self._key(index)
-            columns.append(join(", ", rank, ", ", value))
-            direction = " DESC" if self.order[index].descending else ""
-            ordering += [f"{2 * index + 2}", f"{2 * index + 3}{direction}"]
-        return columns, ordering
-
-    def _key(self, index: int) -> tuple[Sql, Sql]:
-        """Rank and value of the object d in a field of the order."""
-        place = self.places[index]
-        if place is None:
-            return Sql("2"), Sql("NULL")
-        rest = join(f" FROM {place.table} WHERE ", place.scope, " AND id = d.id")
-        rank = join(f"ifnull((SELECT ({place.column} IS NULL) * {place.null}", rest, "), 2)")
-        return rank, join(f"(SELECT {place.column}", rest, ")")
-
-    def _beyond(self, after: _After, first: int) -> Sql:
-        """That the object d comes after the cursor, when all fields of the order before this one are equal."""
-        if first == len(self.order):
-            return Sql("d.id > ?", (after.id,))
-        rank, value = self._key(first)
-        bound, rest = after.keys[first][0], self._beyond(after, first + 1)
-        if bound:
-            return join("(", rank, f" > {bound} OR ", rank, f" = {bound} AND ", rest, ")")
-        sign, limit = "<" if self.order[first].descending else ">", after.values[first]
-        further = join(value, Sql(f" {sign} ? OR ", (limit,)), value, Sql(" = ? AND ", (limit,)), rest)
-        return join("(", rank, " > 0 OR ", rank, " = 0 AND (", further, "))")
 
     # Conditions
 
@@ -400,7 +317,7 @@ class Search:
         for item in self.conditions:
             if source and item is source.condition:
                 continue
-            if along and isinstance(item, Compare | In | Matches) and item.field == self.order[0].field:
+            if along and isinstance(item, Compare | In | Matches) and item.field == self.order.fields[0].field:
                 yield join(" AND ", holds(item, f"d.{along.column}"))
             else:
                 yield join(" AND ", self._test(item, base))
@@ -443,19 +360,6 @@ class _ImpatientError(Exception):
     """A walk takes too long."""
 
 
-class _After(NamedTuple):
-    """A cursor: the keys, their values as the index keeps them, and the id."""
-
-    keys: tuple[Key, ...]
-    values: tuple[Any, ...]
-    id: bytes
-
-
-def keys_of(row: Row) -> tuple[Key, ...]:
-    """The places of an object in the order, for a cursor."""
-    return tuple(zip(row[1::2], map(_scalar, row[2::2]), strict=True))
-
-
 def _below(id: str) -> str:
     """An object and all that lies below it, as a table of trues."""
     own = f"x'{pack(id).hex()}'"
@@ -464,15 +368,3 @@ def _below(id: str) -> str:
         f"(SELECT o.id AS id, o.kind AS kind, {true} AS value FROM within w JOIN object o ON o.scope = w.scope "
         f"WHERE w.ancestor = {own} UNION ALL SELECT id, kind, {true} FROM object WHERE id = {own})"
     )
-
-
-def _packed(id: Scalar | None) -> bytes:
-    if not (isinstance(id, str) and is_id(id)):
-        raise InvalidObjectError("malformed cursor: pass on what the page before gave, as it is")
-    return pack(id)
-
-
-def _scalar(value: Any) -> Scalar | None:
-    if isinstance(value, bytes):
-        return value == TRUE if len(value) == 1 else unpack(value)
-    return value  # type: ignore[no-any-return]
