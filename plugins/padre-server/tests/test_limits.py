@@ -18,7 +18,7 @@ import pytest
 from .serving import Client, Served, Start, wait_for
 
 QUICK = (
-    "connections=60", "requests=40", "streams=2", "uploads=5", "uploads_each=3", "blob=3000000",
+    "memory=3000000", "connections=60", "requests=40", "streams=2", "uploads=5", "uploads_each=3", "blob=3000000",
     "body_seconds=1", "header_seconds=1", "write_seconds=1",
 )  # fmt: skip
 
@@ -203,6 +203,17 @@ def test_many_large_requests_at_once_do_not_fill_the_memory(impatient: Served, c
     run_all([ask] * 8)
     assert set(statuses) <= {200, 503}
     assert memory(impatient) - before < 60_000_000
+
+
+def test_bodies_take_a_bounded_part_of_the_memory_together(impatient: Served, client: Client) -> None:
+    body = b'{"refs":[' + b" " * 900_000
+    start = head(impatient, "POST", "/v1/records/get", "Content-Type: application/json", "Content-Length: 1000000")
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(connected(impatient)) for _ in range(8)]
+        for connection in crowd:
+            connection.sendall(start + body)
+        assert any(b"503" in read_all(connection)[:20] for connection in crowd)
+    wait_for(lambda: client("POST", "/v1/records/get", {"refs": []}).status == 200)
 
 
 def test_a_full_disk_is_said_and_leaves_what_is_stored_readable(start: Start) -> None:

@@ -11,7 +11,7 @@ from padre_core import ConflictError
 from padre_core.backends.backend import Write
 from padre_core.backends.bytestore import ABSENT
 from padre_core.objects.identity import new_run_id
-from padre_http.wire.records import decode_record, decode_results, encode_record, encode_writes
+from padre_http.wire.records import decode_heads, decode_record, decode_results, encode_record, encode_writes
 
 from .samples import edited, experiment, path, project
 from .serving import Client, Served
@@ -117,6 +117,16 @@ def test_many_are_read_in_the_order_in_which_they_are_asked_for(client: Client) 
     refs = [["project", other.id], ["project", project().id], ["project", one.id]]
     found = client("POST", "/v1/records/get", {"refs": refs}).json["records"]
     assert [item and item["id"] for item in found] == [other.id, None, one.id]
+
+
+def test_many_more_are_read_in_parts(client: Client) -> None:
+    parent = project()
+    put(client, parent)
+    made = [experiment(parent, f"e{number}") for number in range(50)]
+    for record in made:
+        put(client, record)
+    answer = client("POST", "/v1/records/get", {"refs": [["experiment", record.id] for record in made]})
+    assert [head and head.id for head in decode_heads(answer.body)] == [record.id for record in made]
 
 
 def test_listings_filter_order_and_page(client: Client) -> None:

@@ -36,6 +36,7 @@ from padre_server.settings import Settings
 from padre_server.state import State
 
 THREADS = 32
+SMALL_PART = 64 * 1024
 MAX_TOKEN = 200
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class _Engine:
         self._state: State | None = None
         self._threads: anyio.CapacityLimiter | None = None
         self.streams = 0
+        self.held = 0
 
     @property
     def state(self) -> State:
@@ -130,15 +132,17 @@ class _Exchange:
         self._route: Route | None = None
         self._caller = NOBODY
         self._headers: dict[str, str] = {}
+        self._held = 0
         self._reader = Reader(receive, engine.settings.limits)
 
     async def run(self) -> None:
-        started = time.perf_counter()
-        answer = await self._answer()
-        status = answer.status
+        started, status = time.perf_counter(), 500
         try:
+            answer = await self._answer()
+            status = answer.status
             await self._reply(answer)
         finally:
+            self._engine.held -= self._held
             self._finish(status, time.perf_counter() - started)
 
     async def _answer(self) -> Answer:
@@ -203,8 +207,19 @@ class _Exchange:
         self._reader.check_length(route.body.limit)
         if route.body.streamed:
             return await self._stream(call)
-        body = await self._reader.all(route.body.limit)
+        body = await self._body(route.body.limit)
         return await self._engine.in_thread(route.handler, replace(call, body=body))
+
+    async def _body(self, limit: int) -> bytes:
+        """The whole body, within what all bodies together may take."""
+        parts: list[bytes] = []
+        async for part in self._reader.parts(limit, size=SMALL_PART):
+            if self._engine.held + len(part) > self._engine.settings.limits.memory:
+                raise UnavailableError("the server has too many large bodies to work on")
+            self._engine.held += len(part)
+            self._held += len(part)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _carry_out(self, call: Call) -> Answer:
         answer: Answer = call.route.handler(self._admit(call))

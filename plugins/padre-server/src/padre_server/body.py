@@ -56,30 +56,25 @@ class Reader:
         if self._length is not None and self._length > limit:
             raise TooLargeError(f"the body has {self._length} bytes; at most {limit} are read")
 
-    async def all(self, limit: int) -> bytes:
-        """The whole body."""
-        parts = [part async for part in self.parts(limit)]
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def parts(self, limit: int) -> AsyncIterator[bytes]:
-        """The body in parts of about a megabyte.
+    async def parts(self, limit: int, *, size: int = PART) -> AsyncIterator[bytes]:
+        """The body in parts of about a size.
 
         Raises:
             TooLargeError: There is more of it than the route takes.
             SlowClientError: It comes too slowly.
             UnavailableError: The client went away.
         """
-        started, size = time.monotonic(), 0
+        started, total = time.monotonic(), 0
         waiting: list[bytes] = []
         held = 0
         while self.expects:
-            data = await self._next(started, size)
-            size += len(data)
-            if size > limit:
+            data = await self._next(started, total)
+            total += len(data)
+            if total > limit:
                 raise TooLargeError(f"the body is too large: at most {limit} bytes are read")
             waiting.append(data)
             held += len(data)
-            if held >= PART:
+            if held >= size:
                 yield b"".join(waiting)
                 waiting, held = [], 0
         if held:

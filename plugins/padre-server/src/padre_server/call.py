@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from padre_server.state import State
 
 MAX_PARAMETERS = 50
+FIRST = 20
+"""How many objects are read at first where many are asked for, before their size is known; then so many times more."""
+
+GROWTH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +109,9 @@ class Call:
     def administers(self) -> bool:
         """Whether the caller is shown what the store notes for itself."""
         return self.caller.everywhere(Scope.ADMIN)
+
+
+def started(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The same parts, of which the first is made now, so that an error is answered as one."""
+    first = next(parts, b"")
+    return itertools.chain([first], parts)

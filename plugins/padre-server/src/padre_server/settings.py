@@ -22,6 +22,7 @@ class Limits:
         connections: Open at once in one process.
         requests: Worked on at once in one process.
         streams: Uploads and downloads at once in one process.
+        memory: Of all bodies that are being read or worked on in one process, in bytes.
         uploads: Begun and not yet finished, in the whole server, and `uploads_each` by one caller.
         upload_seconds: After so long without a byte an upload is gone.
         blob: Greatest size of a blob, in bytes.
@@ -34,6 +35,7 @@ class Limits:
     connections: int = 1000
     requests: int = 64
     streams: int = 32
+    memory: int = 256 * MIB
     uploads: int = 1000
     uploads_each: int = 100
     upload_seconds: float = 24 * 3600

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from padre_core import PadreError
 from padre_core.objects.record import Record
 from padre_http.wire.queries import encode_changes, limit_of
 from padre_http.wire.records import decode_refs, decode_writes, encode_heads, encode_results
-from padre_server.call import Answer, Call
+from padre_server.call import FIRST, GROWTH, Answer, Call, started
 from padre_server.putting import put_many
 from padre_server.rights import Scope
 from padre_server.route import Body, Parameter, Reply, Route
@@ -14,12 +16,30 @@ from padre_server.schemas import EXPERIMENT, ref
 
 
 def _get(call: Call) -> Answer:
+    refs = decode_refs(call.body)
+    if len(refs) <= FIRST:
+        return Answer(encode_heads(_heads(call, refs), envelope=call.administers))
+    return Answer(started(_in_parts(call, refs)))
+
+
+def _in_parts(call: Call, refs: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+    """The answer in growing parts, for objects may be large, and memory is not."""
+    begin, end = encode_heads([None]).split(b"null")
+    place, part, before = 0, FIRST, begin
+    while place < len(refs):
+        lines = encode_heads(_heads(call, refs[place : place + part]), envelope=call.administers)
+        yield before + lines[len(begin) : -len(end)]
+        place, part, before = place + part, part * GROWTH, b",\n"
+    yield end
+
+
+def _heads(call: Call, refs: Sequence[tuple[str, str]]) -> list[Record | None]:
     access, records = call.state.access(call.caller), call.records
-    heads = call.state.backend.get_many(decode_refs(call.body))
+    heads = call.state.backend.get_many(refs)
     shown = [head if head is not None and access.sees(head) and records.in_scope(head) else None for head in heads]
     if call.state.workspace.hooks.extended:  # which may redact what is read
-        shown = [None if head is None else records.get(head.kind, head.id) for head in shown]
-    return Answer(encode_heads(shown, envelope=call.administers))
+        return [None if head is None else records.get(head.kind, head.id) for head in shown]
+    return shown
 
 
 def _put(call: Call) -> Answer:

@@ -9,14 +9,12 @@ from padre_core.objects.record import Record
 from padre_core.query import Query
 from padre_http.wire.queries import decode_query, encode_count, query_of
 from padre_http.wire.records import encode_page
-from padre_server.call import Answer, Call
+from padre_server.call import FIRST, GROWTH, Answer, Call
 from padre_server.rights import Scope
 from padre_server.route import Body, Parameter, Reply, Route
 from padre_server.routes.records import kind_in
 from padre_server.schemas import EXPERIMENT, ID, ref
 
-FIRST = 20
-GROWTH = 10
 ENOUGH = 16 * 1024 * 1024
 """So many bytes make a page, even if more records were asked for."""
 

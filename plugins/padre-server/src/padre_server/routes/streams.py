@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from padre_core.objects import canonical
 from padre_core.objects.identity import check_id
 from padre_core.streams.columns import Points, Stream
 from padre_http.wire.streams import MAX_PART, MEDIA_TYPES, decode_columns, encode_segments
-from padre_server.call import Answer, Call
+from padre_server.call import Answer, Call, started
 from padre_server.rights import Scope
 from padre_server.route import JSON, Body, Parameter, Reply, Route
 from padre_server.schemas import COUNT, FRAMES, ref
@@ -68,14 +67,8 @@ def _read(call: Call, stream: Stream) -> Answer:
     run = _readable(call)
     segments = call.state.backend.read_stream(run, stream)
     if JSON in call.headers.get("accept", ""):
-        return Answer(_started(_as_json(segments)))
-    return Answer(_started(_gathered(encode_segments(segments))), media_type=FRAMES)
-
-
-def _started(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """The same parts, of which the first is made now, so that an error is answered as one."""
-    first = next(parts, b"")
-    return itertools.chain([first], parts)
+        return Answer(started(_as_json(segments)))
+    return Answer(started(_gathered(encode_segments(segments))), media_type=FRAMES)
 
 
 def _gathered(frames: Iterable[bytes]) -> Iterator[bytes]:
