@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from padre_http.backend import HttpBackend
+from padre_http.client import Client
 
 STABLE = Path(__file__).parent / "stable.py"
 
@@ -91,3 +94,59 @@ def serve(stable: Stable, tmp_path: Path) -> Iterator[Callable[[str], Address]]:
 def server(serve: Callable[[str], Address]) -> Address:
     """A server of a new store in memory."""
     return serve(f"memory://http-{next(_serial)}")
+
+
+class Served:
+    """A server of a folder, in a process of its own that may be killed and started again on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+        self.token = ""
+        self.start()
+
+    @property
+    def address(self) -> Address:
+        return Address(f"padre+http://127.0.0.1:{self.port}", self.token)
+
+    @property
+    def uploads(self) -> list[Path]:
+        """The files of unfinished uploads."""
+        return [path for path in self._folder.glob("state/uploads/*") if path.is_file()]
+
+    def start(self) -> None:
+        """Starts it, and waits until it listens."""
+        code = "from padre_core.cli import main; main()"
+        store = (self._folder / "store").as_uri()
+        options = [f"--store={store}", f"--state={self._folder / 'state'}", f"--port={self.port}"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code, "serve", *options], stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert self._process.stdout is not None
+        while not self.port or not self.token:
+            line = self._process.stdout.readline()
+            assert line, "the server did not start"
+            word, _, value = line.strip().rpartition(" ")
+            if "listening" in word:
+                self.port = int(value.rpartition(":")[2])
+            elif "token" in word:
+                self.token = value
+        with contextlib.closing(Client(self.address.url)) as client:
+            while not client.online():
+                assert self._process.poll() is None, "the server did not start"
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Ends it as kill -9 does."""
+        assert self._process is not None
+        with self._process:
+            self._process.kill()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A server that a test may kill."""
+    server = Served(tmp_path / "served")
+    yield server
+    server.kill()

@@ -26,6 +26,7 @@ from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Stream, stream_of
 from padre_http import blobs
 from padre_http.client import Client
+from padre_http.spool import Spool, SpoolWriter, folder_for
 from padre_http.transport import Answer, Resumes
 from padre_http.wire import errors, info, queries, records, streams
 
@@ -57,6 +58,9 @@ class HttpBackend(Backend):
         self.readonly = readonly or store.readonly
         self._info = store.model_copy(update={"readonly": self.readonly}).info(self.url)
         self.capabilities = self._info.capabilities
+        self._spool = Spool(folder_for(self.client.url, store.store), self.append_stream, self._beat)
+        if not self.readonly:
+            self._spool.recover()
 
     def get(self, kind: str, id: str) -> Record:
         return self._record(self._ask("GET", _place(kind, id)), kind, id)
@@ -127,8 +131,13 @@ class HttpBackend(Backend):
             next_ += len(part)
         return max(next_, end) if len(columns) else next_
 
+    def open_writer(self, run: str) -> SpoolWriter:  # type: ignore[override]  # the same contract by structure
+        self._writable()
+        return self._spool.open_writer(check_id(run))
+
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
         place, headers = f"/v1/runs/{check_id(run)}/{stream}", {"Accept": streams.SEGMENTS}
+        self._spool.ship_quietly()
         last, next_ = "", 0
         resumes = Resumes(self.client.timeout)
         while True:
@@ -173,6 +182,7 @@ class HttpBackend(Backend):
         return getattr(self._local, "pulse", None)
 
     def sync(self) -> None:
+        self._spool.ship()
         self._ask("POST", "/v1/sync", b"{}")
 
     def ping(self) -> None:
@@ -202,7 +212,15 @@ class HttpBackend(Backend):
         return self.client.origin.object_at(url)
 
     def close(self) -> None:
-        self.client.close()
+        try:
+            self._spool.close()
+        finally:
+            self.client.close()
+
+    def _beat(self, run: str, writer: str) -> None:
+        """Tells the server that a writer lives: with a part of no entries."""
+        place = f"/v1/runs/{run}/streams/{writer}?first=0"
+        self.client.post(place, b"", media_type=streams.MEDIA_TYPES["points"], attempts=1)
 
     def _ask(
         self,

@@ -1,0 +1,191 @@
+"""Kill -9 of the client and of the server: what was acknowledged is there, what was half done is gone."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from padre_core.errors import BackendError
+from padre_core.testing import samples
+from padre_http import blobs, spool
+
+from .proxy import Proxy
+
+CHILD = Path(__file__).parent / "child.py"
+
+
+def begin(address, *job):
+    task = json.dumps([address.url, address.token, *job])
+    return subprocess.Popen([sys.executable, str(CHILD), task], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def proxy(server):
+    proxy = Proxy(server.url)
+    yield proxy
+    proxy.close()
+
+
+def test_what_a_killed_process_logged_is_shipped_by_the_next_opening(server, proxy, tmp_path):
+    with server.open() as backend:
+        run = backend.put(samples.run()).id
+    gone = tmp_path / "gone"
+    here = type(server)(proxy.url, server.token)
+    with begin(here, "log", run, str(gone)) as child:
+        said = [child.stdout.readline() for _ in range(20)]
+        proxy.spoil_all("refuse")
+        gone.touch()
+        time.sleep(0.2)
+        child.kill()
+        said += [line for line in child.stdout if line.endswith("\n")]
+    writer, count = json.loads(said[-1])
+    proxy.spoil_all(None)
+    with here.open() as backend:
+        points = samples.points_by_writer(backend, run)[writer]
+        lines = samples.lines_by_writer(backend, run)[writer]
+    assert points[:count] == [("loss", step, step / 7) for step in range(count)]
+    assert lines[:count] == [f"line {number}" for number in range(count)]
+
+
+def test_logging_goes_on_while_the_server_is_away_and_is_shipped_when_it_is_back(server, proxy):
+    with type(server)(proxy.url, server.token).open(timeout=2) as backend:
+        run = backend.put(samples.run()).id
+        writer = backend.open_writer(run)
+        proxy.spoil_all("refuse")
+        samples.log(writer, 50)
+        began = time.monotonic()
+        writer.flush()
+        assert time.monotonic() - began < 10
+        proxy.spoil_all(None)
+        writer.flush()
+        points, lines = samples.logged(50)
+        assert samples.points_by_writer(backend, run) == {writer.id: points}
+        assert samples.lines_by_writer(backend, run) == {writer.id: lines}
+        writer.close()
+
+
+def test_what_is_logged_arrives_without_a_flush(server, monkeypatch):
+    monkeypatch.setattr(spool, "SHIP_SECONDS", 0.05)
+    with server.open() as backend, server.open() as other:
+        run = backend.put(samples.run()).id
+        writer = backend.open_writer(run)
+        samples.log(writer, 5)
+        end = time.monotonic() + 10
+        while not samples.points_by_writer(other, run) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert samples.points_by_writer(other, run) == {writer.id: samples.logged(5)[0]}
+
+
+def test_what_waits_when_the_store_is_closed_is_shipped_when_it_is_opened_again(server, proxy):
+    here = type(server)(proxy.url, server.token)
+    backend = here.open(timeout=2)
+    run = backend.put(samples.run()).id
+    writer = backend.open_writer(run)
+    samples.log(writer, 5)
+    proxy.spoil_all("refuse")
+    backend.close()
+    proxy.spoil_all(None)
+    with server.open() as other:
+        assert samples.points_by_writer(other, run) == {}
+        here.open().close()
+        assert samples.points_by_writer(other, run) == {writer.id: samples.logged(5)[0]}
+
+
+def test_nothing_is_left_on_this_machine_when_all_was_shipped(server, tmp_path):
+    with server.open() as backend:
+        writer = backend.open_writer(backend.put(samples.run()).id)
+        samples.log(writer, 5)
+    logs = [path for path in (tmp_path / "state").rglob("*-*") if path.is_file()]
+    assert logs == []
+
+
+def test_a_forked_child_logs_as_a_writer_of_its_own(server):
+    with server.open() as backend:
+        run = backend.put(samples.run()).id
+        writer = backend.open_writer(run)
+        samples.log(writer, 5)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                samples.log(writer, 3)
+                writer.flush()
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        samples.log(writer, 0)
+        writer.flush()
+        found = samples.points_by_writer(backend, run)
+        assert found.pop(writer.id) == samples.logged(5)[0]
+        assert list(found.values()) == [samples.logged(3)[0]]
+
+
+def test_a_client_that_is_killed_while_it_uploads_leaves_no_blob(served):
+    with begin(served.address, "upload") as child:
+        child.stdout.readline()
+        end = time.monotonic() + 20
+        while not (served.uploads and served.uploads[0].stat().st_size > 500_000) and time.monotonic() < end:
+            time.sleep(0.02)
+        child.kill()
+    with served.address.open() as backend:
+        assert list(backend.blobs()) == []
+        assert backend.write_blob(io.BytesIO(b"x" * 5_000_000)).size == 5_000_000
+        assert len(list(backend.blobs())) == 1
+
+
+def test_an_upload_goes_on_when_its_server_was_killed_and_started_again(served, monkeypatch):
+    monkeypatch.setattr(blobs, "CHUNK", 256 * 1024)
+    data = os.urandom(8_000_000)
+    with served.address.open() as backend:
+        backend.client.attempts = 12
+        results = []
+
+        def upload():
+            try:
+                results.append(backend.write_blob(_Slow(data)))
+            except BackendError as error:
+                results.append(error)
+
+        thread = threading.Thread(target=upload)
+        thread.start()
+        for _ in range(2):
+            size = sum(path.stat().st_size for path in served.uploads)
+            end = time.monotonic() + 20
+            while sum(path.stat().st_size for path in served.uploads) < size + 500_000 and time.monotonic() < end:
+                time.sleep(0.01)
+            served.kill()
+            served.start()
+        thread.join(60)
+        (result,) = results
+        assert not isinstance(result, BackendError), result
+        with backend.open_blob(result.digest) as file:
+            same = file.read() == data
+        assert same
+        assert list(backend.blobs()) == [result.digest]
+        assert served.uploads == []
+
+
+def test_a_large_blob_passes_through_flat_memory(served):
+    megabytes = int(os.environ.get("PADRE_LARGE_MB", "300"))
+    with begin(served.address, "travel", megabytes) as child:
+        found = json.loads(child.stdout.readline())
+    assert found["same"]
+    assert found["size"] == megabytes * 1024 * 1024
+    assert max(found["up"], found["down"]) < 30 * 1024 * 1024
+
+
+class _Slow(io.BytesIO):
+    """Bytes that take their time."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        time.sleep(0.05)
+        return super().read(size)
