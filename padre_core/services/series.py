@@ -55,8 +55,7 @@ def _with_numpy(np: Any, metric: str, parts: Sequence[Points]) -> Series:
     if not parts:
         return Series(metric, np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
     steps, times, values = map(np.concatenate, columns)  # also of one: who gets it may write to it
-    ascending = (steps[1:] > steps[:-1]) | ((steps[1:] == steps[:-1]) & (times[1:] >= times[:-1]))
-    if not ascending.all():
+    if not (steps[1:] > steps[:-1]).all():
         order = np.lexsort((times, steps))
         steps, times, values = steps[order], times[order], values[order]
     return Series(metric, steps, values, times)
