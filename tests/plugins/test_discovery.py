@@ -50,7 +50,7 @@ def test_a_plugin_is_imported_only_when_its_scheme_is_opened(install):
 
 def test_metadata_is_read_once(install, monkeypatch):
     plugins.schemes()
-    monkeypatch.setattr("importlib_metadata.entry_points", None)
+    monkeypatch.setattr("importlib.metadata.entry_points", None)
     plugins.schemes()
 
 
@@ -146,10 +146,10 @@ def test_a_denied_extension_is_not_imported(install):
 
 
 def test_commands_are_found_without_importing_them(install):
-    install("padre-serve", "command = 'a click command'", commands=("serve", "command"))
-    assert "serve" in plugins.commands()
-    assert "padre_serve" not in sys.modules
-    assert plugins.load_command("serve") == "a click command"
+    install("padre-launch", "command = 'a click command'", commands=("launch", "command"))
+    assert "launch" in plugins.commands()
+    assert "padre_launch" not in sys.modules
+    assert plugins.load_command("launch") == "a click command"
     with pytest.raises(padre.PluginNotFoundError, match="no installed plugin has the command 'fly'"):
         plugins.load_command("fly")
 
