@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -194,3 +195,36 @@ def test_answers_are_harmless_in_a_browser(target: Served) -> None:
     assert "default-src 'none'" in str(answer.getheader("Content-Security-Policy"))
     assert answer.getheader("Access-Control-Allow-Origin") is None
     assert answer.getheader("Server") is None
+
+
+_POST = "POST /v1/sync HTTP/1.1\r\nHost: localhost\r\n"
+_GET = "GET /v1/runs HTTP/1.1\r\n"
+SMUGGLED = {
+    "length and chunks": f"{_POST}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz",
+    "two lengths": f"{_POST}Content-Length: 0\r\nContent-Length: 5\r\n\r\nGET /",
+    "a list of lengths": f"{_POST}Content-Length: 0, 5\r\n\r\nGET /",
+    "a signed length": f"{_POST}Content-Length: +5\r\n\r\nGET /",
+    "an unknown coding": f"{_POST}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "a bad chunk": f"{_POST}Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+    "a folded header": f"{_GET}Host: localhost\r\nX-A: b\r\n c: d\r\n\r\n",
+    "a space before the colon": f"{_GET}Host : localhost\r\n\r\n",
+    "two hosts": f"{_GET}Host: localhost\r\nHost: evil.example\r\n\r\n",
+    "no host": f"{_GET}\r\n",
+    "two tokens": f"{_GET}Host: localhost\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
+    "no HTTP": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "another version": "GET /healthz HTTP/9.9\r\nHost: localhost\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("text", SMUGGLED.values(), ids=SMUGGLED)
+def test_ambiguous_requests_are_refused_and_nothing_behind_them_is_obeyed(target: Served, text: str) -> None:
+    parts = urlsplit(target.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=5) as connection:
+        connection.sendall(text.encode("latin-1"))
+        connection.shutdown(socket.SHUT_WR)
+        data = b""
+        while part := connection.recv(65536):
+            data += part
+    assert b"HTTP/1.1 200" not in data
+    assert data.count(b"HTTP/1.1 ") <= 1
+    assert not data or data.startswith((b"HTTP/1.1 400", b"HTTP/1.1 403", b"HTTP/1.1 401"))

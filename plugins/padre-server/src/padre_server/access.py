@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from padre_core import InvalidObjectError, NotFoundError, kind_of
+from padre_core import InvalidObjectError, NotFoundError, kind_of, kinds
 from padre_core.backends.backend import Backend
 from padre_core.objects.identity import is_digest, run_of
 from padre_core.objects.record import Record
@@ -18,22 +19,38 @@ MAX_GENERATIONS = 100
 
 
 class Access:
-    """The limits of one caller."""
+    """The limits of one caller.
 
-    def __init__(self, caller: Caller, backend: Backend, visibility: Visibility) -> None:
-        self.caller, self._backend, self._visibility = caller, backend, visibility
-        self.reads_all = caller.everywhere(Scope.READ)
+    Args:
+        in_scope: What the server's extensions say of an object; None if they hide nothing.
+
+    Attributes:
+        reads_all: Nothing of the store is hidden.
+    """
+
+    def __init__(
+        self, caller: Caller, backend: Backend, visibility: Visibility, in_scope: Callable[[Record], bool] | None = None
+    ) -> None:
+        self.caller, self._backend, self._visibility, self._in_scope = caller, backend, visibility, in_scope
+        self._everywhere = caller.everywhere(Scope.READ)
+        self.reads_all = self._everywhere and in_scope is None
         self._readable = caller.projects(Scope.READ) - {EVERYWHERE}
 
     def sees(self, record: Record) -> bool:
         """Whether the caller may read an object."""
-        if self.reads_all or _within(record, self._readable):
+        if self._in_scope is not None and not self._in_scope(record):
+            return False
+        if self._everywhere or _within(record, self._readable):
             return True
         return is_shared(record) and self._visibility.sees(record.id, self._readable, self.caller.subject)
 
     def sees_blob(self, digest: str) -> bool:
         """Whether the caller may read a blob: he brought it, or an object that he may read refers to it."""
-        return self.reads_all or self._visibility.sees(digest, self._readable, self.caller.subject)
+        if self._in_scope is None:
+            return self._everywhere or self._visibility.sees(digest, self._readable, self.caller.subject)
+        if self._visibility.granted(digest, self.caller.subject):
+            return True
+        return any(self._sees_any(source) for source in self._visibility.sources(digest))
 
     def check(self, record: Record) -> Record:
         """Returns a record that the caller may read.
@@ -45,20 +62,18 @@ class Access:
             raise missing(record.kind, record.id)
         return record
 
-    def run(self, id: str, scope: Scope = Scope.READ) -> Record:
-        """A run, in whose project the caller may do something.
+    def check_append(self, run: str) -> None:
+        """Checks that the caller may add to a run's streams.
 
         Raises:
-            NotFoundError: There is none that he may see so.
+            NotFoundError: There is no such run in a project in which he may write.
         """
-        record = self._backend.get("run", id)
-        if not self.caller.everywhere(scope) and not _within(record, self.caller.projects(scope)):
-            raise missing("run", id)
-        return record
+        if not _within(self._backend.get("run", run), self.caller.projects(Scope.WRITE)):
+            raise missing("run", run)
 
     def limited(self, kind: str, asked: Query) -> Query:
         """The query, limited to what the caller may see, so that pages are full, and counts and cursors right."""
-        if self.reads_all:
+        if self._everywhere:  # what extensions hide is hidden where the query is put
             return asked
         conditions: list[Expression] = [
             Compare(Field(("within", project)), Operator.EQ, True) for project in sorted(self._readable)
@@ -81,7 +96,7 @@ class Access:
         """
         needed = Scope.DELETE if record.deleted else Scope.WRITE
         anywhere = self.caller.everywhere(needed)
-        if anywhere and (self.reads_all or not self._readable):
+        if anywhere and (self._everywhere or not self._readable):
             return
         held = self._backend.get_many([(record.kind, record.id)])[0]
         if not anywhere:
@@ -142,8 +157,6 @@ class Access:
                 )
 
     def _sees_any(self, id: str) -> bool:
-        from padre_core import kinds
-
         found = self._backend.get_many([(model.kind, id) for model in kinds()])
         return any(record is not None and self.sees(record) for record in found)
 

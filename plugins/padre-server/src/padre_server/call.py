@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from padre_core import AccessDeniedError, InvalidObjectError
 from padre_core.services import Records
+from padre_server.access import Access
 from padre_server.rights import Caller, Scope
 from padre_server.route import JSON, Route
 
@@ -82,6 +83,12 @@ class Call:
         """The store through the server's extensions, in the name of the caller."""
         workspace = self.state.workspace
         return Records(workspace.backend, workspace.hooks, self.caller.name)
+
+    @functools.cached_property
+    def access(self) -> Access:
+        """What the caller may see and change."""
+        in_scope = self.records.in_scope if self.state.workspace.hooks.scoped else None
+        return Access(self.caller, self.state.backend, self.state.visibility, in_scope)
 
     def number(self, name: str, default: int, *, least: int = 0, most: int = 2**62) -> int:
         """A whole number of the query.

@@ -55,7 +55,7 @@ def _checked(call: Call, write: Write) -> Write:
     record = replace(write.record, envelope={}, summaries=(), version=0)
     kind_of(record.kind)
     call.allow(Scope.DELETE if record.deleted else Scope.WRITE)
-    call.state.access(call.caller).check_write(record)
+    call.access.check_write(record)
     return replace(write, record=record)
 
 

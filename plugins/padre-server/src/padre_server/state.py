@@ -8,11 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from padre_core import Workspace
 from padre_core.backends.backend import Backend
-from padre_server.access import Access
 from padre_server.audit import Audit
 from padre_server.database import Database
 from padre_server.metrics import Metrics
-from padre_server.rights import Caller
 from padre_server.settings import Settings
 from padre_server.tokens import Tokens
 from padre_server.uploads import Uploads
@@ -58,10 +56,6 @@ class State:
     def backend(self) -> Backend:
         """The store."""
         return self.workspace.backend
-
-    def access(self, caller: Caller) -> Access:
-        """What a caller may see and change."""
-        return Access(caller, self.backend, self.visibility)
 
     def hide(self, message: str) -> str:
         """A message without the place of the store on this machine, which is nobody's business."""

@@ -61,6 +61,17 @@ class Visibility:
         statement = _DOWN.format(projects=_marks(projects))
         return [id for (id,) in self._database.reading().execute(statement, (*projects, subject, kind))]
 
+    def sources(self, target: str) -> list[str]:
+        """The ids of the objects that refer to a shared object or a blob."""
+        self.follow()
+        rows = self._database.reading().execute("SELECT DISTINCT source FROM reference WHERE target = ?", (target,))
+        return [source for (source,) in rows]
+
+    def granted(self, target: str, subject: str) -> bool:
+        """Whether a caller brought this."""
+        statement = "SELECT 1 FROM granted WHERE target = ? AND subject = ?"
+        return self._database.reading().execute(statement, (target, subject)).fetchone() is not None
+
     def grant(self, subject: str, targets: Iterable[str]) -> None:
         """Notes that a caller brought these whole, and so may see them."""
         with self._database.writing() as connection:

@@ -34,7 +34,7 @@ def _in_parts(call: Call, refs: Sequence[tuple[str, str]]) -> Iterator[bytes]:
 
 
 def _heads(call: Call, refs: Sequence[tuple[str, str]]) -> list[Record | None]:
-    access, records = call.state.access(call.caller), call.records
+    access, records = call.access, call.records
     heads = call.state.backend.get_many(refs)
     shown = [head if head is not None and access.sees(head) and records.in_scope(head) else None for head in heads]
     if call.state.workspace.hooks.extended:  # which may redact what is read
@@ -50,7 +50,7 @@ def _put(call: Call) -> Answer:
 
 def _changes(call: Call) -> Answer:
     part = call.records.changes(call.query.get("cursor"), limit_of(call.query))
-    access = call.state.access(call.caller)
+    access = call.access
     if not access.reads_all:
         heads = call.state.backend.get_many([(entry.kind, entry.id) for entry in part.entries])
         seen = zip(part.entries, heads, strict=True)

@@ -39,20 +39,20 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def _has(call: Call) -> Answer:
-    access = call.state.access(call.caller)
+    access = call.access
     digests = [digest for digest in decode_digests(call.body) if access.sees_blob(digest)]
     return Answer(encode_digests(sorted(call.state.backend.has_blobs(digests))))
 
 
 def _list(call: Call) -> Answer:
-    access, digests = call.state.access(call.caller), call.state.backend.blobs()
+    access, digests = call.access, call.state.backend.blobs()
     seen = digests if access.reads_all else filter(access.sees_blob, digests)
     return Answer(encode_listing(seen), media_type=LISTING)
 
 
 def _get(call: Call) -> Answer:
     digest = check_digest(call.path["digest"])
-    if not call.state.access(call.caller).sees_blob(digest):
+    if not call.access.sees_blob(digest):
         raise NotFoundError(f"the store has no blob {digest}")
     headers = {
         "ETag": f'"{digest}"',
@@ -144,7 +144,7 @@ def store(call: Call, file: BinaryIO, digest: str) -> Commit:
     reference = call.state.backend.write_blob(file)
     if reference.digest != digest:  # the disk changed it between the check and now
         raise CorruptObjectError(f"the blob {digest} was damaged on its way into the store: send it again")
-    if not call.caller.everywhere(Scope.READ):
+    if not call.access.reads_all:
         call.state.visibility.grant(call.caller.subject, [digest])
     return Commit(digest, reference.size)
 

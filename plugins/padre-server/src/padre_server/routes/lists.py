@@ -40,7 +40,7 @@ def _count_search(call: Call) -> Answer:
 
 
 def _page(call: Call, kind: str, query: Query) -> Answer:
-    asked = call.state.access(call.caller).limited(kind, query)
+    asked = call.access.limited(kind, query)
     found: list[Record] = []
     size, part = 0, FIRST
     while True:  # in growing parts, for objects may be large, and memory is not
@@ -53,7 +53,7 @@ def _page(call: Call, kind: str, query: Query) -> Answer:
 
 
 def _number(call: Call, kind: str, query: Query) -> Answer:
-    return Answer(encode_count(call.records.count(kind, call.state.access(call.caller).limited(kind, query))))
+    return Answer(encode_count(call.records.count(kind, call.access.limited(kind, query))))
 
 
 _PARAMETERS = (

@@ -76,7 +76,7 @@ def _info(call: Call) -> Answer:
 
 def _live(call: Call) -> Answer:
     runs = call.state.backend.live_runs()
-    access = call.state.access(call.caller)
+    access = call.access
     if runs is not None and not access.reads_all:
         heads = call.state.backend.get_many([("run", run) for run in sorted(runs)])
         runs = {head.id for head in heads if head is not None and access.sees(head)}

@@ -28,7 +28,7 @@ def _append(call: Call) -> Answer:
     stream = _STREAMS[call.headers["content-type"].partition(";")[0].strip().lower()]
     columns = decode_columns(stream, first, call.body)
     if not call.caller.everywhere(Scope.WRITE):
-        call.state.access(call.caller).run(run, Scope.WRITE)
+        call.access.check_append(run)
     next_ = call.state.backend.append_stream(run, writer, first, columns)
     return Answer(canonical.to_json({"next": next_}))
 
@@ -55,11 +55,9 @@ def _ends(call: Call, stream: Stream) -> Answer:
 
 def _readable(call: Call) -> str:
     """The id of the run in the path, which the caller may read."""
-    run, access = check_id(call.path["id"]), call.state.access(call.caller)
+    run, access = check_id(call.path["id"]), call.access
     if not access.reads_all:
-        access.run(run)
-    if call.state.workspace.hooks.scoped:
-        call.records.check_scope(call.state.backend.get("run", run))
+        access.check(call.state.backend.get("run", run))
     return run
 
 
