@@ -12,6 +12,7 @@ from padre_core.errors import (
     AccessDeniedError,
     AuthenticationError,
     ConflictError,
+    CorruptObjectError,
     InvalidObjectError,
     PadreError,
     UnavailableError,
@@ -20,6 +21,7 @@ from padre_core.errors import (
 from padre_core.objects.envelope import Intent
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
+from padre_core.objects.run import RunStatus
 from padre_core.sync import merge
 from padre_core.sync.kin import Kin, by_depth, rival
 from padre_core.sync.pair import ATTEMPTS, Both, Pair
@@ -54,6 +56,8 @@ _ACTIONS = {
 AWAY = (UnavailableError, AuthenticationError)
 """What says nothing about an object."""
 
+_ENDED = frozenset(status.value for status in RunStatus if status.ended)
+
 REFUSED = (InvalidObjectError, AccessDeniedError, UnsupportedError)
 """What a remote says for good; another try would fail as well."""
 
@@ -64,6 +68,7 @@ class Step:
 
     Attributes:
         error: Why it was not done.
+        growing: Whether it is a run that has not ended, of which more may have come since.
     """
 
     ref: Ref
@@ -71,6 +76,7 @@ class Step:
     action: Action
     etag: str | None = None
     error: PadreError | None = None
+    growing: bool = False
 
 
 @dataclass
@@ -150,10 +156,12 @@ class Pass:
             return self._settled(chunk)
         except AWAY:
             raise
-        except PadreError as error:
+        except (PadreError, ValueError) as error:
             if len(chunk) > 1:
                 return [step for both in chunk for step in self._isolated([both])]
-            return [Step(chunk[0].ref, chunk[0].state(), Action.NOTHING, error=error)]
+            where = " ".join(chunk[0].ref)
+            known = error if isinstance(error, PadreError) else CorruptObjectError(f"{where} is no object: {error}")
+            return [Step(chunk[0].ref, chunk[0].state(), Action.NOTHING, error=known)]
 
     def _retried(self, step: Step) -> Step:
         if not isinstance(step.error, ConflictError) or step.action in REFUSALS:
@@ -199,7 +207,7 @@ class Pass:
             self.kin.forget(both.ref)
         elif isinstance(failure, AWAY):
             raise failure
-        elif isinstance(failure, REFUSED) and both.ours is not None:
+        elif isinstance(failure, REFUSED) and both.ours is not None and (both.theirs is None or head != both.theirs):
             self.pair.refuse(both.ref, both.ours.etag, failure)
         return replace(step, error=failure)
 
@@ -214,7 +222,7 @@ class Pass:
             action = Action.NOTHING
         if self.way is Way.KNOWN and refusal is not None and refusal.etag == etag:
             action = Action.NOTHING
-        return Step(both.ref, state, action, etag)
+        return Step(both.ref, state, action, etag, growing=_is_growing(both))
 
     def _hidden_there(self, both: Both) -> bool:
         """Whether something above was deleted on the remote, and is not known here."""
@@ -278,6 +286,12 @@ class Pass:
 
 def _dies(both: Both) -> bool:
     return any(record is not None and record.deleted is not None for record in (both.ours, both.theirs))
+
+
+def _is_growing(both: Both) -> bool:
+    return both.ref[0] == "run" and any(
+        record is not None and record.data().get("status") not in _ENDED for record in (both.ours, both.theirs)
+    )
 
 
 def _chunks(objects: list[Both]) -> Iterator[list[Both]]:

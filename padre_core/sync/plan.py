@@ -1,4 +1,4 @@
-"""What each call does in each state: the table of `docs/local-first.md`, as data."""
+"""What each call does in each state: the table of local-first, as data."""
 
 from __future__ import annotations
 

@@ -180,17 +180,15 @@ class Stores:
         return due, cursors, (here, there)
 
     def _remember(self, pair: Pair, cursors: Cursors, found: tuple[News, News], steps: Sequence[Step]) -> None:
-        live = self.local.live_runs()
-        own = {step.ref: step.etag for step in steps if step.error is None and step.etag is not None}
-        ended = {ref: etag for ref, etag in own.items() if ref[0] != "run" or (live is not None and ref[1] not in live)}
-        rest = {ref: etag for ref, etag in own.items() if ref[0] != "run"}
+        done = [step for step in steps if step.error is None and not step.growing]
+        own = {step.ref: step.etag for step in done if step.etag is not None}
         here, there = found
         self.cursors.save(
             pair.name,
             replace(
                 cursors,
-                local=past_own(self.local, here.cursor, ended),
-                remote=past_own(pair.remote, there.cursor, rest),
+                local=past_own(self.local, here.cursor, own),
+                remote=past_own(pair.remote, there.cursor, own),
                 waiting=tuple(sorted(step.ref for step in steps if step.error is not None)),
             ),
         )

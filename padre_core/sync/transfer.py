@@ -10,7 +10,8 @@ from typing import BinaryIO, Literal, cast
 from padre_core.backends.backend import Backend, Write
 from padre_core.backends.blobs import verified
 from padre_core.backends.bytestore import ABSENT
-from padre_core.errors import ConflictError, NotFoundError, PadreError
+from padre_core.errors import InvalidObjectError, NotFoundError, PadreError
+from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record
 from padre_core.objects.references import blob_digests
 
@@ -58,10 +59,14 @@ class Carrier:
 
     def records(self, moves: Sequence[tuple[Record, Record | None]]) -> list[PadreError | None]:
         """Stores versions, each over the one that was seen in the target; what fails stands as its error."""
-        self.blobs(record for record, _ in moves)
-        writes = [Write(record, seen.etag if seen else ABSENT) for record, seen in moves]
-        results = self.target.put_many(writes)
-        failures = [result if isinstance(result, PadreError) else None for result in results]
+        failures = [_malformed(record) for record, _ in moves]
+        sound = [move for move, failure in zip(moves, failures, strict=True) if failure is None]
+        self.blobs(record for record, _ in sound)
+        results = iter(self.target.put_many([Write(record, seen.etag if seen else ABSENT) for record, seen in sound]))
+        for place, failure in enumerate(failures):
+            if failure is None:
+                result = next(results)
+                failures[place] = result if isinstance(result, PadreError) else None
         self.tally.add(objects=failures.count(None))
         return failures
 
@@ -116,6 +121,10 @@ class _Counted:
         self._source.close()
 
 
-def is_race(error: PadreError) -> bool:
-    """Whether somebody else was faster, so that another look will tell what to do."""
-    return isinstance(error, ConflictError)
+def _malformed(record: Record) -> PadreError | None:
+    """Why a record is no object; a side may hold, and send, anything."""
+    try:
+        kind_of(record.kind).from_content(record.content)
+    except InvalidObjectError as error:
+        return error
+    return None

@@ -678,3 +678,22 @@ def test_a_record_is_put_with_if_match(two):
     put(one, edited(find(one, project()), title="t"))
     sync(engine(one, ("lab", watched)))
     assert watched.conditions == [ABSENT, project().etag]
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"name":"iris","unknown":1}'])
+def test_what_a_remote_sends_and_is_no_object_is_not_stored(two, content):
+    one, _, remote = two
+    made = project()
+    both(two, made, project("fine"))
+    sent = records.successor(find(remote, made), content, by="eve", at=AT)
+
+    class Hostile(Wire):
+        def get(self, kind, id):
+            return sent if id == made.id else super().get(kind, id)
+
+    put(remote, edited(find(remote, made), title="new"))
+    put(remote, edited(find(remote, project("fine")), title="new"))
+    report = engine(one, ("lab", Hostile(remote, Fate(), network=True))).sync()
+    assert [step.ref for step in report.failed] == [ref(made)]
+    assert find(one, made).content == made.content
+    assert find(one, project("fine")).data()["title"] == "new"
