@@ -16,6 +16,9 @@ import pytest
 from padre_http.backend import HttpBackend
 from padre_http.client import Client
 
+# Test modules share helpers that stand beside them, under names that no other folder of tests has.
+sys.path.append(str(Path(__file__).parent))
+
 STABLE = Path(__file__).parent / "stable.py"
 
 _serial = itertools.count()

@@ -7,14 +7,18 @@ import threading
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
+import http_proxy as proxies
 import pytest
+from http_proxy import Proxy
 
+import padre_core as padre
 from padre_core.errors import (
     AccessDeniedError,
     AuthenticationError,
     BackendError,
     IncompatiblePluginError,
     InvalidObjectError,
+    NotFoundError,
     UnavailableError,
     UnsupportedError,
 )
@@ -25,9 +29,6 @@ from padre_http.secret import Secret
 from padre_http.tokens import Token, TokenFile, default_path
 from padre_http.tokens.keep import FileKeep
 from padre_http.wire.info import ServerInfo, encode_model
-
-from . import proxy as proxies
-from .proxy import Proxy
 
 
 @pytest.fixture
@@ -241,3 +242,19 @@ def test_core_does_not_need_the_client():
 def test_a_reader_may_not_write(server):
     with server.open(readonly=True) as backend, pytest.raises(AccessDeniedError):
         backend.put(samples.project())
+
+
+def test_what_lies_above_an_object_is_not_read_again_while_nothing_was_written(serve, tmp_path):
+    served = serve((tmp_path / "store").as_uri())
+    proxy = Proxy(served.url)
+    with padre.open(proxy.url, token=served.token) as workspace, padre.open(served.url, token=served.token) as other:
+        experiment = workspace.experiments.put(padre.Experiment(name="svc", project="iris"))
+        workspace.experiments.get(experiment.id)
+        proxy.requests.clear()
+        for _ in range(5):
+            workspace.experiments.get(experiment.id)
+        assert len(proxy.requests) == 5
+        other.projects.delete("iris")
+        with pytest.raises(NotFoundError):
+            workspace.experiments.get(experiment.id)
+    proxy.close()

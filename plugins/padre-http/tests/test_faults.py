@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
+from http_calls import calls
+from http_proxy import FAULTS, Proxy
 
 from padre_core.errors import BackendError, PadreError, UnavailableError
 from padre_http import blobs, transport
 from padre_http.backend import HttpBackend
-
-from .calls import calls
-from .proxy import FAULTS, Proxy
 
 NAMES = (
     "create", "edit", "put without a condition", "delete", "put_many", "get", "get_many", "query", "count", "changes",

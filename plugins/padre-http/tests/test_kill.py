@@ -12,12 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from http_proxy import Proxy
 
 from padre_core.errors import BackendError
 from padre_core.testing import samples
 from padre_http import blobs, spool
-
-from .proxy import Proxy
 
 CHILD = Path(__file__).parent / "child.py"
 
