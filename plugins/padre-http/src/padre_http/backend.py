@@ -232,7 +232,7 @@ class HttpBackend(Backend):
     ) -> Answer:
         answer = self.client.call(method, path, body, headers=headers, media_type=media_type)
         # What the store was like when this thread last heard of it, so that it need not ask to know.
-        self._local.pulse = answer.headers.get("padre-pulse")
+        self._local.pulse = answer.headers.get(records.PULSE.lower())
         return answer
 
     def _record(self, answer: Answer, kind: str, id: str) -> Record:

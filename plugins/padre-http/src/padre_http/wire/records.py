@@ -34,6 +34,9 @@ MAX_BATCH = 1000
 
 MAX_CONFLICTS = 1000
 
+PULSE = "Padre-Pulse"
+"""The header with what `Backend.pulse` said before an object was read."""
+
 _CONTENT = b',"content":'
 _ABSENT = "absent"
 
