@@ -43,7 +43,7 @@ def kind_in(folder: str) -> str:
 def _get(call: Call) -> Answer:
     kind, id = kind_in(call.path["folder"]), check_id(call.path["id"])
     # Who reads all may know that something was written, and need not read what lies above again if nothing was.
-    pulse = call.state.backend.pulse() if call.state.access(call.caller).reads_all else None
+    pulse = call.state.backend.pulse() if call.access.reads_all else None
     answer = _answer(call, _readable(call, kind, id))
     if pulse is None:
         return answer
