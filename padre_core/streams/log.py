@@ -105,7 +105,7 @@ class LogWriter:
         except OSError as error:
             os.close(self._fd)
             raise failure(f"the log {path.name} cannot be made", error) from error
-        self._map = mmap.mmap(self._fd, self.slots * SLOT) if is_local(path.parent) else _Written(self._fd)
+        self._map = self._mapped() if is_local(path.parent) else _Written(self._fd)
         self._map[0:SLOT] = _HEADER.pack(_MAGIC, _VERSION, 0)
         self.next = 1
         self.end = self.slots - 1  # the last slot stays empty, for such a one ends the log
@@ -124,6 +124,12 @@ class LogWriter:
                     os.unlink(self.path)
                     raise
         raise AssertionError("unreachable")
+
+    def _mapped(self) -> mmap.mmap:
+        whole = mmap.mmap(self._fd, self.slots * SLOT)
+        if hasattr(mmap, "MADV_RANDOM"):
+            whole.madvise(mmap.MADV_RANDOM)  # else the first write may wait until the whole log was read ahead
+        return whole
 
     def room(self, size: int) -> bool:
         """Whether a payload of this size still fits."""
