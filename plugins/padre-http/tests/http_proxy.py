@@ -97,7 +97,7 @@ class Proxy:
                 reset(upstream)
             return reset(client)
         if fault == "delay":
-            time.sleep(0.3)
+            time.sleep(0.1)
         with socket.create_connection(self._target) as upstream, upstream.makefile("rb") as answers:
             upstream.sendall(request)
             answer = read_message(answers, method=request.split(b" ", 1)[0])

@@ -92,7 +92,8 @@ def test_what_never_works_is_reported_and_done_once_at_most(direct, proxy, throu
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_waits_longer_than_its_time(direct, proxy, server, name, fault):
     call = next(call for call in calls(direct) if call.name == name)
-    with HttpBackend(proxy.url, token=server.token, timeout=0.8) as through:
+    with HttpBackend(proxy.url, token=server.token) as through:
+        through.client.timeout = 0.3
         proxy.spoil_all(fault)
         began = time.monotonic()
         with pytest.raises(PadreError):

@@ -115,11 +115,11 @@ def test_what_cannot_stand_in_a_header_is_no_token(file, text):
 
 def test_kept_tokens_are_for_one_server_each_and_for_nobody_else_to_read(file):
     keep = FileKeep(file)
-    ends = datetime.now(UTC).replace(microsecond=5) + timedelta(hours=1)
-    keep.save(LAB, Token(Secret("padre_lab"), ends))
+    later = datetime.now(UTC).replace(microsecond=5) + timedelta(hours=1)
+    keep.save(LAB, Token(Secret("padre_lab"), later))
     keep.save(OTHER, Token(Secret("padre_other")))
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
-    assert keep.load(LAB).expires_at == ends
+    assert keep.load(LAB).renew_at == later
     assert (found(file), found(file, OTHER)) == ("padre_lab", "padre_other")
     keep.forget(LAB)
     assert (found(file), found(file, OTHER)) == (None, "padre_other")
@@ -152,3 +152,13 @@ def test_a_damaged_file_says_what_to_do(file):
     file.path.chmod(0o600)
     with pytest.raises(BackendError, match="padre login"):
         file.read()
+
+
+def test_a_token_is_exchanged_long_before_it_ends_if_it_is_this_clients_own():
+    secret, now = Secret("padre_x"), datetime.now(UTC)
+    assert not Token(secret).due
+    assert not Token.of_session(secret, None).due
+    session = Token.of_session(secret, now + timedelta(hours=10))
+    assert not session.due
+    assert timedelta(hours=5) < session.renew_at - now < timedelta(hours=7)
+    assert Token.of_session(secret, now - timedelta(hours=1)).due

@@ -23,7 +23,7 @@ from padre_http.connection import Deadline
 from padre_http.origin import parse_origin
 from padre_http.secret import Secret
 from padre_http.tokens import Given, Kept, Source, Token, TokenFile, default_path, keeps, signed_out, source_for
-from padre_http.tokens.keep import checked, parse_end
+from padre_http.tokens.keep import checked, parse_time
 from padre_http.transport import Answer, Request, Streamed, Transport
 from padre_http.wire import JSON, MAX_JSON, info
 from padre_http.wire.info import API, Identity, ServerInfo, Session
@@ -33,9 +33,6 @@ TIMEOUT: Final = 60.0
 
 ATTEMPTS: Final = 5
 PROBE_SECONDS: Final = 2.0
-
-REFRESH_SECONDS: Final = 300.0
-"""How long before its end a token is exchanged for a new one."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _PATH = re.compile(r"/v1/[!-~]*|/(healthz|readyz|openapi\.json)")
@@ -204,7 +201,7 @@ class Client:
         except PadreError:
             self._source = before
             raise
-        self._save(Token(token, _end(identity)))
+        self._save(Token(token))
         return identity
 
     def refresh(self) -> Session:
@@ -256,12 +253,11 @@ class Client:
         return found if other is None or other.secret == token else answered(other.secret)
 
     def _token(self) -> Secret | None:
-        """The token now, exchanged for a new one if it ends soon and PaDRe keeps it."""
+        """The token now, exchanged for a new one if that is due."""
         token = self._source.token()
         if token is None:
             return None
-        left = token.seconds_left()
-        if left is None or left > REFRESH_SECONDS or self._source.keep is None:
+        if not token.due:
             return token.secret
         with self._renewal, self._file.locked():
             current = self._source.renew(token.secret) or token
@@ -276,7 +272,7 @@ class Client:
         """Gets a token and keeps it. Asked for once only, for another answer would be another token."""
         answer = self._once(self._request("POST", path, {"Content-Type": JSON}, body, token), self.timeout)
         session = self.read(info.decode_session, answer.body)
-        self._save(Token(checked(session.token.reveal()), _end(session)))
+        self._save(Token.of_session(checked(session.token.reveal()), _end(session)))
         return session
 
     def _save(self, token: Token) -> None:
@@ -314,6 +310,6 @@ class Client:
 
 def _end(identity: Identity) -> datetime | None:
     try:
-        return None if identity.expires_at is None else parse_end(identity.expires_at)
+        return None if identity.expires_at is None else parse_time(identity.expires_at)
     except ValueError:
         return None

@@ -18,25 +18,40 @@ from padre_http.tokens.file import TokenFile
 
 logger = logging.getLogger(__name__)
 
+RENEW_AFTER = 0.6
+"""After which part of its time a token is exchanged."""
+
 SERVICE = "padre"
 """Under what name the keyring has the tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token and, where it is known, when it ends."""
+    """A token that is kept.
+
+    Attributes:
+        renew_at: When to exchange it for a new one, long before it ends; None for a token that was made on the server,
+            for others may have it too.
+    """
 
     secret: Secret
-    expires_at: datetime | None = None
+    renew_at: datetime | None = None
 
-    def seconds_left(self) -> float | None:
-        """For how long it can still be used; None if that is not known."""
-        return None if self.expires_at is None else (self.expires_at - datetime.now(UTC)).total_seconds()
+    @classmethod
+    def of_session(cls, secret: Secret, expires_at: datetime | None) -> Token:
+        """A token that this client got for itself."""
+        now = datetime.now(UTC)
+        return cls(secret, None if expires_at is None else now + (expires_at - now) * RENEW_AFTER)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to exchange it."""
+        return self.renew_at is not None and self.renew_at <= datetime.now(UTC)
 
     def as_json(self) -> dict[str, Any]:
         """The form that is kept."""
-        ends = None if self.expires_at is None else canonical.format_time(self.expires_at)
-        return {"token": self.secret.reveal(), "expires_at": ends}
+        renew_at = None if self.renew_at is None else canonical.format_time(self.renew_at)
+        return {"token": self.secret.reveal(), "renew_at": renew_at}
 
 
 class Keep(Protocol):
@@ -66,15 +81,15 @@ def token_of(values: Any) -> Token | None:
     """The token in what was kept; None if there is none."""
     if not isinstance(values, dict) or not isinstance(values.get("token"), str):
         return None
-    ends = values.get("expires_at")
+    renew_at = values.get("renew_at")
     try:
-        return Token(checked(values["token"]), parse_end(ends) if isinstance(ends, str) else None)
+        return Token(checked(values["token"]), parse_time(renew_at) if isinstance(renew_at, str) else None)
     except ValueError:
         return None
 
 
-def parse_end(text: str) -> datetime:
-    """A time at which a token ends, as servers write it.
+def parse_time(text: str) -> datetime:
+    """A time as servers and files have it; without a zone it is in UTC.
 
     Raises:
         ValueError: It is none.
