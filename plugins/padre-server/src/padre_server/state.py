@@ -18,6 +18,10 @@ from padre_server.users import Users
 from padre_server.visibility import Visibility
 
 
+SHORT = 3
+"""A path of so few characters says nothing, and may stand in any message by chance."""
+
+
 @dataclass(frozen=True)
 class State:
     """A running server, in one process.
@@ -60,7 +64,7 @@ class State:
     def hide(self, message: str) -> str:
         """A message without the place of the store on this machine, which is nobody's business."""
         path = unquote(urlsplit(self.workspace.url).path)
-        for text in (self.workspace.url, self.settings.store, path if len(path) > 1 else "", self.settings.state):
+        for text in (self.workspace.url, self.settings.store, path if len(path) > SHORT else "", self.settings.state):
             if text:
                 message = message.replace(text, "the store")
         return message
