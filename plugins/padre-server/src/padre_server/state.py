@@ -17,7 +17,6 @@ from padre_server.uploads import Uploads
 from padre_server.users import Users
 from padre_server.visibility import Visibility
 
-
 SHORT = 3
 """A path of so few characters says nothing, and may stand in any message by chance."""
 
