@@ -17,7 +17,7 @@ FAULTS = (
 )  # fmt: skip
 
 ERROR = b"HTTP/1.1 500 Oops\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\noops!"
-_BUSY = b"HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n"
+BUSY = b"HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n"
 _GARBAGE = b"\0\xff\x16\x03 not HTTP at all\r\n\r\n"
 
 
@@ -88,7 +88,7 @@ class Proxy:
         if fault in ("refuse", "lose the request"):
             return reset(client)
         if fault in ("500", "busy", "garbage"):
-            client.sendall({"500": ERROR, "busy": _BUSY, "garbage": _GARBAGE}[fault])
+            client.sendall({"500": ERROR, "busy": BUSY, "garbage": _GARBAGE}[fault])
             return fault != "garbage"
         if fault == "cut the request":
             with socket.create_connection(self._target) as upstream:

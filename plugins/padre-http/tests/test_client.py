@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -16,6 +18,7 @@ from padre_core.errors import (
     AccessDeniedError,
     AuthenticationError,
     BackendError,
+    CorruptObjectError,
     IncompatiblePluginError,
     InvalidObjectError,
     NotFoundError,
@@ -257,3 +260,43 @@ def test_what_lies_above_an_object_is_not_read_again_while_nothing_was_written(s
         with pytest.raises(NotFoundError):
             workspace.experiments.get(experiment.id)
     proxy.close()
+
+
+def test_a_busy_server_says_when_to_come_again(server, proxy, make, monkeypatch):
+    client = make(proxy.url, token=server.token, timeout=3)
+    monkeypatch.setattr(proxies, "BUSY", b"HTTP/1.1 429 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
+    proxy.spoil("busy")
+    began = time.monotonic()
+    assert client.whoami().user
+    assert time.monotonic() - began >= 1
+
+
+def test_nobody_waits_for_a_server_that_is_busy_for_too_long(server, proxy, make, monkeypatch):
+    client = make(proxy.url, token=server.token, timeout=3)
+    monkeypatch.setattr(proxies, "BUSY", b"HTTP/1.1 503 Busy\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n")
+    proxy.spoil("busy")
+    began = time.monotonic()
+    with pytest.raises(UnavailableError):
+        client.whoami()
+    assert time.monotonic() - began < 1
+
+
+def test_a_blob_that_is_not_what_was_asked_for_is_noticed(server, proxy, monkeypatch):
+    with HttpBackend(proxy.url, token=server.token) as backend:
+        digest = backend.write_blob(io.BytesIO(b"what was stored")).digest
+        monkeypatch.setattr(proxies, "ERROR", b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\nwhat was forged")
+        proxy.spoil_all("500")
+        with pytest.raises(CorruptObjectError), backend.open_blob(digest) as file:
+            file.read()
+
+
+def test_a_blob_is_read_from_any_place(server, monkeypatch):
+    data = bytes(range(256)) * 4000
+    with server.open() as backend:
+        digest = backend.write_blob(io.BytesIO(data)).digest
+        with backend.open_blob(digest) as file:
+            assert file.seek(-1000, io.SEEK_END) == len(data) - 1000
+            assert file.read() == data[-1000:]
+            file.seek(7)
+            assert file.read(9) == data[7:16]
+            assert file.tell() == 16

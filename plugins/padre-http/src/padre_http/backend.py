@@ -56,7 +56,7 @@ class HttpBackend(Backend):
             raise
         self.url = f"padre+{self.client.url}"
         self.readonly = readonly or store.readonly
-        self._info = store.model_copy(update={"readonly": self.readonly}).info(self.url)
+        self._info = store.model_copy(update={"readonly": self.readonly}).info(self.url, streams="spooled")
         self.capabilities = self._info.capabilities
         self._spool = Spool(folder_for(self.client.url, store.store), self.append_stream, self._beat)
         if not self.readonly:

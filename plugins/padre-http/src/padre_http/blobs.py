@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
+from padre_core.backends.blobs import verified
 from padre_core.errors import BackendError, ConflictError, UnavailableError
 from padre_core.objects.base import BlobReference
 from padre_http.client import Client
@@ -46,12 +47,12 @@ def upload(client: Client, source: BinaryIO, media_type: str) -> BlobReference:
 
 
 def download(client: Client, digest: str) -> BinaryIO:
-    """A blob as a file; its digest is for the caller to check.
+    """A blob as a file that checks its digest when read to the end.
 
     Raises:
         NotFoundError: There is no such blob.
     """
-    return io.BufferedReader(_Blob(client, digest), 256 * 1024)
+    return verified(cast("BinaryIO", _Blob(client, digest)), digest)
 
 
 class _Blob(io.RawIOBase):

@@ -259,14 +259,14 @@ class Client:
             return None
         if not token.due:
             return token.secret
-        with self._renewal, self._file.locked():
-            current = self._source.renew(token.secret) or token
-            if current.secret != token.secret:  # another thread or process was first
-                return current.secret
-            try:
+        try:
+            with self._renewal, self._file.locked():
+                current = self._source.renew(token.secret) or token
+                if current.secret != token.secret:  # another thread or process was first
+                    return current.secret
                 return self.refresh().token
-            except PadreError:  # the present token says by itself whether it is still good
-                return token.secret
+        except PadreError:  # the present token says by itself whether it is still good
+            return token.secret
 
     def _session(self, path: str, body: bytes, token: Secret | None) -> Session:
         """Gets a token and keeps it. Asked for once only, for another answer would be another token."""
@@ -292,7 +292,7 @@ class Client:
     def _request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, token: Secret | None
     ) -> Request:
-        if not _PATH.fullmatch(path) or ".." in path or "#" in path:
+        if not _PATH.fullmatch(path) or ".." in path.partition("?")[0] or "#" in path:
             raise InvalidObjectError(f"{path!r:.100} is no path of the API, such as /v1/runs")
         standard = {"User-Agent": f"padre-http/{__version__}", "Accept": "*/*"}
         if token is not None:
