@@ -269,3 +269,23 @@ def test_in_a_batch_each_may_refer_to_those_before_it(sides: Sides) -> None:
     body = encode_writes([Write(record) for record in (shared, mine, theirs)])
     results = decode_results(sides.us("POST", "/v1/records/put", body).body)
     assert [type(result).__name__ for result in results] == ["Record", "Record", "NotFoundError"]
+
+
+def test_pages_go_on_while_more_becomes_visible_and_less(sides: Sides) -> None:
+    tag = secrets.token_hex(4)
+    made = [dataset(f"page {number} {tag}") for number in range(6)]
+    for record in made:
+        put(sides.all, record)
+    refer = experiment(sides.ours, datasets=[record.id for record in made[:5]])
+    put(sides.all, refer)
+    first = sides.us("GET", "/v1/datasets", limit=2, order_by="name").json
+    put(sides.all, edited(refer, datasets=[record.id for record in (*made[:2], *made[3:])]))
+    rest, cursor = [], first["cursor"]
+    while cursor:
+        page = sides.us("GET", "/v1/datasets", limit=2, order_by="name", cursor=cursor)
+        rest += [record["id"] for record in page.json["records"]]
+        cursor = page.json["cursor"]
+    assert rest == [made[3].id, made[4].id]
+    theirs = sides.them("GET", "/v1/datasets", limit=2, order_by="name", cursor=first["cursor"])
+    assert theirs.status == 400 or ids(theirs) == set(), "another's cursor shows nothing"
+    assert sides.us("GET", "/v1/datasets", cursor="0" * 32 + ".x").status == 400

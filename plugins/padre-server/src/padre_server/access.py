@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from padre_core import InvalidObjectError, NotFoundError, kind_of, kinds
 from padre_core.backends.backend import Backend
@@ -16,6 +17,17 @@ from padre_server.visibility import Visibility, is_shared, references
 
 MAX_GENERATIONS = 100
 """How often a name may have been deleted and made again, for a caller who is limited."""
+
+
+class Limited(NamedTuple):
+    """A query within what a caller may see.
+
+    Attributes:
+        shared: The shared objects that it may find; None if there can be none.
+    """
+
+    query: Query
+    shared: tuple[str, ...] | None = None
 
 
 class Access:
@@ -71,18 +83,39 @@ class Access:
         if not _within(self._backend.get("run", run), self.caller.projects(Scope.WRITE)):
             raise missing("run", run)
 
-    def limited(self, kind: str, asked: Query) -> Query:
-        """The query, limited to what the caller may see, so that pages are full, and counts and cursors right."""
+    def limited(self, kind: str, asked: Query) -> Limited:
+        """The query, limited to what the caller may see, so that pages are full, and counts and cursors right.
+
+        Raises:
+            InvalidObjectError: The cursor is none, or too old.
+        """
         if self._everywhere:  # what extensions hide is hidden where the query is put
-            return asked
+            return Limited(asked)
         conditions: list[Expression] = [
             Compare(Field(("within", project)), Operator.EQ, True) for project in sorted(self._readable)
         ]
+        shared: tuple[str, ...] | None = None
         if _may_be_shared(kind):
-            shared = self._visibility.shared(kind, self._readable, self.caller.subject)
-            conditions.append(In(Field(("id",)), tuple(shared)))
+            shared, asked = self._shared(kind, asked)
+            conditions.append(In(Field(("id",)), shared))
         scope = conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
-        return replace(asked, where=scope if asked.where is None else And((asked.where, scope)))
+        return Limited(replace(asked, where=scope if asked.where is None else And((asked.where, scope))), shared)
+
+    def _shared(self, kind: str, asked: Query) -> tuple[tuple[str, ...], Query]:
+        """The shared objects that count, which on further pages are those of the first one, and the store's cursor."""
+        if asked.cursor is None:
+            return tuple(self._visibility.shared(kind, self._readable, self.caller.subject)), asked
+        mark, _, cursor = asked.cursor.partition(".")
+        shared = self._visibility.recall(mark)
+        if shared is None:
+            raise InvalidObjectError("the cursor is none, or too old: begin again without one")
+        return shared, replace(asked, cursor=cursor)
+
+    def seal(self, limited: Limited, cursor: str | None) -> str | None:
+        """The store's cursor as the caller gets it."""
+        if cursor is None or limited.shared is None:
+            return cursor
+        return f"{self._visibility.remember(limited.shared)}.{cursor}"
 
     def check_write(self, record: Record) -> None:
         """Checks that the caller may put a version, and that it is where it says.

@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS granted (
     target TEXT NOT NULL, subject TEXT NOT NULL, PRIMARY KEY (target, subject)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS granted_subject ON granted (subject);
+CREATE TABLE IF NOT EXISTS listing (mark TEXT PRIMARY KEY, ids TEXT NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
 """
 
 

@@ -8,8 +8,10 @@ brought along.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -22,6 +24,7 @@ from padre_core.objects.record import Record
 from padre_server.database import Database
 
 BATCH = 1000
+LISTING_SECONDS = 6 * 3600
 _MAX_PROJECTS = 10_000
 
 _UP = """
@@ -60,6 +63,20 @@ class Visibility:
         self.follow()
         statement = _DOWN.format(projects=_marks(projects))
         return [id for (id,) in self._database.reading().execute(statement, (*projects, subject, kind))]
+
+    def remember(self, ids: Sequence[str]) -> str:
+        """Keeps what a listing was limited to for some hours, so that its next page is limited alike."""
+        text = " ".join(ids)
+        mark = hashlib.sha256(text.encode()).hexdigest()[:32]
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM listing WHERE at < ?", (time.time() - LISTING_SECONDS,))
+            connection.execute("INSERT OR REPLACE INTO listing VALUES (?, ?, ?)", (mark, text, time.time()))
+        return mark
+
+    def recall(self, mark: str) -> tuple[str, ...] | None:
+        """What a listing was limited to; None if that is no longer known."""
+        row = self._database.reading().execute("SELECT ids FROM listing WHERE mark = ?", (mark,)).fetchone()
+        return None if row is None else tuple(row[0].split())
 
     def sources(self, target: str) -> list[str]:
         """The ids of the objects that refer to a shared object or a blob."""

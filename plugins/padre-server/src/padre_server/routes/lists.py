@@ -40,7 +40,9 @@ def _count_search(call: Call) -> Answer:
 
 
 def _page(call: Call, kind: str, query: Query) -> Answer:
-    asked = call.access.limited(kind, query)
+    access = call.access
+    limited = access.limited(kind, query)
+    asked = limited.query
     found: list[Record] = []
     size, part = 0, FIRST
     while True:  # in growing parts, for objects may be large, and memory is not
@@ -48,12 +50,15 @@ def _page(call: Call, kind: str, query: Query) -> Answer:
         found += page.records
         size += sum(len(record.content) for record in page.records)
         if page.cursor is None or len(found) >= query.limit or size >= ENOUGH:
-            return Answer(encode_page(Page(tuple(found), page.cursor), envelope=call.administers))
+            if limited.shared is not None:  # what was shared when the first page was made may no longer be
+                found = [record for record in found if access.sees(record)]
+            cursor = access.seal(limited, page.cursor)
+            return Answer(encode_page(Page(tuple(found), cursor), envelope=call.administers))
         asked, part = replace(asked, cursor=page.cursor), part * GROWTH
 
 
 def _number(call: Call, kind: str, query: Query) -> Answer:
-    return Answer(encode_count(call.records.count(kind, call.access.limited(kind, query))))
+    return Answer(encode_count(call.records.count(kind, call.access.limited(kind, query).query)))
 
 
 _PARAMETERS = (
