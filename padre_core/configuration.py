@@ -92,6 +92,15 @@ def settings_of(url: str) -> StoreSettings:
     return StoreSettings(url)
 
 
+def named_remotes(urls: Mapping[str, str]) -> Mapping[str, RemoteSettings]:
+    """Remotes as a program names them, each with the policy `auto`.
+
+    Raises:
+        InvalidObjectError: A name or URL is malformed.
+    """
+    return {name: _checked(name, {"url": url}, "the remote") for name, url in urls.items()}
+
+
 def add_remote(url: str, remote: RemoteSettings, *, default: bool = False) -> Path:
     """Adds a remote to a store's settings, and returns the file that says so; the first one becomes the default.
 

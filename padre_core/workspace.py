@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from padre_core import plugins, query
 from padre_core.backends.backend import Backend, Changes, Problem
-from padre_core.configuration import find_url
+from padre_core.configuration import StoreSettings, find_url, named_remotes, settings_of
 from padre_core.errors import InvalidObjectError
 from padre_core.hookspecs import Progressed
 from padre_core.objects.base import PadreObject
@@ -22,6 +24,7 @@ from padre_core.objects.kinds import kinds
 from padre_core.objects.project import Project
 from padre_core.objects.run import Run
 from padre_core.objects.split import Split
+from padre_core.places import state_folder
 from padre_core.query.model import Expression
 from padre_core.services import (
     ArtifactService,
@@ -38,6 +41,7 @@ from padre_core.services import (
 )
 
 if TYPE_CHECKING:
+    from padre_core.services.remotes import Remotes
     from padre_core.tracking import ActiveRun
 
 _CLASSES: Mapping[str, Callable[..., Service[Any]]] = {
@@ -56,6 +60,7 @@ def open(
     readonly: bool = False,
     durability: str = "power",
     provider: str | None = None,
+    remotes: Mapping[str, str] | None = None,
     extensions: Iterable[object] = (),
     allow_plugins: Iterable[str] | None = None,
     deny_plugins: Iterable[str] = (),
@@ -68,6 +73,7 @@ def open(
             this folder or one above, else `./padre-store`.
         durability: What an acknowledged write survives: `power` (a power cut) or `process` (kill -9, faster).
         provider: The distribution to take where several serve the URL's scheme.
+        remotes: URLs by name of other stores that keep these objects too. None: those of `padre remote list`.
         extensions: Objects with hook implementations, beside the installed ones.
         allow_plugins: Only distributions of these names, beside core, may provide plugins.
         deny_plugins: Distributions that may not.
@@ -78,15 +84,16 @@ def open(
         PluginError: An extension does not fit the hooks.
         InvalidObjectError: The URL is malformed.
     """
+    url = plugins.check_url(find_url() if url is None else url)
     policy = plugins.Policy.make(allow_plugins, deny_plugins)
     given = [(f"{type(item).__name__}-{place}", item) for place, item in enumerate(extensions, start=1)]
     hooks = Hooks([*plugins.load_extensions(policy), *given])
     backend = plugins.open_backend(
-        find_url() if url is None else url,
-        readonly=readonly, durability=durability, provider=provider, policy=policy, **options,
+        url, readonly=readonly, durability=durability, provider=provider, policy=policy, **options,
     )  # fmt: skip
     try:
-        return Workspace(backend, hooks)
+        settings = settings_of(url) if remotes is None else StoreSettings(url, named_remotes(remotes))
+        return Workspace(backend, hooks, None if readonly else settings, policy)
     except BaseException:
         backend.close()
         raise
@@ -102,11 +109,15 @@ class Workspace:
         records: What the services share; for what stands beside them, such as tracking.
     """
 
-    def __init__(self, backend: Backend, hooks: Hooks | None = None) -> None:
+    def __init__(
+        self, backend: Backend, hooks: Hooks | None = None, settings: StoreSettings | None = None,
+        policy: plugins.Policy | None = None,
+    ) -> None:  # fmt: skip
         self.backend = backend
         self.hooks = hooks or Hooks()
         self.actor = _actor()
-        self.records = Records(backend, self.hooks, self.actor)
+        self._remotes = _remotes(backend, settings, self.actor, policy) if settings and settings.remotes else None
+        self.records = Records(backend, self.hooks, self.actor, self._remotes)
         self.url = self.records.url
         self._end_runs: Callable[[Workspace, BaseException | None], None] | None = None
         self._services: dict[str, Service[Any]] = {}
@@ -176,7 +187,11 @@ class Workspace:
             if self._end_runs is not None:
                 self._end_runs(self, error)
         finally:
-            self.backend.close()
+            try:
+                if self._remotes is not None:
+                    self._remotes.close()
+            finally:
+                self.backend.close()
 
     def __enter__(self) -> Self:
         return self
@@ -233,6 +248,20 @@ def copy(
             progress(phase, done, total)
 
     return transfer.copy(workspace.backend, backend, where=condition, within=below, readable=readable, progress=tell)
+
+
+def _remotes(backend: Backend, settings: StoreSettings, actor: str | None, policy: plugins.Policy | None) -> Remotes:
+    """The remotes of a store, none of which is opened before it is needed."""
+    from padre_core.services.remotes import Remotes
+    from padre_core.sync import CursorFile, Engine, RemoteStore
+
+    stores = [
+        RemoteStore(item.name, item.url, partial(plugins.open_backend, item.url, policy=policy), item.policy == "auto")
+        for item in settings.remotes.values()
+    ]
+    place = hashlib.sha256(settings.url.encode()).hexdigest()[:16]
+    cursors = CursorFile(state_folder() / "sync" / f"{backend.info().store}-{place}.json")
+    return Remotes(Engine(backend, stores, cursors=cursors, actor=actor), default=settings.default)
 
 
 def _actor() -> str | None:

@@ -61,7 +61,7 @@ class ArtifactService(Service[Artifact]):
         Raises:
             NotFoundError: The artifact, or its bytes, are not here.
         """
-        return self.backend.open_blob(self.get(artifact).digest)
+        return self.backend.open_blob(self.get(artifact, refresh="never").digest)
 
     def read(self, artifact: Artifact | str) -> bytes:
         """The bytes of an artifact.
@@ -98,12 +98,12 @@ class ArtifactService(Service[Artifact]):
 
     def _artifacts_of(self, object: PadreObject | str) -> list[Artifact]:
         if isinstance(object, Artifact):
-            return [self.get(object)]
+            return [self.get(object, refresh="never")]
         if isinstance(object, str) and "://" in object:
-            return [self.get(object)]
+            return [self.get(object, refresh="never")]
         owner = self.container(object)
         if isinstance(object, str) and self.records.peek(self.kind, owner) is not None:
-            return [self.get(owner)]
+            return [self.get(owner, refresh="never")]
         return list(self.list(Compare(Field(("owner",)), Operator.EQ, owner)))
 
 

@@ -17,7 +17,9 @@ from padre_core.services.service import Service
 class DatasetService(Service[Dataset]):
     """Stores and finds datasets, and their data. A name path means the newest version."""
 
-    def put(self, object: Dataset, *, remote: str | None = None, data: Mapping[str, Source] | None = None) -> Dataset:
+    def put(
+        self, object: Dataset | str, *, remote: str | None = None, data: Mapping[str, Source] | None = None
+    ) -> Dataset:
         """Stores a dataset as every service does.
 
         Args:
@@ -26,7 +28,7 @@ class DatasetService(Service[Dataset]):
         Raises:
             AlreadyExistsError: This version exists with other content.
         """
-        if data:
+        if data and isinstance(object, Dataset):
             formats = dict(object.formats)
             for format, source in data.items():
                 with open_source(source) as file:
@@ -46,7 +48,7 @@ class DatasetService(Service[Dataset]):
         Raises:
             NotFoundError: There is no data in this format.
         """
-        found = self.get(dataset)
+        found = self.get(dataset, refresh="never")
         known = ", ".join(found.formats) or "none"
         if format is None and len(found.formats) != 1:
             raise InvalidObjectError(f"say which format of {found.name!r} is meant; there are: {known}")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from padre_core.backends.backend import Backend
 from padre_core.errors import InvalidObjectError, NotFoundError
 from padre_core.objects import canonical
-from padre_core.objects.base import NamedObject, PadreObject, Stored
+from padre_core.objects.base import NamedObject, PadreObject, RemoteState, Stored
 from padre_core.objects.identity import check_id, is_id
 from padre_core.objects.record import Record
 from padre_core.plugins import safe_url
 from padre_core.services.naming import generations, latest, split_path
-from padre_core.services.records import Records, article, describe
+from padre_core.services.records import Records, article, describe, states
 
 T = TypeVar("T", bound=PadreObject)
 
 Key = tuple[str | int | None, ...]
+
+NOWHERE: Mapping[str, RemoteState] = MappingProxyType({})
 
 _CONTAINERS = ("project", "experiment", "dataset")
 
@@ -58,6 +61,8 @@ class Lookup(Generic[T]):
         if "://" not in object:
             return None
         place = self.backend.object_at(object)
+        if place is None and self.records.remotes is not None:
+            place = self.records.remotes.at(object)
         if place is None:
             raise NotFoundError(f"{safe_url(object)!r:.200} is not in {self.records.url}; open its own store to get it")
         folder, id = place
@@ -114,7 +119,7 @@ class Lookup(Generic[T]):
             InvalidObjectError: There are several.
         """
         if isinstance(within, PadreObject):
-            return within.id or record_of(self._services[within.kind].get(within)).id
+            return within.id or record_of(self._services[within.kind].get(within, refresh="never")).id
         if is_id(within):
             return within
         named = (self._services[kind].named(within) for kind in _CONTAINERS)
@@ -174,6 +179,7 @@ class Lookup(Generic[T]):
             ancestors=record.ancestors,
             deleted=record.deleted is not None,
             conflicts=tuple(conflict.etag for conflict in record.conflicts) if record.conflicts else (),
+            remotes=states(record) if record.envelope else NOWHERE,
             key=self._key(object),
             record=record,
         )

@@ -17,14 +17,14 @@ class OutputService(Service[Output]):
     """Stores and finds outputs, and their rows."""
 
     def put(
-        self, object: Output, *, remote: str | None = None, rows: Mapping[str, Sequence[Any]] | None = None
+        self, object: Output | str, *, remote: str | None = None, rows: Mapping[str, Sequence[Any]] | None = None
     ) -> Output:
         """Stores an output as every service does.
 
         Args:
             rows: Columns of equal length, such as lists or NumPy arrays, by name.
         """
-        if rows is not None:
+        if rows is not None and isinstance(object, Output):
             data = columns.encode(rows)
             blob = self.backend.write_blob(io.BytesIO(data), media_type=columns.MEDIA_TYPE)
             count = len(next(iter(rows.values())))
@@ -37,7 +37,7 @@ class OutputService(Service[Output]):
         Raises:
             NotFoundError: It has no rows.
         """
-        found = self.get(output)
+        found = self.get(output, refresh="never")
         if found.rows is None:
             raise NotFoundError(f"the output {found.name!r} ({found.id}) has no rows, but a value")
         digest = found.rows.blob.digest

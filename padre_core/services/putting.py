@@ -6,7 +6,7 @@ import random
 import time
 
 from padre_core.backends.bytestore import ABSENT, Absent
-from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectError, UnsupportedError
+from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectError
 from padre_core.objects.record import Record
 from padre_core.services.checking import checked_content
 from padre_core.services.lookup import Key, Lookup, T, Version, kind_text, record_of
@@ -20,20 +20,8 @@ ATTEMPTS = 200
 class Putting(Lookup[T]):
     """Stores the objects of one kind."""
 
-    def put(self, object: T, *, remote: str | None = None) -> T:
-        """Stores an object and returns it with its id, stamps and version.
-
-        An object that was never read is created; if it is there already, the fields that you set are, and the others
-        stay. An object that was read replaces the version that was read. What is equal already is not stored again.
-        Parents given by name are created if they are missing.
-
-        Raises:
-            ConflictError: The object was changed since it was read: get it again. Or its parent was deleted.
-            AlreadyExistsError: It exists, and what cannot change would change.
-            NotFoundError: The parent, given by id, does not exist.
-            InvalidObjectError: The object is no valid one of this kind.
-        """
-        self._no_remote(remote)
+    def _put(self, object: T | str) -> T:
+        """Stores an object here; see `Service.put`."""
         if not isinstance(object, self.model):
             raise InvalidObjectError(f"{self.model.folder}.put takes a {self.model.__name__}, not {kind_text(object)}")
         version = object._stored
@@ -116,7 +104,7 @@ class Putting(Lookup[T]):
             return found
         above, name = split_path(self.kind, path)
         fields = {"name": name} if above is None else {"name": name, str(self.model.parent_field): above}
-        return record_of(self.put(self.model(**fields)))
+        return record_of(self._put(self.model(**fields)))
 
     def _identify(self, draft: T, above: str | None, parent: str | None) -> tuple[str, Record | None]:
         """The id of the living object that is meant, or of the one to be made."""
@@ -156,7 +144,3 @@ class Putting(Lookup[T]):
     def _as_stored(self, state: T, record: Record) -> T:
         """The state itself, unless an extension changed what was stored."""
         return self._load(record) if self.records.hooks.prepares else state
-
-    def _no_remote(self, remote: str | None) -> None:
-        if remote is not None:
-            raise UnsupportedError(f"this workspace has no remote {remote!r:.80}")

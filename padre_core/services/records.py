@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from padre_core import query
 from padre_core.backends.backend import Backend, Changes, Page
@@ -12,11 +13,15 @@ from padre_core.backends.bytestore import ABSENT, Absent
 from padre_core.errors import ConflictError, CorruptObjectError, InvalidObjectError, NotFoundError, PluginError
 from padre_core.hookspecs import Action, ObjectChanged, Ref, Request
 from padre_core.objects import canonical
-from padre_core.objects.base import PadreObject
+from padre_core.objects.base import PadreObject, RemoteState
+from padre_core.objects.envelope import parse
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record, Tombstone, first, successor
 from padre_core.query.model import Expression, Query
 from padre_core.services.hooks import Hooks, all_of
+
+if TYPE_CHECKING:
+    from padre_core.services.remotes import Remotes
 
 PLACE_SECONDS = 1.0
 """How long this process takes it for granted that a parent which it saw alive still is."""
@@ -31,10 +36,15 @@ class _Alive:
 
 
 class Records:
-    """One workspace's way to its backend. May be used from several threads at once."""
+    """One workspace's way to its backend. May be used from several threads at once.
 
-    def __init__(self, backend: Backend, hooks: Hooks, actor: str | None) -> None:
+    Attributes:
+        remotes: Where else the objects are kept; None if nowhere.
+    """
+
+    def __init__(self, backend: Backend, hooks: Hooks, actor: str | None, remotes: Remotes | None = None) -> None:
         self.backend, self.hooks, self.actor = backend, hooks, actor
+        self.remotes = remotes
         self.url = backend.info().url
         self._alive = _Alive(None)
         self._places: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
@@ -217,6 +227,8 @@ class Records:
         record: Record = self.hooks.call(request)
         if action not in ("create", "update"):
             self._places.clear()
+        if self.remotes is not None:
+            self.remotes.changed()
         if self.hooks.listens(ObjectChanged):
             self.hooks.emit(ObjectChanged(action, record, self.actor))
         return record
@@ -269,6 +281,14 @@ def describe(record: Record) -> str:
     """What to call an object in a message."""
     name = record.data().get("name")
     return f"the {record.kind} {name!r} ({record.id})" if name else f"the {record.kind} {record.id}"
+
+
+def states(record: Record) -> Mapping[str, RemoteState]:
+    """What a record's envelope says about each remote, for users."""
+    if not record.envelope:
+        return {}
+    notes = parse(record.envelope, f"{record.kind} {record.id}").remotes
+    return {name: RemoteState(entry.url, entry.base, entry.intent.value) for name, entry in notes.items()}
 
 
 def article(kind: str) -> str:

@@ -59,7 +59,7 @@ class RunService(Service[Run]):
         """How far the run has come; None if it never told."""
         told = [line for line in self._lines(run) if line.level == PROGRESS]
         if not told:
-            return self.get(run).progress
+            return self.get(run, refresh="never").progress
         current, total, phase = canonical.from_json(told[-1].text)
         return Progress(current=current, total=total, phase=phase)
 
@@ -75,7 +75,7 @@ class RunService(Service[Run]):
             ConflictError: Somebody changed the run meanwhile.
         """
         before = self._seen(run)
-        target = self._services["execution"].get(execution)
+        target = self._services["execution"].get(execution, refresh="never")
         if before.parent == target.id:
             return self._load(before)
         ancestors = self.records.place("execution", target.id)
@@ -101,7 +101,7 @@ class RunService(Service[Run]):
 
     def _seen(self, run: Run | str) -> Record:
         """The stored record of a run that the user may read."""
-        return record_of(self.get(run))
+        return record_of(self.get(run, refresh="never"))
 
     def _identify(self, draft: Run, above: str | None, parent: str | None) -> tuple[str, Record | None]:
         if draft.id is None:

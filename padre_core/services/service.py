@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from padre_core import query
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, UnsupportedError
@@ -12,10 +13,16 @@ from padre_core.objects.base import PadreObject
 from padre_core.objects.record import Record
 from padre_core.query.model import Deleted, Expression, Query
 from padre_core.services.listing import Listing, Row, row
-from padre_core.services.lookup import T, Version
+from padre_core.services.lookup import T, Version, record_of
 from padre_core.services.putting import ATTEMPTS, Putting
-from padre_core.services.records import describe, restore_call
+from padre_core.services.records import Records, describe, restore_call
 
+if TYPE_CHECKING:
+    from padre_core.services.remotes import Remotes
+
+logger = logging.getLogger(__name__)
+
+Refresh = Literal["auto", "required", "never"]
 Mode = Literal["all", "local", "remote"]
 
 
@@ -26,17 +33,60 @@ class Service(Putting[T]):
     as `iris/svc` will do. May be used from several threads at once.
     """
 
-    def get(self, object: T | str, *, refresh: Literal["auto", "required", "never"] = "auto") -> T:
-        """The stored object.
+    def put(self, object: T | str, *, remote: str | None = None) -> T:
+        """Stores an object and returns it with its id, stamps and version.
+
+        An object that was never read is created; if it is there already, the fields that you set are, and the others
+        stay. An object that was read replaces the version that was read. What is equal already is not stored again.
+        Parents given by name are created if they are missing.
+
+        Args:
+            object: With `remote` also the id or name path of what is stored already.
+            remote: Also upload it there, with all that lies below it; the call returns when the remote has it.
+
+        Raises:
+            ConflictError: The object was changed since it was read: get it again. Or its parent was deleted.
+            AlreadyExistsError: It exists, and what cannot change would change.
+            NotFoundError: The parent, given by id, does not exist.
+            InvalidObjectError: The object is no valid one of this kind.
+            UnavailableError: It is stored here, and the remote is away; it travels later.
+        """
+        if remote is None:
+            return self._put(object)
+        remotes = self.records.remotes
+        if remotes is None:
+            raise UnsupportedError(f"{self.records.url} has no remote {remote!r:.80}: `padre remote add NAME URL`")
+        name = remotes.named(remote)
+        state = self._here(object) if isinstance(object, str) else self._put(object)
+        record = record_of(state)
+        remotes.upload((record.kind, record.id), name)
+        self._bind(state, self.backend.get(record.kind, record.id))
+        return state
+
+    def get(self, object: T | str, *, refresh: Refresh = "auto") -> T:
+        """The stored object; where a remote has a newer one, or it is not here yet, that is downloaded first.
 
         Args:
             refresh: Whether a remote must, may or must not be asked for a newer version.
 
         Raises:
             NotFoundError: It does not exist; the message tells if it was deleted and how to restore it.
+            UnavailableError: It is not here, and a remote is away; or `refresh` is required and all are.
         """
-        if refresh == "required":
+        remotes = self.records.remotes
+        if remotes is None and refresh == "required":
             raise UnsupportedError(f"{self.records.url} has no remote to refresh from")
+        if remotes is None or refresh == "never":
+            return self._here(object)
+        id = self._id_anywhere(object, remotes)
+        got = remotes.engine.get((self.kind, id), refresh=refresh)
+        found = self._here(id)
+        if got.stale and found._stored is not None:
+            found._stored.stale = True
+        return found
+
+    def _here(self, object: T | str) -> T:
+        """The object as it is stored here."""
         id = self._id_of(object)
         if id is None:
             found = self._locate(object)
@@ -53,6 +103,26 @@ class Service(Putting[T]):
                 f"bring both back with {restore_call(hidden)}"
             )
         return self._load(record)
+
+    def _id_anywhere(self, object: T | str, remotes: Remotes) -> str:
+        """The id of what is meant, be it stored here or on a remote."""
+        id = self._id_of(object)
+        if id is not None:
+            return id
+        found = self._locate(object)
+        if found is None and isinstance(object, str):
+            stores = (Records(backend, self.records.hooks, self.records.actor) for backend in remotes.reached())
+            found = next((record for store in stores if (record := self._beside(store)._by_path(object))), None)
+        if found is None:
+            raise self._not_found(object)
+        return found.id
+
+    def _beside(self, records: Records) -> Service[T]:
+        """The service of the same kind on another store."""
+        services: dict[str, Service[Any]] = {}
+        for kind, service in self._services.items():
+            services[kind] = type(service)(service.model, records, services)
+        return services[self.kind]
 
     def list(
         self,
@@ -95,17 +165,20 @@ class Service(Putting[T]):
         What does not exist, or was deleted before, is no error. `restore` brings an object back.
 
         Args:
-            mode: `all`, `local` or `remote`; without remotes the first two are the same.
-            force: Also delete what was changed since it was read.
+            mode: `all`, `local` or `remote`; without remotes the first two are the same. `local` removes the copy
+                that is here and deletes nothing elsewhere; `remote` deletes there and leaves the copy here.
+            force: Also delete what was changed since it was read, and a last copy.
 
         Raises:
-            ConflictError: An object was changed since it was read.
+            ConflictError: An object was changed since it was read; or it would be lost, or somebody else's change.
         """
         if mode not in ("all", "local", "remote"):
             raise InvalidObjectError(f"mode is 'all', 'local' or 'remote', not {mode!r:.40}")
+        items = [objects] if isinstance(objects, str | PadreObject) else [*objects]
+        if self.records.remotes is not None:
+            return sum(self._delete_anywhere(item, mode, force, self.records.remotes) for item in items)
         if mode == "remote":
             raise UnsupportedError(f"{self.records.url} has no remote to delete from")
-        items = [objects] if isinstance(objects, str | PadreObject) else [*objects]
         found = [(item, self._held(item) or self._locate(item)) for item in items]
         deletion = secrets.token_hex(16)
         with self.backend.batch(f"Delete {len(items)} {self.model.folder}", self.records.actor):
@@ -114,6 +187,21 @@ class Service(Putting[T]):
                 for item, record in found
                 if record is not None and self.records.in_scope(record)
             )
+
+    def _delete_anywhere(self, item: T | str, mode: Mode, force: bool, remotes: Remotes) -> int:
+        try:
+            id = self._id_anywhere(item, remotes)
+        except NotFoundError:
+            return 0
+        shown = None if force or isinstance(item, str) else item.etag
+        deletion = secrets.token_hex(16)
+        done = remotes.engine.delete(
+            (self.kind, id), mode=mode, force=force, shown=shown, bury=lambda head: self._delete(head, deletion, None)
+        )
+        for name in done.pending:
+            logger.warning("%s is away: the next sync deletes %s %s there", name, self.kind, id)
+        remotes.changed()
+        return 1
 
     def restore(self, object: T | str) -> T:
         """Brings a deleted object back, with all that its deletion hid; one that is there is returned as it is.
@@ -151,7 +239,7 @@ class Service(Putting[T]):
 
     def url(self, object: T | str) -> str:
         """The URL of an object, which `get` takes."""
-        return self.backend.object_url(self.kind, str(self.get(object).id))
+        return self.backend.object_url(self.kind, str(self.get(object, refresh="never").id))
 
     def _load_page(self, records: Sequence[Record]) -> Sequence[T]:
         return [self._load(record) for record in records]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -103,12 +103,14 @@ class Engine(Stores):
     def delete(
         self, ref: Ref, *, mode: Literal["all", "remote", "local"] = "all", force: bool = False,
         remotes: Sequence[str] | None = None, shown: str | None = None,
+        bury: Callable[[Record], object] | None = None,
     ) -> Deleted:  # fmt: skip
         """Deletes an object; see the table for what each mode does, and refuses, in which state.
 
         Args:
             force: Overrides what protects the last copy; never what protects somebody else's change.
             shown: The etag that the caller saw; another one is not deleted.
+            bury: Stores the tombstone here, where the caller has more to do about it than that.
 
         Raises:
             ConflictError: It was changed since, or the table refuses it.
@@ -126,7 +128,7 @@ class Engine(Stores):
             if shown is not None and seen is not None and shown != seen.etag:
                 raise ConflictError(f"{' '.join(ref)} was changed since it was seen at {shown}; get it again")
         if mode == "all":
-            self._delete_all(ref, looked)
+            self._delete_all(ref, looked, bury or self._bury)
         else:
             self._delete_remote(ref, looked, actions, pending)
         return Deleted(actions, tuple(pending))
@@ -227,13 +229,16 @@ class Engine(Stores):
             raise NotFoundError(f"{' '.join(ref)} was deleted; restore brings it back")
         return record
 
-    def _delete_all(self, ref: Ref, looked: Mapping[str, tuple[Pass, Both]]) -> None:
+    def _bury(self, head: Record) -> None:
+        self.local.put(merge.tombstone(head, self.actor), if_match=head.etag)
+
+    def _delete_all(self, ref: Ref, looked: Mapping[str, tuple[Pass, Both]], bury: Callable[[Record], object]) -> None:
         for going, both in looked.values():
             if both.state().remote is Remote.NEWER:  # forced: what came meanwhile is deleted too, and kept
                 going.settle(ref)
         head = _head(self.local.get_many([ref]))
         if head is not None and head.deleted is None:
-            self.local.put(merge.tombstone(head, self.actor), if_match=head.etag)
+            bury(head)
         for going, both in looked.values():
             if head is None and both.theirs is not None and both.theirs.deleted is None:
                 going.bury_there(both.theirs)

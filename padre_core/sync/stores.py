@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from padre_core.backends.backend import Backend
@@ -103,12 +102,13 @@ class Stores:
     def status(self, *, remotes: Sequence[str] | None = None) -> Report:
         """What `sync` would do, and what was refused, without doing anything."""
         report = Report()
-        for name in self._named(remotes):
-            with self._reaching(name, report) as pair:
-                going = self._pass(pair, Way.BOTH, report)
-                due, _, _ = self._due(pair, Way.BOTH, anew=False)
-                report.steps[name] = [step for step in going.plan(due) if step.action]
-        return report
+
+        def look(pair: Pair) -> None:
+            going = self._pass(pair, Way.BOTH, report)
+            due, _, _ = self._due(pair, Way.BOTH, anew=False)
+            report.steps[pair.name] = [step for step in going.plan(due) if step.action]
+
+        return self._reached(remotes, report, look)
 
     def pair(self, name: str, tally: Tally | None = None) -> Pair:
         """The local store with a remote.
@@ -138,30 +138,33 @@ class Stores:
         self, way: Way, refs: Sequence[Ref] | None, remotes: Sequence[str] | None, *, anew: bool = False
     ) -> Report:
         report = Report(tally=Tally(tell=self.progress))
-        for name in self._named(remotes):
-            with self._reaching(name, report) as pair:
-                going = self._pass(pair, way, report)
-                if refs is not None:
-                    if way is Way.PUSH:
-                        self._revive(pair, refs)
-                    report.steps[name] = going.run(self._family(pair, way, refs))
-                    continue
-                due, cursors, found = self._due(pair, way, anew=anew)
-                report.steps[name] = going.run(due)
-                if way in (Way.BOTH, Way.KNOWN):
-                    self._remember(pair, cursors, found, report.steps[name])
-        return report
+
+        def travel(pair: Pair) -> None:
+            going = self._pass(pair, way, report)
+            if refs is not None:
+                if way is Way.PUSH:
+                    self._revive(pair, refs)
+                report.steps[pair.name] = going.run(self._family(pair, way, refs))
+                return
+            due, cursors, found = self._due(pair, way, anew=anew)
+            report.steps[pair.name] = going.run(due)
+            if way in (Way.BOTH, Way.KNOWN):
+                self._remember(pair, cursors, found, report.steps[pair.name])
+
+        return self._reached(remotes, report, travel)
 
     def _pass(self, pair: Pair, way: Way, report: Report) -> Pass:
         auto = self.remotes[pair.name].auto
         return Pass(pair, way, report.tally, tracked=auto, threads=self.threads, actor=self.actor)
 
-    @contextmanager
-    def _reaching(self, name: str, report: Report) -> Iterator[Pair]:
-        try:
-            yield self.pair(name, report.tally)
-        except UnavailableError as error:
-            report.away[name] = error
+    def _reached(self, names: Sequence[str] | None, report: Report, visit: Callable[[Pair], None]) -> Report:
+        """Does something with each remote; those that are away stand in the report."""
+        for name in self._named(names):
+            try:
+                visit(self.pair(name, report.tally))
+            except UnavailableError as error:
+                report.away[name] = error
+        return report
 
     def _due(self, pair: Pair, way: Way, *, anew: bool) -> tuple[list[Both], Cursors, tuple[News, News]]:
         """The objects that may have something to travel."""

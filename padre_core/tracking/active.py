@@ -181,7 +181,7 @@ class ActiveRun(RunStreams):
                     self.object = self._home.runs.put(self.object)
                     return
                 except ConflictError:
-                    self.object = self._home.runs.get(self.id)
+                    self.object = self._home.runs.get(self.id, refresh="never")
             raise ConflictError(f"run {self.id} is changed too often by others; try again")
 
     def __enter__(self) -> Self:

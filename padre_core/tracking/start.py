@@ -66,7 +66,7 @@ def start_run(
         started_at=datetime.now(UTC),
     )
     if parent is not None:
-        draft.parent = home.runs.get(parent).id
+        draft.parent = home.runs.get(parent, refresh="never").id
     with home.records.backend.batch(f"Start of run {name or ''}".rstrip(), home.records.actor):  # one barrier for all
         run = ActiveRun(home, _put_below(home, experiment, captured.code, draft))
     home.records.hooks.emit(Started(run.id, name))
@@ -120,14 +120,14 @@ def _reference(home: Home, experiment: Experiment | str | None) -> str:
     if isinstance(experiment, Experiment):
         return str(experiment.id or home.experiments.put(experiment).id)
     if isinstance(experiment, str) and "://" in experiment:
-        return str(home.experiments.get(experiment).id)
+        return str(home.experiments.get(experiment, refresh="never").id)
     if isinstance(experiment, str) or experiment is None:
         return experiment or DEFAULT_EXPERIMENT
     raise InvalidObjectError(f"start_run takes an experiment, its id, URL or name path, not {experiment!r:.80}")
 
 
 def _resume(home: Home, resume: Run | str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> ActiveRun:
-    found = home.runs.get(resume)
+    found = home.runs.get(resume, refresh="never")
     joined = found.status is RunStatus.RUNNING
 
     def go_on(run: Run) -> None:

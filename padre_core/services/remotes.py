@@ -1,0 +1,96 @@
+"""The remotes of a workspace as its services use them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from padre_core.backends.backend import Backend
+from padre_core.errors import InvalidObjectError, UnavailableError
+from padre_core.objects.references import Ref
+from padre_core.services.shipper import Shipper
+from padre_core.sync import Engine, Report
+
+
+class Remotes:
+    """What services ask of remotes. Safe for threads.
+
+    Attributes:
+        engine: Carries things over.
+        default: The remote that is meant where none is named.
+    """
+
+    def __init__(self, engine: Engine, *, default: str | None = None) -> None:
+        self.engine = engine
+        self.default = default
+        self._shipper = Shipper(self._ship)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The remotes, in the order in which they are asked."""
+        return tuple(self.engine.remotes)
+
+    def changed(self) -> None:
+        """Tells that something was stored here which may have to travel; returns at once."""
+        if self._automatic:
+            self._shipper.wake()
+
+    def upload(self, ref: Ref, remote: str) -> None:
+        """Uploads what is stored here, with all that lies below it.
+
+        Raises:
+            UnavailableError: The remote is away; that it is to go there is noted.
+            PadreError: The remote refused it.
+        """
+        report = self.engine.push([ref], remotes=[remote])
+        away = report.away.get(remote)
+        if away is not None:
+            raise UnavailableError(
+                f"{' '.join(ref)} is stored here, and travels when {remote} answers: {away}"
+            ) from away
+        _raise_first(report)
+
+    def reached(self) -> Iterator[Backend]:
+        """The stores of those remotes that answer."""
+        for name in self.names:
+            try:
+                yield self.engine.pair(name).remote
+            except UnavailableError:
+                continue
+
+    def at(self, url: str) -> Ref | None:
+        """The folder and id of the object that a remote has at a URL; None if it is no remote's."""
+        return next((place for backend in self.reached() if (place := backend.object_at(url)) is not None), None)
+
+    def close(self) -> None:
+        """Sends what waits, for a few seconds, and closes the remotes; the rest travels with the next workspace."""
+        self._shipper.stop()
+        self.engine.close()
+
+    @property
+    def _automatic(self) -> list[str]:
+        return [name for name, remote in self.engine.remotes.items() if remote.auto]
+
+    def _ship(self) -> bool:
+        """Sends what waits; whether all remotes answered."""
+        report = self.engine.sync(remotes=self._automatic)
+        if any(step.growing for steps in report.steps.values() for step in steps):
+            self._shipper.wake()
+        return not report.away
+
+    def named(self, remote: str | None) -> str:
+        """The remote of a name, or the default.
+
+        Raises:
+            InvalidObjectError: There is none.
+        """
+        name = self.default if remote is None else remote
+        if name not in self.engine.remotes:
+            known = ", ".join(self.names)
+            raise InvalidObjectError(f"there is no remote {name!r:.80}; the remotes are: {known}")
+        return name
+
+
+def _raise_first(report: Report) -> None:
+    for step in report.failed:
+        if step.error is not None:
+            raise step.error

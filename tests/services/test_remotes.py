@@ -1,0 +1,176 @@
+import time
+
+import pytest
+
+import padre_core as padre
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    monkeypatch.setattr("padre_core.services.shipper.GATHER", 0.01)
+    monkeypatch.setattr("padre_core.services.shipper.PAUSE", 0.05)
+    monkeypatch.setenv("PADRE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("PADRE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def lab(tmp_path):
+    url = (tmp_path / "lab").as_uri()
+    padre.open(url).close()
+    return url
+
+
+@pytest.fixture
+def here(tmp_path, lab):
+    with padre.open(tmp_path / "here", remotes={"lab": lab}) as workspace:
+        yield workspace
+
+
+@pytest.fixture
+def there(tmp_path, lab):
+    with padre.open(tmp_path / "there", remotes={"lab": lab}) as workspace:
+        yield workspace
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_put_to_a_remote_uploads_all_below_and_notes_the_url(here, lab):
+    with here.start_run("iris/svc") as run:
+        run.log_points("loss", [1.0, 0.5])
+        run.log("done")
+    experiment = here.experiments.put("iris/svc", remote="lab")
+    assert experiment.remotes["lab"].url == f"{lab}#experiments/{experiment.id}"
+    assert experiment.remotes["lab"].etag == experiment.etag
+    with padre.open(lab, readonly=True) as remote:
+        (found,) = remote.runs.list(within="iris/svc")
+        assert list(remote.runs.points(found, "loss").values) == [1.0, 0.5]
+        assert [line.text for line in remote.runs.lines(found)] == ["done"]
+
+
+def test_what_is_put_travels_in_the_background(here, lab):
+    here.experiments.put(padre.Experiment(name="svc", project="iris"))
+
+    def arrived():
+        with padre.open(lab, readonly=True) as remote:
+            return remote.experiments.count() == 1
+
+    until(arrived)
+
+
+def test_points_of_a_running_run_travel_while_it_logs(here, lab):
+    with here.start_run("iris/svc") as run:
+        run.log_points("loss", [1.0, 0.5])
+
+        def arrived():
+            with padre.open(lab, readonly=True) as remote:
+                return remote.runs.count() == 1 and len(remote.runs.points(run.id, "loss")) == 2
+
+        until(arrived)
+
+
+def test_what_still_waits_is_sent_when_the_workspace_is_closed(tmp_path, lab, monkeypatch):
+    monkeypatch.setattr("padre_core.services.shipper.GATHER", 60)
+    with padre.open(tmp_path / "here", remotes={"lab": lab}) as workspace:
+        workspace.projects.put(padre.Project(name="iris"))
+    with padre.open(lab, readonly=True) as remote:
+        assert remote.projects.get("iris").name == "iris"
+
+
+def test_get_downloads_what_only_the_remote_has_by_name_path_and_by_url(here, there):
+    experiment = here.experiments.put(padre.Experiment(name="svc", project="iris", description="mine"))
+    url = here.experiments.put(experiment, remote="lab").remotes["lab"].url
+    assert there.experiments.get("iris/svc").description == "mine"
+    assert there.experiments.get(url).id == experiment.id
+    assert there.experiments.get("iris/svc", refresh="never").description == "mine"
+
+
+def test_get_downloads_what_is_newer(here, there):
+    experiment = here.experiments.put(padre.Experiment(name="svc", project="iris"))
+    here.experiments.put(experiment, remote="lab")
+    there.experiments.get("iris/svc")
+    experiment.description = "better"
+    here.experiments.put(experiment, remote="lab")
+    assert there.experiments.get("iris/svc").description == "better"
+
+
+def test_different_fields_that_two_changed_are_merged(here, there):
+    experiment = here.experiments.put(padre.Experiment(name="svc", project="iris"))
+    here.experiments.put(experiment, remote="lab")
+    other = there.experiments.get("iris/svc")
+    experiment.description, other.title = "mine", "theirs"
+    here.experiments.put(experiment, remote="lab")
+    there.experiments.put(other, remote="lab")
+    both = here.experiments.get("iris/svc")
+    assert (both.description, both.title, both.conflicts) == ("mine", "theirs", ())
+
+
+def test_a_delete_on_the_remote_leaves_the_copy_here(here, lab):
+    here.experiments.put(here.experiments.put(padre.Experiment(name="svc", project="iris")), remote="lab")
+    assert here.experiments.delete("iris/svc", mode="remote") == 1
+    kept = here.experiments.get("iris/svc")
+    assert kept.remotes["lab"].intent == "local-only"
+    with padre.open(lab, readonly=True) as remote, pytest.raises(padre.NotFoundError, match="deleted"):
+        remote.experiments.get("iris/svc")
+
+
+def test_a_local_delete_brings_it_back_at_the_next_get(here):
+    here.experiments.put(here.experiments.put(padre.Experiment(name="svc", project="iris")), remote="lab")
+    assert here.experiments.delete("iris/svc", mode="local") == 1
+    assert here.experiments.count() == 0
+    assert here.experiments.get("iris/svc").name == "svc"
+    assert here.experiments.count() == 1
+
+
+def test_a_delete_everywhere_passes_the_hooks_of_this_side_once(tmp_path, lab):
+    seen = []
+
+    class Watch:
+        @padre.hookimpl(wrapper=True)
+        def padre_experiment_delete(self, request):
+            seen.append(request.ref.id)
+            return (yield)
+
+    with padre.open(tmp_path / "here", remotes={"lab": lab}, extensions=[Watch()]) as workspace:
+        experiment = workspace.experiments.put(padre.Experiment(name="svc", project="iris"))
+        workspace.experiments.put(experiment, remote="lab")
+        assert workspace.experiments.delete(experiment) == 1
+        assert seen == [experiment.id]
+    with padre.open(lab, readonly=True) as remote:
+        assert remote.experiments.count() == 0
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A workspace whose remote is away."""
+    with padre.open(tmp_path / "here", remotes={"lab": "padre+http://127.0.0.1:9"}) as workspace:
+        yield workspace
+
+
+def test_a_put_to_a_remote_that_is_away_is_stored_here_and_says_so(alone):
+    with pytest.raises(padre.UnavailableError, match="is stored here"):
+        alone.experiments.put(padre.Experiment(name="svc", project="iris"), remote="lab")
+    kept = alone.experiments.get("iris/svc")
+    assert (kept.stale, kept.remotes["lab"].intent) == (True, "track")
+
+
+def test_a_training_goes_on_while_its_remote_is_away(alone):
+    with alone.start_run("iris/svc") as run:
+        run.log_metric("loss", 0.5)
+    assert alone.runs.get(run.id, refresh="never").status == "finished"
+
+
+def test_a_required_refresh_is_an_error_while_the_remote_is_away(alone):
+    alone.experiments.put(padre.Experiment(name="svc", project="iris"))
+    with pytest.raises(padre.UnavailableError):
+        alone.experiments.get("iris/svc", refresh="required")
+
+
+def test_a_remote_that_nobody_named_is_refused_before_anything_is_stored(here):
+    with pytest.raises(padre.InvalidObjectError, match="the remotes are: lab"):
+        here.experiments.put(padre.Experiment(name="svc", project="iris"), remote="nas")
+    assert here.experiments.count() == 0
