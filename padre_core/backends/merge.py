@@ -31,10 +31,17 @@ def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record
     return replace(head, version=current.version + 1, envelope=envelope, summaries=current.summaries)
 
 
+def knows(record: Record, etag: str) -> bool:
+    """Whether a version is among those that a head, or one that lost against it, is or was made from."""
+    if etag == record.etag or etag in record.lineage:
+        return True
+    return any(etag == lost.etag or etag in lost.lineage for lost in record.conflicts)
+
+
 def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
     if record.etag == current.etag:
         return _united(current, record, _longer(current.lineage, record.lineage))
-    if record.etag in current.lineage:
+    if knows(current, record.etag):
         return _united(current, record, current.lineage)
     if isinstance(if_match, Absent):
         raise AlreadyExistsError(f"{record.kind} {record.id} exists already, at {current.etag}")
@@ -43,7 +50,7 @@ def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
             f"{record.kind} {record.id} is at {current.etag}, not at {if_match}: "
             "somebody changed it meanwhile; get it again and repeat the change"
         )
-    if current.etag in record.lineage:
+    if knows(record, current.etag):
         return _united(record, current, record.lineage)
     winner, loser = sorted((current, record), key=_rank, reverse=True)
     if winner.hash == loser.hash:
@@ -60,11 +67,12 @@ def _longer(lineage: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _united(head: Record, other: Record, lineage: tuple[str, ...]) -> Record:
-    """The head with the conflicts and stamps of both; a conflict that the head was made from drops out."""
+    """The head with the conflicts and stamps of both; a conflict that one of them was made from drops out."""
     if not (head.conflicts or other.conflicts) and _follows(head, other) and lineage is head.lineage:
         return head
-    known = {head.etag, *lineage}
-    conflicts = {item.etag: item for item in (*head.conflicts, *other.conflicts) if item.etag not in known}
+    lost = (*head.conflicts, *other.conflicts)
+    known = {head.etag, *lineage}.union(*(item.lineage for item in lost))
+    conflicts = {item.etag: item for item in lost if item.etag not in known}
     created = min(head, other, key=lambda record: record.created_at)
     updated = max(head, other, key=lambda record: record.updated_at)
     return replace(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from padre_core.backends.merge import resolve
+from padre_core.backends.merge import knows, resolve
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.kinds import kind_of
@@ -27,8 +27,7 @@ def join(one: Record, other: Record, base: bytes | None) -> Record:
         base: The content that both were made from, if it is known. Without one every differing field is a conflict,
             unless one side is a placeholder: that is then the base.
     """
-    related = one.etag == other.etag or one.etag in other.lineage or other.etag in one.lineage
-    if related or one.hash == other.hash:
+    if knows(one, other.etag) or knows(other, one.etag) or one.hash == other.hash:
         return resolve(one, other, None)
     placeholder = next((record.content for record in (one, other) if is_placeholder(record)), None)
     base = placeholder or base
@@ -46,7 +45,9 @@ def combined(one: Record, other: Record, content: bytes) -> Record:
     deleted = newer.deleted if one.deleted and other.deleted else None
     parents = (newer.etag, older.etag)
     lineage = dict.fromkeys((*parents, *sorted({*newer.lineage, *older.lineage}, key=_etag_rank, reverse=True)))
-    conflicts = {item.etag: item for item in (*one.conflicts, *other.conflicts) if item.etag not in lineage}
+    lost = (*one.conflicts, *other.conflicts)
+    known = {*lineage}.union(*(item.lineage for item in lost))
+    conflicts = {item.etag: item for item in lost if item.etag not in known}
     created = min(one, other, key=lambda record: (record.created_at, record.created_by or ""))
     updated = max(one, other, key=lambda record: (record.updated_at, record.updated_by or ""))
     return replace(

@@ -146,3 +146,14 @@ def test_two_copies_of_one_version_come_to_the_same_lineage_and_conflicts():
     for current in (stored(one, other), stored(other, one)):
         assert current.conflicts == ()
         assert conflict.etag in current.lineage
+
+
+def test_a_version_that_a_losing_one_was_made_from_is_known():
+    ours, theirs = edit(first(), b'{"name":"b"}'), edit(first(), b'{"name":"c"}')
+    later = edit(theirs, theirs.content.replace(b"c", b"d"))
+    grave = record.successor(later, later.content, by="ada", at=AT, deleted=Tombstone("d", AT, "ada"))
+    current = stored(first(), ours, grave)
+    assert [item.etag for item in current.conflicts] == [grave.etag]
+    for known in (theirs, later):
+        assert resolve(current, known, current.etag) is current
+        assert resolve(known, current, None).conflicts == current.conflicts

@@ -18,17 +18,18 @@ from hypothesis.stateful import (
 from padre_core.backends import merge as backend_merge
 from padre_core.backends import store
 from padre_core.backends.memory import _Space
-from padre_core.errors import PadreError
+from padre_core.errors import ConflictError, NotFoundError, PadreError, UnavailableError
 from padre_core.objects import record as records
+from padre_core.objects.envelope import Intent
 from padre_core.objects.identity import new_run_id
 from padre_core.objects.run import Run
 from padre_core.streams.columns import make_points
 from padre_core.sync import CursorFile, merge
 
-from .sides import buried, edited, engine, experiment, find, memory, project, ref, shown
+from .sides import buried, edited, engine, entry, experiment, find, memory, project, ref, shown
 from .wire import FATES, Fate, Killed, Wire
 
-STEPS = int(os.environ.get("PADRE_SYNC_STEPS", "3000"))
+STEPS = int(os.environ.get("PADRE_SYNC_STEPS", "20000"))
 A_RUN = 40
 
 BUDGET = settings(
@@ -184,14 +185,36 @@ class LocalFirst(RuleBasedStateMachine):
     @rule(data=st.data(), call=st.sampled_from(["sync", "everything", "push", "pull"]), remotes=WHERE)
     def travel(self, data, call, remotes):
         number = self.a_client(data)
+        self.befall(data, number, lambda: self.go(number, call, remotes))
+
+    def befall(self, data, number, act):
+        """Does something while a message may get lost, or the process be killed."""
         self.fate.left = data.draw(st.integers(0, 40))
         self.fate.what = data.draw(st.sampled_from(FATES)) if self.fate.left else ""
         try:
-            self.go(number, call, remotes)
+            act()
         except Killed:
             self.open.pop(number)
         finally:
             self.fate.left = -1
+
+    @rule(data=st.data(), name=st.sampled_from("pe"), remotes=WHERE, mode=st.sampled_from(["all", "remote", "local"]))
+    def delete_by_mode(self, data, name, remotes, mode):
+        number = self.a_client(data)
+
+        def delete():
+            try:
+                self.engine(number).delete(ref(NAMED[name]), mode=mode, remotes=remotes)
+            except (ConflictError, NotFoundError, UnavailableError):
+                return
+
+        self.befall(data, number, delete)
+
+    @rule(data=st.data(), name=st.sampled_from("pe"), remotes=WHERE)
+    def put_by_name(self, data, name, remotes):
+        number = self.a_client(data)
+        if find(self.local(number), NAMED[name]) is not None:
+            self.befall(data, number, lambda: self.engine(number).push([ref(NAMED[name])], remotes=remotes))
 
     def go(self, number, call, remotes=None):
         made = self.engine(number)
@@ -260,6 +283,7 @@ class LocalFirst(RuleBasedStateMachine):
             return
         while self.fate.delayed:
             self.send(*self.fate.delayed.pop())
+        self.end_local_only()
         views = self.settled()
         for made in (*OBJECTS, RUN):
             shown = {view[ref(made)] for view in views}
@@ -278,6 +302,14 @@ class LocalFirst(RuleBasedStateMachine):
         for message in self.fate.sent[-20:]:
             self.send(*message)
             assert [self.view(side) for side in self.sides()] == views, "a repeated message had an effect"
+
+    def end_local_only(self):
+        for number in range(len(self.clients)):
+            for made in OBJECTS:
+                head = find(self.local(number), made)
+                for remote in self.remotes if head is not None else ():
+                    if entry(self.local(number), made, remote).intent is not Intent.TRACK:
+                        self.engine(number).push([ref(made)], remotes=[remote])
 
     def settled(self):
         before = None

@@ -73,6 +73,9 @@ class Wire(Backend):
     def set_envelope(self, *args, **options):
         return self._call("set_envelope", *args, **options)
 
+    def evict(self, *args, **options):
+        return self._call("evict", *args, **options)
+
     def changes(self, *args, **options):
         return self._call("changes", *args, **options)
 
