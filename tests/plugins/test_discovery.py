@@ -50,7 +50,7 @@ def test_a_plugin_is_imported_only_when_its_scheme_is_opened(install):
 
 def test_metadata_is_read_once(install, monkeypatch):
     plugins.schemes()
-    monkeypatch.setattr("importlib.metadata.entry_points", None)
+    monkeypatch.setattr("importlib_metadata.entry_points", None)
     plugins.schemes()
 
 
@@ -155,11 +155,11 @@ def test_commands_are_found_without_importing_them(install):
 
 
 def test_two_commands_of_one_name_are_a_conflict(install):
-    install("padre-one", "command = 1", commands=("serve", "command"))
-    install("padre-two", "command = 2", commands=("serve", "command"))
+    install("padre-one", "command = 1", commands=("launch", "command"))
+    install("padre-two", "command = 2", commands=("launch", "command"))
     assert plugins.commands()["serve"] is None
     with pytest.raises(padre.PluginConflictError, match="uninstall one"):
-        plugins.load_command("serve")
+        plugins.load_command("launch")
 
 
 def test_a_backend_class_is_opened_without_a_byte_store(install):
