@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from http_proxy import Proxy
 
+import padre_core as padre
 from padre_core.errors import BackendError
 from padre_core.testing import samples
 from padre_http import blobs, spool
@@ -81,6 +82,32 @@ def test_what_is_logged_arrives_without_a_flush(server, monkeypatch):
         while not samples.points_by_writer(other, run) and time.monotonic() < end:
             time.sleep(0.02)
         assert samples.points_by_writer(other, run) == {writer.id: samples.logged(5)[0]}
+
+
+def test_a_run_lives_for_everybody_while_somebody_writes_it(serve, tmp_path):
+    monkeypatch.setattr(spool, "SHIP_SECONDS", 0.05)
+    server = serve((tmp_path / "store").as_uri())
+    with (
+        padre.open(server.url, token=server.token) as workspace,
+        padre.open(server.url, token=server.token, readonly=True) as reader,
+        workspace.start_run("iris/svc") as run,
+    ):
+        assert reader.runs.get(run.id).status == "running"
+        for path in tmp_path.glob("server-*/beats/*"):
+            os.utime(path, (0, 0))
+        assert reader.runs.get(run.id).status == "lost"
+
+
+def test_a_writer_that_writes_nothing_says_that_it_lives(server, proxy, monkeypatch):
+    monkeypatch.setattr(spool, "SHIP_SECONDS", 0.05)
+    monkeypatch.setattr(spool, "BEAT_SECONDS", 0.05)
+    with type(server)(proxy.url, server.token).open() as backend:
+        writer = backend.open_writer(backend.put(samples.run()).id)
+        end = time.monotonic() + 10
+        while sum("/streams/" in request for request in proxy.requests) < 3 and time.monotonic() < end:
+            time.sleep(0.02)
+        writer.close()
+    assert sum("/streams/" in request for request in proxy.requests) >= 3
 
 
 def test_what_waits_when_the_store_is_closed_is_shipped_when_it_is_opened_again(server, proxy):

@@ -84,6 +84,7 @@ class Spool:
         self._views: dict[str, LogView] = {}
         self._waiting: list[_Part] = []
         self._writers: dict[int, SpoolWriter] = {}
+        self._beaten: dict[int, float] = {}
 
     def recover(self) -> None:
         """Ships what processes that died left here. What cannot be shipped now stays, and the log says so."""
@@ -119,6 +120,7 @@ class Spool:
         """Says that a writer adds nothing more."""
         with self._lock:
             self._writers.pop(id(writer), None)
+            self._beaten.pop(id(writer), None)
 
     def ship(self) -> None:
         """Brings all that is in the log to the server.
@@ -201,18 +203,22 @@ class Spool:
 
     def _run(self, ended: threading.Event) -> None:
         """The thread that ships."""
-        wait, beaten = SHIP_SECONDS, time.monotonic()
+        wait = SHIP_SECONDS
         while not ended.wait(wait):
             try:
                 shipped = self.ship_quietly()
-                if time.monotonic() - beaten > BEAT_SECONDS:
-                    beaten = time.monotonic()
-                    for writer in list(self._writers.values()):
-                        self._beat(writer.run, writer.id)
+                self._tell_who_lives()
             except PadreError as error:
                 logger.warning("points wait in %s: %s", self._folder, error)
                 shipped = False
             wait = SHIP_SECONDS if shipped else min(2 * wait, MAX_WAIT_SECONDS)
+
+    def _tell_who_lives(self) -> None:
+        now = time.monotonic()
+        for key, writer in list(self._writers.items()):
+            if now - self._beaten.get(key, -BEAT_SECONDS) >= BEAT_SECONDS:
+                self._beaten[key] = now
+                self._beat(writer.run, writer.id)
 
     def _after_fork(self) -> None:
         # The journal begins a log of the child's own, and its writers in it.

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from padre_core import Workspace
 from padre_core.backends.backend import Backend
 from padre_server.audit import Audit
+from padre_server.beats import Beats
 from padre_server.database import Database
 from padre_server.metrics import Metrics
 from padre_server.settings import Settings
@@ -36,6 +37,7 @@ class State:
     users: Users
     visibility: Visibility
     uploads: Uploads
+    beats: Beats
     audit: Audit
     metrics: Metrics = field(default_factory=Metrics)
 
@@ -52,6 +54,7 @@ class State:
             users=Users(database),
             visibility=Visibility(database, workspace.backend),
             uploads=Uploads(folder / "uploads", settings.limits),
+            beats=Beats(folder / "beats"),
             audit=Audit(folder / "audit.jsonl"),
         )
 

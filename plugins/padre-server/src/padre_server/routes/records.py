@@ -66,7 +66,10 @@ def _put(call: Call) -> Answer:
     if (record.kind, record.id) != (kind, id):
         raise InvalidObjectError(f"the address is of {kind} {id}, the body is {record.kind} {record.id}")
     condition = condition_of(call.headers.get("if-match"), call.headers.get("if-none-match"))
-    return _answer(call, put(call, Write(record, condition)), fresh=True)
+    head = put(call, Write(record, condition))
+    if kind == "run" and head.deleted is None:
+        call.state.beats.note(id)
+    return _answer(call, head, fresh=True)
 
 
 def _delete(call: Call) -> Answer:

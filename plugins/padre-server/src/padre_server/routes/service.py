@@ -75,7 +75,8 @@ def _info(call: Call) -> Answer:
 
 
 def _live(call: Call) -> Answer:
-    runs = call.state.backend.live_runs()
+    here = call.state.backend.live_runs()
+    runs = None if here is None else here | call.state.beats.live()
     access = call.access
     if runs is not None and not access.reads_all:
         heads = call.state.backend.get_many([("run", run) for run in sorted(runs)])

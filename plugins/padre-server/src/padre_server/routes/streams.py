@@ -30,6 +30,7 @@ def _append(call: Call) -> Answer:
     if not call.caller.everywhere(Scope.WRITE):
         call.access.check_append(run)
     next_ = call.state.backend.append_stream(run, writer, first, columns)
+    call.state.beats.note(run)
     return Answer(canonical.to_json({"next": next_}))
 
 
@@ -111,7 +112,7 @@ _SEGMENTS = Reply("Frames, or with `Accept: application/json` columns as JSON.",
 ROUTES = (
     Route(
         "POST", "/v1/runs/{id}/streams/{writer}", Scope.WRITE, "Adds points or lines of one writer; what is stored "
-        "already is skipped.", _append,
+        "already is skipped, and no entries at all say that the writer lives.", _append,
         {200: Reply("Which sequence number comes next.", schema=ref("Next"), example={"next": 100})}, (404, 409),
         (Parameter("first", "The sequence number of the first.", COUNT, required=True),),
         Body(tuple(_STREAMS), MAX_PART),
