@@ -85,7 +85,6 @@ def test_what_is_logged_arrives_without_a_flush(server, monkeypatch):
 
 
 def test_a_run_lives_for_everybody_while_somebody_writes_it(serve, tmp_path):
-    monkeypatch.setattr(spool, "SHIP_SECONDS", 0.05)
     server = serve((tmp_path / "store").as_uri())
     with (
         padre.open(server.url, token=server.token) as workspace,
