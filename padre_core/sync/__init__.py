@@ -3,7 +3,6 @@
 Works on two opened backends, and knows neither services nor hooks: `Engine` is what they call.
 """
 
-from padre_core.sync.background import Background
 from padre_core.sync.changes import CursorFile
 from padre_core.sync.engine import Conflicted, Deleted, Engine, Got
 from padre_core.sync.passes import Step
@@ -15,7 +14,6 @@ from padre_core.sync.transfer import Progress, Tally
 __all__ = [
     "TABLE",
     "Action",
-    "Background",
     "Conflicted",
     "CursorFile",
     "Deleted",

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from padre_core.backends.backend import Backend
 from padre_core.errors import ConflictError, NotFoundError, PadreError
 from padre_core.objects.envelope import Envelope, Intent, Refusal, RemoteEntry, parse
-from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
 from padre_core.sync import merge
@@ -49,11 +48,10 @@ class Pair:
 
     Attributes:
         name: What the local store calls the remote.
-        url: Of the remote.
     """
 
-    def __init__(self, local: Backend, name: str, remote: Backend, url: str, tally: Tally) -> None:
-        self.local, self.name, self.remote, self.url = local, name, remote, url
+    def __init__(self, local: Backend, name: str, remote: Backend, tally: Tally) -> None:
+        self.local, self.name, self.remote = local, name, remote
         self.up = Carrier(local, remote, tally)
         self.down = Carrier(remote, local, tally)
 
@@ -95,9 +93,10 @@ class Pair:
 
     def agree(self, ref: Ref, version: Record) -> None:
         """Notes that both sides have had a version."""
+        url = self.remote.object_url(*ref)
 
         def change(envelope: Envelope, head: Record) -> Envelope:
-            entry = replace(envelope.of(self.name).agreed(version.etag), url=self.url_of(ref))
+            entry = replace(envelope.of(self.name).agreed(version.etag), url=url)
             noted = envelope.noting(self.name, entry)
             if head.etag != version.etag:  # somebody went on meanwhile, and will want to merge
                 noted = replace(noted, bodies={version.etag: version.content, **noted.bodies})
@@ -131,10 +130,6 @@ class Pair:
             except ConflictError:
                 continue
         raise ConflictError(f"{' '.join(ref)} is changed too often by others; try again")
-
-    def url_of(self, ref: Ref) -> str:
-        """Where an object is on the remote."""
-        return f"{self.url}#{kind_of(ref[0]).folder}/{ref[1]}"
 
     def streams(self, runs: Iterable[Both], *, up: bool, down: bool) -> None:
         """Brings the streams of runs to where they lack something; a side that never had the run gets all."""

@@ -121,7 +121,7 @@ class Stores:
         with self._lock:
             if name not in self._opened:
                 self._opened[name] = remote.open()
-            return Pair(self.local, name, self._opened[name], remote.url, tally or Tally(tell=self.progress))
+            return Pair(self.local, name, self._opened[name], tally or Tally(tell=self.progress))
 
     def close(self) -> None:
         """Closes the remotes that were opened."""
@@ -209,7 +209,7 @@ class Stores:
 
     def _notes(self, name: str) -> Pair:
         """For noting something about a remote without reaching it."""
-        return Pair(self.local, name, self.local, self._remote(name).url, Tally())
+        return Pair(self.local, self._remote(name).name, self.local, Tally())
 
     def _track(self, name: str, ref: Ref) -> None:
         """Notes that an object, and so all above it, is for a remote."""

@@ -382,7 +382,7 @@ def test_put_and_get_of_an_object_bring_what_is_above_below_and_beside(two):
     assert all(find(remote, each) for each in (above, made, run))
     engine(other, ("lab", remote)).get(ref(made))
     assert all(find(other, each) for each in (above, made, run))
-    assert entry(one, made).url == f"test://lab#experiments/{made.id}"
+    assert entry(one, made).url == remote.object_url(*ref(made))
 
 
 def test_get_of_a_clean_object_fetches_what_is_new_below_it(two):
