@@ -3,12 +3,14 @@ from __future__ import annotations
 import io
 import json
 import stat
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
 
 import padre_core as padre
 from padre_core.cli import main
+from padre_http.client import Client
 from padre_http.tokens import default_path
 
 
@@ -97,3 +99,23 @@ def test_every_command_takes_a_server_for_a_store(command, server, tmp_path):
     assert command("copy", server.url, str(tmp_path / "copy")).code == 0
     assert command("rm", store, run.id).code == 0
     assert command("restore", store, run.id).code == 0
+
+
+def test_a_person_signs_in_with_a_password_and_stays_signed_in(command, server, tmp_path):
+    (state,) = (path.parent for path in tmp_path.glob("server-*/server.db"))
+    added = command(
+        "server", "user", "add", "ada", "--role", "editor", "--project", "*", "--state", str(state),
+        "--password-stdin", given="correct horse battery staple\n",
+    )  # fmt: skip
+    assert (added.code, added.err) == (0, "")
+    assert command("login", server.url, "--name", "ada", given="correct horse\n").code == 5
+    signed_in = command("login", server.url, "--name", "ada", given="correct horse battery staple\n")
+    assert signed_in.out.endswith(" as ada\n")
+    (kept,) = json.loads(default_path().read_text()).values()
+    assert kept["renew_at"] is not None
+    with closing(Client(server.url)) as client:
+        session = client.refresh()
+        assert session.user == client.whoami().user == "ada"
+    assert json.loads(command("whoami", server.url, "--json").out)["user"] == "ada"
+    assert "correct horse" not in signed_in.out + signed_in.err + default_path().read_text()
+    assert kept["token"] not in default_path().read_text()
