@@ -88,6 +88,7 @@ class Connection:
     def __init__(self, origin: Origin, context: ssl.SSLContext | None, deadline: Deadline) -> None:
         self.origin, self.deadline = origin, deadline
         self.idle_since = 0.0
+        self._response: http.client.HTTPResponse | None = None
         self.socket: socket.socket = socket.create_connection(
             (origin.host, origin.port), min(CONNECT_SECONDS, deadline.left)
         )
@@ -122,9 +123,9 @@ class Connection:
             self.socket.sendall(head)
             self.socket.settimeout(deadline.left)
             self.socket.sendall(body)
-        response = http.client.HTTPResponse(cast("socket.socket", _Incoming(self)), method=method)
-        response.begin()
-        return response
+        self._response = http.client.HTTPResponse(cast("socket.socket", _Incoming(self)), method=method)
+        self._response.begin()
+        return self._response
 
     def usable(self) -> bool:
         """Whether the connection, idle since a while, may still be there."""
@@ -136,6 +137,8 @@ class Connection:
 
     def close(self) -> None:
         """Ends the connection; in a forked child only the child's hold on it."""
+        if self._response is not None:
+            self._response.close()
         self.socket.close()
 
 
