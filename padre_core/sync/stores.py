@@ -76,39 +76,39 @@ class Stores:
         self._opened: dict[str, Backend] = {}
         self._lock = threading.Lock()
 
-    def push(self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None) -> Report:
+    def push(
+        self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None, dry: bool = False
+    ) -> Report:
         """Uploads objects with all that lies below them and all that they refer to; without refs all that is tracked.
 
         What is named is tracked from then on, and living again on a remote that had a tombstone of it. A remote that
         is away stands in the report: the intent to track is noted, and the next sync does the rest.
+
+        Args:
+            dry: Only tell what would be done, here as in the other calls.
         """
-        for name in self._named(remotes):
+        for name in () if dry else self._named(remotes):
             for ref in refs or ():
                 self._track(name, ref)
-        return self._travel(Way.PUSH, refs, remotes)
+        return self._travel(Way.PUSH, refs, remotes, dry=dry)
 
-    def pull(self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None) -> Report:
+    def pull(
+        self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None, dry: bool = False
+    ) -> Report:
         """Downloads objects with all that lies below them and all that they refer to; without refs everything."""
-        return self._travel(Way.PULL, refs, remotes, anew=True)
+        return self._travel(Way.PULL, refs, remotes, anew=True, dry=dry)
 
-    def sync(self, *, remotes: Sequence[str] | None = None, everything: bool = False) -> Report:
+    def sync(self, *, remotes: Sequence[str] | None = None, everything: bool = False, dry: bool = False) -> Report:
         """Brings both sides to the same, as far as objects are known here.
 
         Args:
             everything: Also download what is not here, and look at each object, whatever the cursors say.
         """
-        return self._travel(Way.BOTH if everything else Way.KNOWN, None, remotes, anew=everything)
+        return self._travel(Way.BOTH if everything else Way.KNOWN, None, remotes, anew=everything, dry=dry)
 
     def status(self, *, remotes: Sequence[str] | None = None) -> Report:
         """What `sync` would do, and what was refused, without doing anything."""
-        report = Report()
-
-        def look(pair: Pair) -> None:
-            going = self._pass(pair, Way.BOTH, report)
-            due, _, _ = self._due(pair, Way.BOTH, anew=False)
-            report.steps[pair.name] = [step for step in going.plan(due) if step.action]
-
-        return self._reached(remotes, report, look)
+        return self._travel(Way.BOTH, None, remotes, dry=True)
 
     def pair(self, name: str, tally: Tally | None = None) -> Pair:
         """The local store with a remote.
@@ -135,27 +135,34 @@ class Stores:
         return self._pass(pair, way, Report())
 
     def _travel(
-        self, way: Way, refs: Sequence[Ref] | None, remotes: Sequence[str] | None, *, anew: bool = False
+        self,
+        way: Way,
+        refs: Sequence[Ref] | None,
+        remotes: Sequence[str] | None,
+        *,
+        anew: bool = False,
+        dry: bool = False,
     ) -> Report:
         report = Report(tally=Tally(tell=self.progress))
 
         def travel(pair: Pair) -> None:
-            going = self._pass(pair, way, report)
+            going = self._pass(pair, way, report, named=refs is not None)
             if refs is not None:
-                if way is Way.PUSH:
+                if way is Way.PUSH and not dry:
                     self._revive(pair, refs)
-                report.steps[pair.name] = going.run(self._family(pair, way, refs))
+                family = self._family(pair, way, refs)
+                report.steps[pair.name] = _due_steps(going.plan(family)) if dry else going.run(family)
                 return
             due, cursors, found = self._due(pair, way, anew=anew)
-            report.steps[pair.name] = going.run(due)
-            if way in (Way.BOTH, Way.KNOWN):
+            report.steps[pair.name] = _due_steps(going.plan(due)) if dry else going.run(due)
+            if way in (Way.BOTH, Way.KNOWN) and not dry:
                 self._remember(pair, cursors, found, report.steps[pair.name])
 
         return self._reached(remotes, report, travel)
 
-    def _pass(self, pair: Pair, way: Way, report: Report) -> Pass:
-        auto = self.remotes[pair.name].auto
-        return Pass(pair, way, report.tally, tracked=auto, threads=self.threads, actor=self.actor)
+    def _pass(self, pair: Pair, way: Way, report: Report, *, named: bool = False) -> Pass:
+        tracked = named or self.remotes[pair.name].auto
+        return Pass(pair, way, report.tally, tracked=tracked, threads=self.threads, actor=self.actor)
 
     def _reached(self, names: Sequence[str] | None, report: Report, visit: Callable[[Pair], None]) -> Report:
         """Does something with each remote; those that are away stand in the report."""
@@ -241,6 +248,10 @@ class Stores:
 
     def _named(self, remotes: Sequence[str] | None) -> list[str]:
         return [self._remote(name).name for name in (self.remotes if remotes is None else remotes)]
+
+
+def _due_steps(steps: Sequence[Step]) -> list[Step]:
+    return [step for step in steps if step.action]
 
 
 def _rests(both: Both, there: News) -> bool:

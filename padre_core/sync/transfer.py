@@ -91,10 +91,12 @@ class Carrier:
             fresh: The target has just got to know the run, so that nobody need ask what it has.
         """
         for stream in STREAMS:
-            ends = self.source.stream_ends(run, stream)
-            known = {} if fresh or not ends else self.target.stream_ends(run, stream)
-            if all(known.get(writer, 0) >= end for writer, end in ends.items()):
-                continue
+            known: dict[str, int] = {}
+            if not fresh:
+                ends = self.source.stream_ends(run, stream)
+                known = self.target.stream_ends(run, stream) if ends else {}
+                if all(known.get(writer, 0) >= end for writer, end in ends.items()):
+                    continue
             for part in self.source.read_stream(run, stream):
                 skip = max(0, known.get(part.writer, 0) - part.first)
                 if skip < len(part.columns):
