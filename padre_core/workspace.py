@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from padre_core import plugins, query
 from padre_core.backends.backend import Backend, Changes, Problem
 from padre_core.configuration import StoreSettings, find_url, named_remotes, settings_of
-from padre_core.errors import InvalidObjectError
+from padre_core.errors import InvalidObjectError, NotFoundError, UnsupportedError
 from padre_core.hookspecs import Progressed
 from padre_core.objects.base import PadreObject
 from padre_core.objects.code import Code
 from padre_core.objects.computation import Computation
 from padre_core.objects.experiment import Experiment
-from padre_core.objects.identity import check_key
+from padre_core.objects.identity import check_key, is_id, run_of
 from padre_core.objects.kinds import kinds
 from padre_core.objects.project import Project
+from padre_core.objects.references import Ref
 from padre_core.objects.run import Run
 from padre_core.objects.split import Split
 from padre_core.places import state_folder
@@ -42,7 +43,10 @@ from padre_core.services import (
 
 if TYPE_CHECKING:
     from padre_core.services.remotes import Remotes
+    from padre_core.sync import Engine
     from padre_core.tracking import ActiveRun
+
+NAMED = ("project", "experiment", "dataset")
 
 _CLASSES: Mapping[str, Callable[..., Service[Any]]] = {
     "artifact": ArtifactService,
@@ -116,8 +120,8 @@ class Workspace:
         self.backend = backend
         self.hooks = hooks or Hooks()
         self.actor = _actor()
-        self._remotes = _remotes(backend, settings, self.actor, policy) if settings and settings.remotes else None
-        self.records = Records(backend, self.hooks, self.actor, self._remotes)
+        remotes = _remotes(backend, settings, self.actor, policy) if settings and settings.remotes else None
+        self.records = Records(backend, self.hooks, self.actor, remotes)
         self.url = self.records.url
         self._end_runs: Callable[[Workspace, BaseException | None], None] | None = None
         self._services: dict[str, Service[Any]] = {}
@@ -146,6 +150,60 @@ class Workspace:
                 return self._services[model.kind]
         known = ", ".join(model.folder for model in kinds())
         raise InvalidObjectError(f"there is no kind {kind!r:.80}; there are {known}")
+
+    def service_of(self, reference: str, kind: str | None = None) -> Service[Any]:
+        """The service of what an id, URL or name path means, be it deleted or not.
+
+        Args:
+            kind: What is meant, where several kinds have the name.
+
+        Raises:
+            NotFoundError: No kind has it.
+            InvalidObjectError: Several kinds have it.
+        """
+        if kind is not None:
+            return self.service(kind)
+        if "://" in reference:
+            place = self.records.at(reference)
+            if place is None:
+                raise NotFoundError(f"{plugins.safe_url(reference)!r:.200} is not in {self.url}; open its own store")
+            return self.service(place[0])
+        if is_id(reference):
+            for model in kinds():
+                if self.records.peek(model.kind, reference) is not None:
+                    return self.service(model.kind)
+            if run_of(reference) is not None:
+                return self.metrics  # one that follows from points is in no record
+            raise NotFoundError(f"{self.url} has no object {reference}")
+        found = [service for service in map(self.service, NAMED) if service.has(reference)]
+        if len(found) > 1:
+            names = " and of a ".join(service.kind for service in found)
+            raise InvalidObjectError(f"{reference!r:.200} is the name of a {names}: say which with kind= or --kind")
+        if not found and self.records.remotes is not None:
+            found = [service for service in map(self.service, NAMED) if service.has_anywhere(reference)]
+        if not found:
+            raise NotFoundError(f"{self.url} has no project, experiment or dataset {reference!r:.200}")
+        return found[0]
+
+    def ref(self, object: PadreObject | str, kind: str | None = None) -> Ref:
+        """The kind and id of what is stored here: an object, or its id, URL or name path.
+
+        Raises:
+            NotFoundError: It is not here.
+        """
+        service = self.service(object.kind) if isinstance(object, PadreObject) else self.service_of(object, kind)
+        return service.kind, str(service.get(object, refresh="never").id)
+
+    @property
+    def remotes(self) -> Engine:
+        """What travels between this store and its remotes: `push`, `pull`, `sync`, `status`, `conflicts`, `resolve`.
+
+        Raises:
+            UnsupportedError: There are none.
+        """
+        if self.records.remotes is None:
+            raise UnsupportedError(f"{self.url} has no remotes; `padre remote add NAME URL` adds one")
+        return self.records.remotes.engine
 
     def start_run(
         self,
@@ -188,8 +246,8 @@ class Workspace:
                 self._end_runs(self, error)
         finally:
             try:
-                if self._remotes is not None:
-                    self._remotes.close()
+                if self.records.remotes is not None:
+                    self.records.remotes.close()
             finally:
                 self.backend.close()
 

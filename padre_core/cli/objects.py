@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from padre_core.cli.progress import byte_bar
-from padre_core.cli.stored import as_data, find, find_service, json_option, kind_option, with_workspace
+from padre_core.cli.stored import as_data, find, json_option, kind_option, with_workspace
 from padre_core.cli.terminal import print_fields, print_json, safe
 from padre_core.errors import ConflictError, InvalidObjectError
 from padre_core.objects import canonical
@@ -26,7 +26,7 @@ _BOOKKEEPING = ("kind", "id", "etag", "created_at", "created_by", "updated_at", 
 @click.argument("object", metavar="OBJECT")
 @kind_option
 @json_option
-@with_workspace(readonly=True)
+@with_workspace(fetch=True)
 def show(workspace: Workspace, object: str, kind: str | None, as_json: bool) -> None:
     """Show one object, named by id, URL or name path such as iris/svc."""
     found = find(workspace, object, kind)
@@ -45,9 +45,18 @@ def show(workspace: Workspace, object: str, kind: str | None, as_json: bool) -> 
 @click.option("--kind", metavar="KIND", help="What the JSON is; not needed where it says so itself.")
 @click.option("--to", "owner", metavar="OBJECT", help="Store FILE, whatever it is, as an artifact of this object.")
 @click.option("--path", metavar="PATH", help="What to call the artifact; by default the name of the file.")
+@click.option("--remote", metavar="NAME", help="Also upload it there, with all that lies below it.")
 @json_option
 @with_workspace(make=True)
-def put(workspace: Workspace, file: str, kind: str | None, owner: str | None, path: str | None, as_json: bool) -> None:
+def put(
+    workspace: Workspace,
+    file: str,
+    kind: str | None,
+    owner: str | None,
+    path: str | None,
+    remote: str | None,
+    as_json: bool,
+) -> None:
     """Store an object from JSON in FILE (or standard input), or FILE itself as an artifact.
 
     What `padre get` wrote can be edited and put again; it is refused if the object was changed meanwhile.
@@ -59,6 +68,8 @@ def put(workspace: Workspace, file: str, kind: str | None, owner: str | None, pa
             stored: PadreObject = workspace.artifacts.upload(above, source, path=path, progress=progress)
     else:
         stored = _put(workspace, _read_json(file), kind)
+    if remote is not None:
+        stored = workspace.service(stored.kind).put(stored, remote=remote)
     if as_json:
         print_json(as_data(stored))
     else:
@@ -70,7 +81,7 @@ def put(workspace: Workspace, file: str, kind: str | None, owner: str | None, pa
 @kind_option
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="Download artifacts to here.")
 @json_option
-@with_workspace(readonly=True)
+@with_workspace(fetch=True)
 def get(workspace: Workspace, object: str, kind: str | None, folder: Path | None, as_json: bool) -> None:
     """Write an object as JSON; or, with --to, download an artifact, or all artifacts of an object."""
     found = find(workspace, object, kind)
@@ -88,12 +99,29 @@ def get(workspace: Workspace, object: str, kind: str | None, folder: Path | None
 @click.command()
 @click.argument("objects", metavar="OBJECT...", nargs=-1, required=True)
 @kind_option
+@click.option(
+    "--mode",
+    type=click.Choice(["all", "local", "remote"]),
+    default="all",
+    show_default=True,
+    help="local: only remove the copy that is here. remote: keep the copy that is here.",
+)
+@click.option("--force", is_flag=True, help="Also a last copy, or what was not uploaded.")
 @json_option
 @with_workspace()
-def rm(workspace: Workspace, objects: tuple[str, ...], kind: str | None, as_json: bool) -> None:
+def rm(
+    workspace: Workspace,
+    objects: tuple[str, ...],
+    kind: str | None,
+    mode: Literal["all", "local", "remote"],
+    force: bool,
+    as_json: bool,
+) -> None:
     """Delete objects, with all that lies below them; `padre restore` brings them back."""
-    services = [find_service(workspace, object, kind) for object in objects]
-    deleted = sum(service.delete(object) for service, object in zip(services, objects, strict=True))
+    services = [workspace.service_of(object, kind) for object in objects]
+    deleted = sum(
+        service.delete(object, mode=mode, force=force) for service, object in zip(services, objects, strict=True)
+    )
     if as_json:
         print_json({"deleted": deleted})
     else:
@@ -108,7 +136,7 @@ def rm(workspace: Workspace, objects: tuple[str, ...], kind: str | None, as_json
 def restore(workspace: Workspace, objects: tuple[str, ...], kind: str | None, as_json: bool) -> None:
     """Bring deleted objects back, with all that their deletion hid. Name them by id."""
     for object in objects:
-        found = find_service(workspace, object, kind).restore(object)
+        found = workspace.service_of(object, kind).restore(object)
         if as_json:
             print_json(as_data(found))
         else:

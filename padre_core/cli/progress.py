@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from padre_core.sync import Engine, Tally
 
 Bytes = Callable[[int, int | None], object]
 """Called with the bytes that are done and, where it is known, how many there are."""
@@ -46,6 +50,31 @@ def phase_bar() -> Iterator[Phases]:
             progress.update(tasks[phase], completed=done, total=total or None)
 
         yield tell
+
+
+@contextmanager
+def tally_bar(engine: Engine) -> Iterator[None]:
+    """A bar for what travels between a store and its remotes: objects, bytes and the time that is left."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("objects", total=None)
+
+        def tell(tally: Tally) -> None:
+            text = f"objects, {decimal(tally.bytes)}" if tally.bytes else "objects"
+            progress.update(task, description=text, completed=tally.done, total=tally.total or None)
+
+        engine.progress = tell
+        try:
+            yield
+        finally:
+            engine.progress = None
 
 
 def _silent_bytes(done: int, total: int | None) -> None:

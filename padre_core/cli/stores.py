@@ -60,14 +60,17 @@ def copy(source: str, target: str, where: str | None, within: str | None, as_jso
 
 @click.command()
 @click.option("--quarantine", is_flag=True, help="Move damaged files aside, so that the rest works.")
+@click.option("--remote", metavar="NAME", help="Compare everything with this remote instead.")
 @json_option
 @with_workspace()
-def verify(workspace: Workspace, quarantine: bool, as_json: bool) -> None:
+def verify(workspace: Workspace, quarantine: bool, remote: str | None, as_json: bool) -> None:
     """Read and check everything in a store; exit with 1 if anything is wrong."""
+    if remote and quarantine:
+        raise InvalidObjectError("--quarantine is for the store itself, --remote compares it with another")
     found = 0
     with phase_bar() as progress:
         progress("checking", 0, 0)
-        for problem in workspace.verify(quarantine=quarantine):
+        for problem in workspace.remotes.verify(remote) if remote else workspace.verify(quarantine=quarantine):
             found += 1
             if as_json:
                 print_json(asdict(problem))

@@ -60,9 +60,7 @@ class Lookup(Generic[T]):
             return object
         if "://" not in object:
             return None
-        place = self.backend.object_at(object)
-        if place is None and self.records.remotes is not None:
-            place = self.records.remotes.at(object)
+        place = self.records.at(object)
         if place is None:
             raise NotFoundError(f"{safe_url(object)!r:.200} is not in {self.records.url}; open its own store to get it")
         folder, id = place
@@ -129,6 +127,11 @@ class Lookup(Generic[T]):
         if len(found) > 1:
             raise InvalidObjectError(f"within={within!r:.80} is {' and '.join(map(describe, found))}: give the id")
         return found[0].id
+
+    def has(self, path: str) -> bool:
+        """Whether something living of this kind is stored here under a name path."""
+        record = self.named(path)
+        return record is not None and self.records.in_scope(record) and self.records.deleted_ancestor(record) is None
 
     def named(self, path: str) -> Record | None:
         """What a name path means, if it is one of this kind and not deleted."""

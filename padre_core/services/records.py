@@ -70,6 +70,11 @@ class Records:
             raise PluginError(f"an extension answered the get of {kind} {id} with {record.kind} {record.id}")
         return record
 
+    def at(self, url: str) -> tuple[str, str] | None:
+        """The folder of the kind and the id in the URL of an object, of this store or a remote; None if of neither."""
+        place = self.backend.object_at(url)
+        return place if place is not None or self.remotes is None else self.remotes.at(url)
+
     def check_scope(self, record: Record) -> None:
         """Checks that this user may read an object.
 

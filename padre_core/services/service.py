@@ -78,7 +78,7 @@ class Service(Putting[T]):
             raise UnsupportedError(f"{self.records.url} has no remote to refresh from")
         if remotes is None or refresh == "never":
             return self._here(object)
-        id = self._id_anywhere(object, remotes)
+        id = self.locate(object)
         got = remotes.engine.get((self.kind, id), refresh=refresh)
         found = self._here(id)
         if got.stale and found._stored is not None:
@@ -104,13 +104,25 @@ class Service(Putting[T]):
             )
         return self._load(record)
 
-    def _id_anywhere(self, object: T | str, remotes: Remotes) -> str:
-        """The id of what is meant, be it stored here or on a remote."""
+    def has_anywhere(self, path: str) -> bool:
+        """Whether something of this kind has a name path, here or on a remote that answers."""
+        try:
+            return bool(self.locate(path))
+        except (NotFoundError, InvalidObjectError):
+            return False
+
+    def locate(self, object: T | str) -> str:
+        """The id of what is meant, be it stored here or on a remote.
+
+        Raises:
+            NotFoundError: It is nowhere.
+        """
         id = self._id_of(object)
         if id is not None:
             return id
         found = self._locate(object)
-        if found is None and isinstance(object, str):
+        remotes = self.records.remotes
+        if found is None and isinstance(object, str) and remotes is not None:
             stores = (Records(backend, self.records.hooks, self.records.actor) for backend in remotes.reached())
             found = next((record for store in stores if (record := self._beside(store)._by_path(object))), None)
         if found is None:
@@ -190,7 +202,7 @@ class Service(Putting[T]):
 
     def _delete_anywhere(self, item: T | str, mode: Mode, force: bool, remotes: Remotes) -> int:
         try:
-            id = self._id_anywhere(item, remotes)
+            id = self.locate(item)
         except NotFoundError:
             return 0
         shown = None if force or isinstance(item, str) else item.etag

@@ -1,0 +1,210 @@
+"""Commands between a store and its remotes: `push`, `pull`, `sync`, `status`, `conflicts` and `resolve`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from padre_core.cli.errors import PROBLEMS
+from padre_core.cli.progress import tally_bar
+from padre_core.cli.stored import as_data, json_option, kind_option, with_workspace
+from padre_core.cli.terminal import print_json, print_table, safe
+from padre_core.errors import InvalidObjectError
+from padre_core.objects.references import Ref
+from padre_core.sync import Action, Report, Step
+from padre_core.workspace import Workspace
+
+_objects = click.argument("objects", metavar="[OBJECT]...", nargs=-1)
+_where = click.option("--where", metavar="FILTER", help="Only runs that this filter finds, and what lies in them.")
+_remote = click.option("--remote", "remotes", metavar="NAME", multiple=True, help="Only this one; repeatable.")
+_dry = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+
+
+@click.command()
+@_objects
+@_where
+@_remote
+@_dry
+@kind_option
+@json_option
+@with_workspace()
+def push(
+    workspace: Workspace,
+    objects: tuple[str, ...],
+    where: str | None,
+    remotes: tuple[str, ...],
+    dry_run: bool,
+    kind: str | None,
+    as_json: bool,
+) -> None:
+    """Upload objects, with all that lies below them and all that they refer to; without any, all that waits."""
+    refs = _chosen(workspace, objects, where, kind)
+    with tally_bar(workspace.remotes):
+        report = workspace.remotes.push(refs, remotes=remotes or None, dry=dry_run)
+    _tell(report, as_json=as_json)
+
+
+@click.command()
+@_objects
+@_where
+@_remote
+@_dry
+@kind_option
+@json_option
+@with_workspace(make=True)
+def pull(
+    workspace: Workspace,
+    objects: tuple[str, ...],
+    where: str | None,
+    remotes: tuple[str, ...],
+    dry_run: bool,
+    kind: str | None,
+    as_json: bool,
+) -> None:
+    """Download objects, with all that lies below them; without any, everything that the remotes have."""
+    refs = _chosen(workspace, objects, where, kind)
+    with tally_bar(workspace.remotes):
+        report = workspace.remotes.pull(refs, remotes=remotes or None, dry=dry_run)
+    _tell(report, as_json=as_json)
+
+
+@click.command()
+@_remote
+@_dry
+@click.option("--everything", is_flag=True, help="Also download what is not here, and look at each object.")
+@json_option
+@with_workspace()
+def sync(workspace: Workspace, remotes: tuple[str, ...], dry_run: bool, everything: bool, as_json: bool) -> None:
+    """Upload and download what changed, merge what changed on both sides, and carry out deletes."""
+    with tally_bar(workspace.remotes):
+        report = workspace.remotes.sync(remotes=remotes or None, everything=everything, dry=dry_run)
+    _tell(report, as_json=as_json)
+
+
+@click.command()
+@_remote
+@json_option
+@with_workspace()
+def status(workspace: Workspace, remotes: tuple[str, ...], as_json: bool) -> None:
+    """Show what `padre sync --everything` would do, what was refused, and what conflicts."""
+    report = workspace.remotes.status(remotes=remotes or None)
+    _tell(report, as_json=as_json)
+    if not as_json:
+        waiting = sum(1 for _ in workspace.remotes.conflicts())
+        if waiting:
+            click.echo(f"{waiting} in conflict; `padre conflicts` lists them")
+
+
+@click.command()
+@json_option
+@with_workspace(readonly=False)
+def conflicts(workspace: Workspace, as_json: bool) -> None:
+    """Show objects that were changed on both sides; exit with 1 if there are any."""
+    found = list(workspace.remotes.conflicts())
+    if as_json:
+        for item in found:
+            print_json({"kind": item.ref[0], "id": item.ref[1], **asdict(item)})
+    else:
+        rows = [
+            (*item.ref, item.head, etag, ", ".join(fields))
+            for item in found
+            for etag, fields in (item.fields or {"": ("hidden below a deleted object",)}).items()
+        ]
+        if rows:
+            print_table(("kind", "id", "head", "other", "fields"), rows)
+    if found:
+        click.get_current_context().exit(PROBLEMS)
+
+
+@click.command()
+@click.argument("object", metavar="OBJECT")
+@click.option("--ours", is_flag=True, help="Keep the version that is the head here.")
+@click.option("--theirs", is_flag=True, help="Keep the other version; where there are several, name one with --keep.")
+@click.option("--keep", metavar="ETAG", help="Keep this version.")
+@click.option(
+    "--field", "fields", metavar="NAME=ETAG", multiple=True, help="Take one field from a version; repeatable."
+)
+@kind_option
+@json_option
+@with_workspace()
+def resolve(
+    workspace: Workspace,
+    object: str,
+    ours: bool,
+    theirs: bool,
+    keep: str | None,
+    fields: tuple[str, ...],
+    kind: str | None,
+    as_json: bool,
+) -> None:
+    """Decide a conflict: keep one version, or take single fields from either."""
+    ref = workspace.ref(object, kind)
+    stored = workspace.service(ref[0]).get(ref[1], refresh="never")
+    if sum([ours, theirs, keep is not None]) > 1:
+        raise InvalidObjectError("give one of --ours, --theirs and --keep")
+    if theirs:
+        if len(stored.conflicts) != 1:
+            raise InvalidObjectError(f"{object} has {len(stored.conflicts)} other versions: name one with --keep")
+        keep = stored.conflicts[0]
+    elif not (ours or keep or fields):
+        raise InvalidObjectError("say what to keep: --ours, --theirs, --keep ETAG or --field NAME=ETAG")
+    workspace.remotes.resolve(ref, keep=keep, fields=dict(_field(text) for text in fields))
+    solved = workspace.service(ref[0]).get(ref[1], refresh="never")
+    if as_json:
+        print_json(as_data(solved))
+    else:
+        click.echo(f"{solved.kind} {solved.id} {solved.etag}")
+
+
+def _chosen(workspace: Workspace, objects: Sequence[str], where: str | None, kind: str | None) -> list[Ref] | None:
+    """What is named, or found by a filter; None if neither was given."""
+    if where is None:
+        return [_located(workspace, object, kind) for object in objects] or None
+    return [("run", str(run.id)) for within in objects or (None,) for run in workspace.runs.list(where, within=within)]
+
+
+def _located(workspace: Workspace, object: str, kind: str | None) -> Ref:
+    service = workspace.service_of(object, kind)
+    return service.kind, service.locate(object)
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, equals, etag = text.partition("=")
+    if not equals:
+        raise InvalidObjectError(f"--field takes NAME=ETAG, not {text!r:.80}")
+    return name, etag
+
+
+def _tell(report: Report, *, as_json: bool) -> None:
+    steps = [(name, step) for name, done in report.steps.items() for step in done if _tells(step)]
+    if as_json:
+        for name, step in steps:
+            print_json(_as_json(name, step))
+        for name, error in report.away.items():
+            print_json({"remote": name, "away": str(error)})
+    else:
+        rows = [(name, *step.ref, step.state, step.error or step.action) for name, step in steps]
+        if rows:
+            print_table(("remote", "kind", "id", "here / there", "what"), rows)
+        for name, error in report.away.items():
+            click.echo(f"{safe(name)} is away: {safe(error)}", err=True)
+        if not (rows or report.away):
+            click.echo("everything is where it should be")
+    if report.away or report.failed:
+        click.get_current_context().exit(PROBLEMS)
+
+
+def _tells(step: Step) -> bool:
+    return step.error is not None or step.action not in (Action.NOTHING, Action.AGREE)
+
+
+def _as_json(remote: str, step: Step) -> dict[str, Any]:
+    kind, id = step.ref
+    error = None if step.error is None else str(step.error)
+    return {
+        "remote": remote, "kind": kind, "id": id, "state": str(step.state), "action": step.action.value,
+        "etag": step.etag, "error": error,
+    }  # fmt: skip

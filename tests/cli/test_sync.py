@@ -1,0 +1,79 @@
+import pytest
+
+import padre_core as padre
+
+
+@pytest.fixture
+def here(command, tmp_path, monkeypatch):
+    """`padre` in a folder whose store has the remote `lab`."""
+    monkeypatch.setenv("PADRE_STATE", str(tmp_path / "state"))
+    command("init", "here")
+    padre.open("lab").close()
+    command("remote", "add", "lab", (tmp_path / "lab").as_uri(), "--policy", "manual")
+    with padre.open("here") as workspace:
+        workspace.experiments.put(padre.Experiment(name="svc", project="iris"))
+    return command
+
+
+def put(url, **fields):
+    """A change by somebody else."""
+    with padre.open(url, remotes={}) as workspace:
+        experiment = workspace.experiments.get("iris/svc")
+        for name, value in fields.items():
+            setattr(experiment, name, value)
+        workspace.experiments.put(experiment)
+
+
+def test_a_push_shows_what_it_would_do_then_does_it_and_then_nothing(here):
+    planned = here("push", "iris/svc", "--dry-run", "--json").json
+    assert {(step["kind"], step["action"]) for step in planned} == {("project", "upload"), ("experiment", "upload")}
+    assert here("show", "iris/svc", "--store", "lab").code == 3
+    assert here("push", "iris/svc").code == 0
+    assert here("show", "iris/svc", "--store", "lab").code == 0
+    assert here("push", "iris/svc").out == "everything is where it should be\n"
+    assert here("status").out == "everything is where it should be\n"
+    assert here("verify", "--remote", "lab").out == "everything is sound\n"
+
+
+def test_a_pull_brings_what_only_the_remote_has(here):
+    put_there = {"name": "other", "project": "iris"}
+    with padre.open("lab", remotes={}) as lab:
+        lab.experiments.put(padre.Experiment(**put_there))
+    assert here("show", "iris/other", "--json").json[0]["name"] == "other"
+    assert here("pull").code == 0
+    assert here("verify", "--remote", "lab").code == 0
+
+
+def test_a_conflict_is_shown_and_decided(here):
+    here("push", "iris/svc")
+    put("here", description="ours")
+    put("lab", description="theirs")
+    assert here("sync").code == 0
+    result = here("conflicts", "--json")
+    assert (result.code, list(result.json[0]["fields"].values())) == (1, [["description"]])
+    assert here("resolve", "iris/svc").code == 2
+    assert here("resolve", "iris/svc", "--theirs").code == 0
+    assert here("conflicts").code == 0
+    assert here("sync").code == 0
+    kept = here("show", "iris/svc", "--json").json[0]["description"]
+    assert here("show", "iris/svc", "--json", "--store", "lab").json[0]["description"] == kept
+
+
+def test_rm_on_the_remote_leaves_what_is_here(here):
+    here("push", "iris/svc")
+    assert here("rm", "iris/svc", "--mode", "remote").code == 0
+    assert here("show", "iris/svc").code == 0
+    assert here("show", "iris/svc", "--store", "lab").code == 3
+
+
+def test_a_remote_that_is_away_is_named_and_nothing_hangs(here):
+    here("remote", "add", "team", "padre+http://127.0.0.1:9")
+    result = here("push", "iris/svc", "--remote", "team")
+    assert (result.code, "team is away" in result.err) == (1, True)
+
+
+def test_without_remotes_the_commands_say_how_to_add_one(command):
+    command("init", "lab")
+    result = command("sync")
+    assert result.code == 7
+    assert "padre remote add" in result.err
