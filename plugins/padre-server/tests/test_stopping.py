@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Self
 
 import pytest
@@ -133,3 +136,14 @@ def _answers(served: Served) -> bool:
         return served.client("GET", "/healthz").status == 200
     except urllib3.exceptions.HTTPError:
         return False
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_server_that_is_told_to_stop_while_it_starts_stops(tmp_path: Path, workers: str) -> None:
+    words = ["serve", "--store", str(tmp_path / "store"), "--state", str(tmp_path / "state"), "--port", "0"]
+    command = [sys.executable, "-P", "-m", "padre_core", *words, "--workers", workers]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("listening on ")
+        process.terminate()
+        process.wait(30)

@@ -109,6 +109,10 @@ def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    server = uvicorn.Server(config)
+    if not several:  # from the first line on that says we are here, whoever stops us is heard
+        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises again what it has obeyed
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     scheme = "https" if listening.certificate else "http"
     name = f"[{listening.host}]" if ":" in listening.host else listening.host
     tell(f"listening on {scheme}://{name}:{bound.getsockname()[1]}")
@@ -117,9 +121,6 @@ def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -
     if several:
         Multiprocess(config, sockets=[bound]).run()
         return
-    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises again what it has obeyed
-        signal.signal(number, lambda *_: None)
-    server = uvicorn.Server(config)
     server.run(sockets=[bound])
     if not server.started:
         raise BackendError("the server could not start; the log above says why")
