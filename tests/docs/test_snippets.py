@@ -58,11 +58,12 @@ def test_snippets_run_and_print_what_is_shown(document, tmp_path):
         return
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    own = {f"PADRE_{name}": str(tmp_path / name.lower()) for name in ("CACHE", "CONFIG", "STATE")}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("driver.py")), document.name],
         cwd=tmp_path,
         input=json.dumps([asdict(snippet) for snippet in asked]),
-        env=os.environ | {"PATH": path, "PADRE_CACHE": str(tmp_path / "cache"), "COLUMNS": "120"},
+        env=os.environ | {"PATH": path, "COLUMNS": "120"} | own,
         capture_output=True,
         text=True,
         check=False,
