@@ -232,8 +232,13 @@ class Backend(ABC):
     def evict(self, kind: str, id: str, *, if_match: str) -> None:
         """Removes the local copy of an object that a remote has, streams included, as if it had never been here.
 
+        It is no change of the object: `changes` tells nothing of it, and no more of the object until it is put again.
+        Blobs stay. What lies below the object is not looked at: begin with that. Evicting what was evicted at the
+        same version succeeds. Backends that can do it have the capability `eviction`.
+
         Raises:
-            ConflictError: The head is another version.
+            NotFoundError: It is not here.
+            ConflictError: The head is another version, or a living process writes the run that it is or lives in.
             UnsupportedError: The backend cannot.
         """
         raise UnsupportedError(f"{type(self).__name__} cannot remove the local copy of an object (not yet)")

@@ -23,6 +23,7 @@ class Capabilities:
         change_feed: `changes` tells what is new without a listing.
         server_query: Queries are answered where the data is.
         streaming: Blobs of any size pass through bounded memory.
+        eviction: Local copies of objects can be removed, with `evict`.
         presign: Blobs can be fetched by a signed URL.
         planned: Names of capabilities that are not there yet; all others that are missing are impossible.
     """
@@ -35,6 +36,7 @@ class Capabilities:
     change_feed: bool = False
     server_query: bool = False
     streaming: bool = False
+    eviction: bool = False
     presign: bool = False
     planned: frozenset[str] = frozenset()
 

@@ -32,11 +32,14 @@ class CatchUp:
     """What this process has brought into the index so far. The caller holds a lock.
 
     Args:
-        summaries: What a run's points come to at present.
+        summaries: When a run was last evicted, and what its points since come to at present.
     """
 
     def __init__(
-        self, store: ByteStore, journal: Journal, summaries: Callable[[str], tuple[WriterSummary, ...]]
+        self,
+        store: ByteStore,
+        journal: Journal,
+        summaries: Callable[[str], tuple[int, tuple[WriterSummary, ...]]],
     ) -> None:
         self._store, self._journal, self._summaries = store, journal, summaries
         self._taken: dict[str, int] = {}
@@ -68,7 +71,8 @@ class CatchUp:
                     index.set_source(key, _BEGUN)
                 self._begun |= fresh
                 for run in changed:
-                    index.put_summaries(run, self._summaries(run))
+                    evicted, summaries = self._summaries(run)
+                    index.put_summaries(run, summaries, evicted)
         self._filling = self._filling or index.id
         if not self._compared:
             self._compared = True

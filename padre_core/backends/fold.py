@@ -11,12 +11,12 @@ from padre_core.backends.backend import Segment
 from padre_core.backends.blobs import has_blob
 from padre_core.backends.bytestore import ABSENT, IfMatch
 from padre_core.backends.listing import Entry
-from padre_core.backends.tree import Part, Tree, chains, joined, summaries_with, with_summaries
+from padre_core.backends.tree import Tree, chains, joined, summaries_with, with_summaries
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError
 from padre_core.objects.record import Record, encode
 from padre_core.objects.summary import WriterSummary
-from padre_core.streams.view import LogView
+from padre_core.streams.view import LoggedWriter, LogView
 
 Head = Callable[[str, str], Record | None]
 
@@ -48,41 +48,58 @@ def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
         if data is not None and not has_blob(tree.store, digest):
             tree.store.write(layout.blob_key(digest), data)
     files: dict[str, list[Record]] = {}
-    runs: dict[str, list[Part]] = {}
+    runs: dict[str, list[LoggedWriter]] = {}
     for writer in view.writers.values():
-        parts = runs.setdefault(writer.run, [])
-        parts += [(writer.writer, first, columns) for first, columns in writer.parts]
+        runs.setdefault(writer.run, []).append(writer)
     for record in view.records.values():
         if record.kind == "run":
             runs.setdefault(record.id, [])
         else:
             files.setdefault(layout.record_key(record.kind, record.id), []).append(record)
-    for run, parts in runs.items():
-        yield from _fold_run(run, list(chains(joined(parts))), view.records.get(("run", run)) or head("run", run), tree)
+    for run, writers in runs.items():
+        after = view.records.get(("run", run))
+        if after is None or any(writer.evicted > after.evicted for writer in writers):
+            after = head("run", run)
+        yield from _fold_run(run, writers, after, tree)
     for key, records in files.items():
         yield from _merge(key, records, tree)
 
 
-def _fold_run(run: str, news: list[list[Segment]], after: Record | None, tree: Tree) -> Iterator[Entry]:
+def _fold_run(run: str, writers: list[LoggedWriter], after: Record | None, tree: Tree) -> Iterator[Entry]:
     key = layout.record_key("run", run)
     before: Record | None = None
     version: IfMatch = ABSENT
     summaries: Sequence[WriterSummary] = ()
-    if tree.has_run(run):  # most were never folded before
+    held = tree.has_run(run)  # most were never folded before
+    if held:
         present, version = _rested(key, tree)
         before = next(iter(present), None)
-        summaries = before.summaries if before else summaries_with((), joined(tree.parts(run, "points")))
+    if before is not None and (after is None or before.version >= after.version):
+        after = before
+    evicted = after.evicted if after is not None else 0
+    news = _since(evicted, writers)
+    if held:
+        if evicted:
+            tree.sweep(run, evicted)
+        if before is not None and before.evicted == evicted:
+            summaries = before.summaries
+        else:
+            summaries = summaries_with((), joined(tree.parts(run, "points", evicted)))
     for chain in news:
-        tree.extend(run, chain, append=True)
+        tree.extend(run, chain, evicted, append=True)
     if after is None:
         return
-    if before is not None and before.version >= after.version:
-        after = before
     if news or summaries or after.summaries:
         after = with_summaries(replace(after, summaries=summaries), itertools.chain.from_iterable(news))
     if before is None or encode(after) != encode(before):
         version = tree.write(key, [after])
     yield str(version), after
+
+
+def _since(evicted: int, writers: list[LoggedWriter]) -> list[list[Segment]]:
+    """What writers wrote since an eviction of their run."""
+    heard = [writer for writer in writers if writer.evicted == evicted]
+    return list(chains(joined((item.writer, first, columns) for item in heard for first, columns in item.parts)))
 
 
 def _merge(key: str, records: list[Record], tree: Tree) -> Iterator[Entry]:

@@ -100,25 +100,30 @@ class Index:
             chunks = iter(lambda: list(itertools.islice(rest, _CHUNK)), [])
             return sum(self._put(chunk, stamps or {}) for chunk in chunks)
 
-    def put_summaries(self, run: str, summaries: Sequence[WriterSummary]) -> None:
-        """Takes up what the points of a live run come to; for each metric and writer the greater count stays."""
+    def put_summaries(self, run: str, summaries: Sequence[WriterSummary], evicted: int = 0) -> None:
+        """Takes up what the points of a live run come to; for each metric and writer the greater count stays.
+
+        Args:
+            evicted: After which eviction of the run the points were written.
+        """
         with self.transaction():
             record = self.get("run", run)
-            if record is not None:
+            if record is not None and record.evicted == evicted:
                 self._put([replace(record, summaries=tuple(summaries))], {})
                 return
-            early = _further(self._early(pack(check_id(run))), summaries)
+            early = _further(self._early(pack(check_id(run)), evicted), summaries)
             text = canonical.to_json([summary.as_json() for summary in early]).decode()
-            self._connection.execute("INSERT OR REPLACE INTO early VALUES (?, ?)", (pack(run), text))
+            self._connection.execute("INSERT OR REPLACE INTO early VALUES (?, ?, ?)", (pack(run), text, evicted))
 
     def remove(self, kind: str, id: str) -> None:
         """Forgets an object, as if it had never been."""
         with self.transaction():
             record = self.get(kind, id)
+            changes = Rows(self._numbers, self._seq)
+            changes.bring_back(pack(id), kind)
             if record is not None:
-                changes = Rows(self._numbers, self._seq)
                 changes.forget(pack(id), record)
-                self._write(changes)
+            self._write(changes)
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -182,9 +187,10 @@ class Index:
         )
 
     def stamps(self) -> Iterator[tuple[str, str, str]]:
-        """Kind, id and stamp of all objects that were put with one."""
+        """Kind, id and stamp of all objects that were put with one, those that were evicted included."""
+        statements = (f"SELECT kind, id, stamp FROM {table} WHERE stamp IS NOT NULL" for table in ("object", "evicted"))  # noqa: S608
         with self._reading() as connection:
-            rows = connection.execute("SELECT kind, id, stamp FROM object WHERE stamp IS NOT NULL").fetchall()
+            rows = connection.execute(" UNION ALL ".join(statements)).fetchall()
         return ((kind, unpack(id), stamp) for kind, id, stamp in rows)
 
     # Writing
@@ -208,10 +214,16 @@ class Index:
         statement = "SELECT version, stamp FROM object WHERE id = ? AND kind = ?"
         row = self._connection.execute(statement, (id, record.kind)).fetchone()
         if row is None:
-            early = self._early(id) if record.kind == "run" else ()
-            changes.add(id, _with(record, early), stamp)
+            self._take_new(id, record, stamp, changes)
             return
         version, known_stamp = row
+        if record.evicted > version:  # nothing of what is here counts any more
+            before = self._load(record.kind, id)
+            if before is None:
+                raise _DamagedError
+            changes.forget(id, before)
+            self._take_new(id, record, stamp, changes)
+            return
         if record.version > version or record.summaries:
             before = self._load(record.kind, id)
             if before is None:
@@ -223,8 +235,22 @@ class Index:
         if stamp is not None and stamp != known_stamp:
             changes.restamp(id, record.kind, stamp)
 
-    def _early(self, run: bytes) -> tuple[WriterSummary, ...]:
-        row = self._connection.execute("SELECT summaries FROM early WHERE run = ?", (run,)).fetchone()
+    def _take_new(self, id: bytes, record: Record, stamp: str | None, changes: Rows) -> None:
+        statement = "SELECT version, stamp FROM evicted WHERE id = ? AND kind = ?"
+        row = self._connection.execute(statement, (id, record.kind)).fetchone()
+        if row is not None and record.version < row[0]:
+            return
+        if record.vacant:
+            changes.evict(id, record, stamp or (row and row[1]))
+            return
+        if row is not None:
+            changes.bring_back(id, record.kind)
+        early = self._early(id, record.evicted) if record.kind == "run" else ()
+        changes.add(id, _with(record, early), stamp)
+
+    def _early(self, run: bytes, evicted: int) -> tuple[WriterSummary, ...]:
+        statement = "SELECT summaries FROM early WHERE run = ? AND evicted = ?"
+        row = self._connection.execute(statement, (run, evicted)).fetchone()
         return tuple(map(WriterSummary.from_json, canonical.from_json(row[0]))) if row else ()
 
     # Reading
@@ -328,9 +354,12 @@ def _decoded(line: bytes) -> Record:
 
 
 def _united(before: Record, after: Record) -> Record:
-    """The newer of two records with the summaries of both; the first itself if the other adds nothing."""
+    """The newer of two records with the summaries of both; the first itself if the other adds nothing.
+
+    What lies before an eviction adds nothing.
+    """
     newer, older = (after, before) if after.version > before.version else (before, after)
-    return _with(newer, older.summaries)
+    return _with(newer, older.summaries) if newer.evicted == older.evicted else newer
 
 
 def _with(record: Record, summaries: Sequence[WriterSummary]) -> Record:

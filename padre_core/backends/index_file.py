@@ -10,7 +10,7 @@ from pathlib import Path
 from padre_core.query.evaluator import wildcard
 from padre_core.query.model import Scalar
 
-VERSION = 1
+VERSION = 2
 
 # Columns without a type keep and compare what they are given: see `index_conditions`.
 _SCHEMA = """
@@ -40,9 +40,12 @@ CREATE TABLE metric (key INTEGER, id BLOB, last, min, max, mean, first, count, P
 CREATE INDEX metric_last ON metric (key, last, id);
 
 -- Summaries of runs whose records did not come yet.
-CREATE TABLE early (run BLOB PRIMARY KEY, summaries TEXT) WITHOUT ROWID;
+CREATE TABLE early (run BLOB PRIMARY KEY, summaries TEXT, evicted INTEGER) WITHOUT ROWID;
+
+-- Objects that were evicted: older records of them, which other sources may still bring, count no more.
+CREATE TABLE evicted (id BLOB, kind TEXT, version INTEGER, stamp TEXT, PRIMARY KEY (id, kind)) WITHOUT ROWID;
 """
-TABLES = ("source", "head", "object", "scope", "within", "key", "value", "metric", "early")
+TABLES = ("source", "head", "object", "scope", "within", "key", "value", "metric", "early", "evicted")
 
 TRUE = b"\x01"
 

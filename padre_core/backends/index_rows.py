@@ -87,6 +87,8 @@ class Changes:
         self._old_values: list[tuple[int, bytes]] = []
         self._old_metrics: list[tuple[int, bytes]] = []
         self._early: list[tuple[bytes]] = []
+        self._evicted: list[tuple[bytes, str, int, str | None]] = []
+        self._returned: list[tuple[bytes, str]] = []
 
     def add(self, id: bytes, record: Record, stamp: str | None) -> None:
         """A record of an object that was not there."""
@@ -125,6 +127,14 @@ class Changes:
         if record.deleted:
             self._turned.append((-1, id))
 
+    def evict(self, id: bytes, vacancy: Record, stamp: str | None) -> None:
+        """The trace of an object that was evicted, and that was forgotten before."""
+        self._evicted.append((id, vacancy.kind, vacancy.version, stamp))
+
+    def bring_back(self, id: bytes, kind: str) -> None:
+        """An object that was evicted is there again, or is not even known to have been there."""
+        self._returned.append((id, kind))
+
     def write(self, connection: sqlite3.Connection) -> int:
         """Writes everything, and returns how many records came."""
         many = connection.executemany
@@ -133,6 +143,8 @@ class Changes:
         many("DELETE FROM value WHERE key = ? AND id = ?", self._old_values)
         many("DELETE FROM metric WHERE key = ? AND id = ?", self._old_metrics)
         many("DELETE FROM early WHERE run = ?", self._early)
+        many("DELETE FROM evicted WHERE id = ? AND kind = ?", self._returned)
+        many("INSERT OR REPLACE INTO evicted VALUES (?, ?, ?, ?)", self._evicted)
         many("UPDATE object SET stamp = ? WHERE id = ? AND kind = ?", self._stamps)
         many("INSERT INTO head VALUES (?, ?, ?, ?, ?)", self._heads)
         many("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._objects)

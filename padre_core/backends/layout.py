@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from padre_core.errors import CorruptObjectError, InvalidObjectError
 from padre_core.objects import canonical
@@ -21,7 +21,7 @@ SNAPSHOTS: Final = "snapshots/"
 BLOBS: Final = "blobs/"
 RUNS: Final = "runs/"
 
-_SEGMENT = re.compile(r"([0-9a-f]{16})-(\d{1,19})\.(points|lines)")
+_SEGMENT = re.compile(r"([0-9a-f]{16})-(\d{1,19})(?:-(\d{1,19}))?\.(points|lines)")
 
 
 def shard(id: str) -> str:
@@ -54,15 +54,26 @@ def run_folder(run: str) -> str:
     return f"{RUNS}{shard(check_id(run))}/{run}/"
 
 
-def segment_key(run: str, writer: str, first: int, stream: Stream) -> str:
-    """The key of a part of a run's stream."""
-    return f"{run_folder(run)}{writer}-{first}.{stream}"
+class SegmentName(NamedTuple):
+    """What the key of a part of a run's stream says; `evicted` is that of the run's record when it was written."""
+
+    writer: str
+    first: int
+    stream: Stream
+    evicted: int
 
 
-def parse_segment(key: str) -> tuple[str, int, str] | None:
-    """Writer, first sequence number and stream of a key; None if it is no part of a stream."""
+def segment_key(run: str, writer: str, first: int, stream: Stream, evicted: int) -> str:
+    """The key of a part of a run's stream. What was written before an eviction never shares a key with what follows."""
+    return f"{run_folder(run)}{writer}-{first}{f'-{evicted}' if evicted else ''}.{stream}"
+
+
+def parse_segment(key: str) -> SegmentName | None:
+    """What a key says; None if it is that of no part of a stream."""
     found = _SEGMENT.fullmatch(key.rpartition("/")[2])
-    return (found[1], int(found[2]), found[3]) if found else None
+    if found is None:
+        return None
+    return SegmentName(found[1], int(found[2]), "points" if found[4] == "points" else "lines", int(found[3] or 0))
 
 
 def blob_key(digest: str) -> str:

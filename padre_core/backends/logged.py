@@ -18,7 +18,7 @@ from padre_core.backends.bytestore import UNBORN, ByteStore, IfMatch
 from padre_core.backends.catchup import CatchUp
 from padre_core.backends.fold import fold_log
 from padre_core.backends.listing import merge_notes, write_notes
-from padre_core.backends.merge import resolve
+from padre_core.backends.merge import evict, resolve
 from padre_core.backends.store import ByteStoreBackend, Change, lives_in_run
 from padre_core.backends.tree import Part, joined, summaries_with, with_summaries
 from padre_core.backends.verify import verify
@@ -75,14 +75,12 @@ class LoggedBackend(ByteStoreBackend):
             self._fold_quietly(self._recover)
 
     def get(self, kind: str, id: str) -> Record:
-        record = self._head(kind, id)
-        if record is None:
-            raise self._missing(kind, id)
+        record = super().get(kind, id)
         if kind == "run" and self.journal.views:
-            parts = self._logged_parts(id)
+            parts = self._logged_parts(id, record.evicted)
             if parts:
                 rested = self.tree.head(kind, id)
-                if rested is not None:
+                if rested is not None and rested.evicted == record.evicted:
                     record = replace(record, summaries=rested.summaries)
                 record = with_summaries(record, joined(parts))
         return record
@@ -142,6 +140,17 @@ class LoggedBackend(ByteStoreBackend):
         head = super().set_envelope(kind, id, envelope, if_version=if_version)
         self._barrier(head)
         return head
+
+    def evict(self, kind: str, id: str, *, if_match: str) -> None:
+        self._writable()
+        run = id if kind == "run" else run_of(id)
+        with self.journal.exclusive():
+            if run in self.live_runs():
+                raise ConflictError(f"run {run} is being written by a process; try again when it has ended")
+            head = self._replace(kind, id, lambda current: evict(current, kind, id, if_match))
+            if kind == "run":
+                self.sync()  # before a new writer of the run names this eviction in a log that is synced by itself
+        self._barrier(head)
 
     def _replace(self, kind: str, id: str, change: Change, *, unborn: bool = False) -> Record:
         with self.journal.exclusive():
@@ -239,51 +248,57 @@ class LoggedBackend(ByteStoreBackend):
 
     def open_writer(self, run: str) -> JournalWriter:  # type: ignore[override]  # the same contract by structure
         self._writable()
-        return self.journal.open_writer(check_id(run))
+        check_id(run)
+        with self.journal.exclusive():  # nobody evicts the run until it is known to be written
+            return self.journal.open_writer(run, self._eviction(run))
 
     def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:
         self._writable()
         check_id(run)
         stream = stream_of(columns)
         with self.journal.exclusive():
-            parts = [part for part in self._logged_parts(run) if part[0] == writer and stream_of(part[2]) == stream]
-            next_ = max([self.tree.end(run, writer, stream)[0], *(part[1] + len(part[2]) for part in parts)])
+            evicted = self._eviction(run)
+            logged = self._logged_parts(run, evicted)
+            ends = [part[1] + len(part[2]) for part in logged if part[0] == writer and stream_of(part[2]) == stream]
+            next_ = max([self.tree.end(run, writer, stream, evicted)[0], *ends])
             if first > next_:
                 raise ConflictError(
                     f"run {run}: {first} does not follow on what {writer} wrote, which ends at {next_}", next=next_
                 )
             if first + len(columns) <= next_:
                 return next_
-            self.journal.add_columns(run, writer, next_, columns.skip(next_ - first))
+            self.journal.add_columns(run, evicted, writer, next_, columns.skip(next_ - first))
         if not getattr(self._batches, "depth", 0):
             self.sync()
         return first + len(columns)
 
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
-        logged = self._logged_parts(check_id(run))
+        evicted = self._eviction(check_id(run))
+        logged = self._logged_parts(run, evicted)
         parts = [part for part in logged if stream_of(part[2]) == stream]
         damage: CorruptObjectError | None = None
         try:
-            parts.extend(self.tree.parts(run, stream))
+            parts.extend(self.tree.parts(run, stream, evicted))
         except CorruptObjectError as error:
             damage = error
         yield from joined(parts)
         if damage:
             raise damage
 
-    def _logged_parts(self, run: str) -> list[Part]:
-        """What the logs hold of a run's streams."""
+    def _logged_parts(self, run: str, evicted: int) -> list[Part]:
+        """What the logs hold of a run's streams since an eviction."""
         with self.journal.lock:
             self.journal.scan()
-            return self.journal.parts(run)
+            return self.journal.parts(run, evicted)
 
-    def _summaries(self, run: str) -> tuple[WriterSummary, ...]:
-        """What a run's points come to, those in the logs included."""
-        parts = self._logged_parts(run)
+    def _summaries(self, run: str) -> tuple[int, tuple[WriterSummary, ...]]:
+        """When a run was last evicted, and what its points since come to, those in the logs included."""
+        evicted = self._eviction(run)
+        parts = self._logged_parts(run, evicted)
         rested = self.tree.head("run", run)
-        if rested is not None:
-            return summaries_with(rested.summaries, joined(parts))
-        return summaries_with((), joined([*parts, *self.tree.parts(run, "points")]))
+        if rested is not None and rested.evicted == evicted:
+            return evicted, summaries_with(rested.summaries, joined(parts))
+        return evicted, summaries_with((), joined([*parts, *self.tree.parts(run, "points", evicted)]))
 
     def live_runs(self) -> set[str]:
         with self.journal.lock:
@@ -295,7 +310,9 @@ class LoggedBackend(ByteStoreBackend):
             self.fold()
         with self.journal.lock:
             self.journal.refresh()
-            logged = {id for view in self.journal.views.values() for _, id in view.records}
+            refs = {ref for view in self.journal.views.values() for ref in view.records}
+            heads = (self.journal.head(ref) for ref in refs)
+            logged = {head.id for head in heads if head is not None and not head.vacant}
             logged_blobs = self._logged_blobs()
             damaged = self.journal.damaged()
         for name in damaged:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from padre_core.backends.bytestore import Absent, IfMatch
-from padre_core.errors import AlreadyExistsError, ConflictError
+from padre_core.errors import AlreadyExistsError, ConflictError, NotFoundError
 from padre_core.objects.envelope import keeping_base
-from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, check
+from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, check, vacancy
 
 
 def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record:
@@ -18,17 +18,34 @@ def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record
         ConflictError: `if_match` does not hold.
     """
     check(record)
-    if current is None:
+    if current is None or current.vacant:
         if isinstance(if_match, str):
             raise ConflictError(f"{record.kind} {record.id} is not here, so it cannot be at {if_match}")
-        return replace(record, version=1, envelope={}, summaries=())
+        last = 0 if current is None else current.version
+        return replace(record, version=last + 1, envelope={}, summaries=(), evicted=last)
     head = _head(current, record, if_match)
     if head == current:
         return current
     envelope = (
         current.envelope if head.etag == current.etag else keeping_base(current.envelope, current.etag, current.content)
     )
-    return replace(head, version=current.version + 1, envelope=envelope, summaries=current.summaries)
+    return replace(
+        head, version=current.version + 1, envelope=envelope, summaries=current.summaries, evicted=current.evicted
+    )
+
+
+def evict(current: Record | None, kind: str, id: str, if_match: str) -> Record:
+    """The trace that an eviction leaves; the current record itself if it was evicted already.
+
+    Raises:
+        NotFoundError: It is not here.
+        ConflictError: The head is another version.
+    """
+    if current is None or (current.vacant and current.etag != if_match):
+        raise NotFoundError(f"{kind} {id} is not here")
+    if current.etag != if_match:
+        raise ConflictError(f"{kind} {id} is at {current.etag}, not at {if_match}: somebody changed it meanwhile")
+    return current if current.vacant else vacancy(current)
 
 
 def knows(record: Record, etag: str) -> bool:

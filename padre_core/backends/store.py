@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from padre_core.backends import blobs, layout
 from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Segment
 from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch
-from padre_core.backends.merge import resolve
+from padre_core.backends.merge import evict, resolve
 from padre_core.backends.tree import Tree, joined, summaries_with, with_summaries
 from padre_core.backends.verify import verify
 from padre_core.errors import (
@@ -74,6 +75,7 @@ class ByteStoreBackend(Backend):
             server_query=True,
             change_feed=True,
             conditional_write=store.capabilities.conditional_write or single_writer,
+            eviction=True,
         )
 
     def _open(self) -> str:
@@ -96,10 +98,22 @@ class ByteStoreBackend(Backend):
             raise ReadOnlyError(f"{self.store.url} was opened read-only{self._reason}")
 
     def get(self, kind: str, id: str) -> Record:
-        record = self.tree.head(kind, id)
-        if record is None:
+        record = self._head(kind, id)
+        if record is None or record.vacant:
             raise self._missing(kind, id)
         return record
+
+    def _head(self, kind: str, id: str) -> Record | None:
+        """What is stored under an id, the trace of an eviction included."""
+        return self.tree.head(kind, id)
+
+    def _eviction(self, run: str) -> int:
+        """When a run was last evicted; what its streams held before counts no more."""
+        try:
+            head = self._head("run", run)
+        except CorruptObjectError:
+            return self.tree.last_eviction(run)
+        return 0 if head is None else head.evicted
 
     def _missing(self, kind: str, id: str) -> NotFoundError:
         return NotFoundError(f"{self.store.url} has no {kind} {id}")
@@ -115,7 +129,7 @@ class ByteStoreBackend(Backend):
     def _with_envelope(
         self, kind: str, id: str, current: Record | None, envelope: Mapping[str, Any], if_version: int | None
     ) -> Record:
-        if current is None:
+        if current is None or current.vacant:
             raise self._missing(kind, id)
         if if_version is not None and if_version != current.version:
             raise ConflictError(f"{kind} {id} in {self.store.url} was written meanwhile; look at it again")
@@ -133,8 +147,8 @@ class ByteStoreBackend(Backend):
             if head is current:
                 return head
             others = [record for record in records if record is not current]
-            if kind == "run" and current is None:
-                parts = joined(self.tree.parts(id, "points"))
+            if kind == "run" and (current is None or current.vacant):
+                parts = joined(self.tree.parts(id, "points", head.evicted))
                 head = replace(head, summaries=summaries_with((), parts))
             try:
                 self.tree.write(key, [*others, head], version if self.store.capabilities.conditional_write else None)
@@ -143,28 +157,36 @@ class ByteStoreBackend(Backend):
             return head
         raise ConflictError(f"{kind} {id} in {self.store.url} is changed too often by others; try again")
 
+    def evict(self, kind: str, id: str, *, if_match: str) -> None:
+        self._writable()
+        head = self._replace(kind, id, lambda current: evict(current, kind, id, if_match))
+        if kind == "run":
+            self.tree.sweep(id, head.evicted)  # they count no more from the line above on, whatever happens here
+
     def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:
         self._writable()
         check_id(run)
         with self._lock:
-            next_, _, _ = self.tree.end(run, writer, stream_of(columns))
+            evicted = self._eviction(run)
+            next_, _, _ = self.tree.end(run, writer, stream_of(columns), evicted)
             if first > next_:
                 raise ConflictError(
                     f"run {run}: {first} does not follow on what {writer} wrote, which ends at {next_}", next=next_
                 )
-            end = self.tree.extend(run, [Segment(writer, first, columns)], append=False)
-            if end > next_ and isinstance(columns, Points) and self.tree.head("run", run) is not None:
-                self._replace("run", run, lambda current: self._summarised(run, current))
+            end = self.tree.extend(run, [Segment(writer, first, columns)], evicted, append=False)
+            if end > next_ and isinstance(columns, Points):
+                with contextlib.suppress(NotFoundError):  # then its summaries are made when it comes
+                    self._replace("run", run, lambda current: self._summarised(run, current))
             return end
 
     def _summarised(self, run: str, current: Record | None) -> Record:
-        if current is None:
+        if current is None or current.vacant:
             raise self._missing("run", run)
-        head = with_summaries(current, joined(self.tree.parts(run, "points")))
+        head = with_summaries(current, joined(self.tree.parts(run, "points", current.evicted)))
         return current if head is current else replace(head, version=current.version + 1)
 
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
-        return joined(self.tree.parts(check_id(run), stream))
+        return joined(self.tree.parts(check_id(run), stream, self._eviction(run)))
 
     def has_blobs(self, digests: Iterable[str]) -> set[str]:
         return {digest for digest in digests if blobs.has_blob(self.store, digest)}

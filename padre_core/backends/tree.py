@@ -75,23 +75,39 @@ class Tree:
         """Whether anything of a run is in the tree: its record, what lives in it, or a part of a stream."""
         return next(self.store.list(layout.run_folder(run)), None) is not None
 
-    def segments(self, run: str, stream: Stream) -> dict[str, list[tuple[int, str, int]]]:
-        """First sequence number, key and size of each part of a stream, in order, by writer."""
+    def segments(self, run: str, stream: Stream, evicted: int) -> dict[str, list[tuple[int, str, int]]]:
+        """First sequence number, key and size of each part of a stream, in order, by writer.
+
+        Args:
+            evicted: As the run's record says; parts from before that eviction count no more.
+        """
         found: dict[str, list[tuple[int, str, int]]] = {}
         for entry in self.store.list(layout.run_folder(run)):
-            segment = layout.parse_segment(entry.key)
-            if segment is not None and segment[2] == stream:
-                found.setdefault(segment[0], []).append((segment[1], entry.key, entry.size))
+            name = layout.parse_segment(entry.key)
+            if name is not None and (name.stream, name.evicted) == (stream, evicted):
+                found.setdefault(name.writer, []).append((name.first, entry.key, entry.size))
         return {writer: sorted(parts) for writer, parts in sorted(found.items())}
 
-    def parts(self, run: str, stream: Stream) -> Iterator[Part]:
+    def last_eviction(self, run: str) -> int:
+        """When a run was last evicted, as far as its streams tell: for a run whose record cannot be read."""
+        names = (layout.parse_segment(entry.key) for entry in self.store.list(layout.run_folder(run)))
+        return max((name.evicted for name in names if name is not None), default=0)
+
+    def sweep(self, run: str, evicted: int) -> None:
+        """Removes what a run's streams held before an eviction."""
+        for entry in list(self.store.list(layout.run_folder(run))):
+            name = layout.parse_segment(entry.key)
+            if name is not None and name.evicted < evicted:
+                self.store.delete(entry.key)
+
+    def parts(self, run: str, stream: Stream, evicted: int) -> Iterator[Part]:
         """All that the tree holds of a stream.
 
         Raises:
             CorruptObjectError: Something is damaged; raised after all that can be read.
         """
         damage: CorruptObjectError | None = None
-        for writer, files in self.segments(run, stream).items():
+        for writer, files in self.segments(run, stream, evicted).items():
             for _, key, _ in files:
                 try:
                     for first, columns in decode_part(stream, self.store.read(key).data, key):
@@ -101,7 +117,7 @@ class Tree:
         if damage:
             raise damage
 
-    def extend(self, run: str, chain: Sequence[Segment], *, append: bool) -> int:
+    def extend(self, run: str, chain: Sequence[Segment], evicted: int, *, append: bool) -> int:
         """Adds to a stream what it does not hold yet and returns the next sequence number.
 
         Args:
@@ -110,7 +126,7 @@ class Tree:
             append: Whether to let the last file grow instead of adding one.
         """
         writer, stream = chain[0].writer, stream_of(chain[0].columns)
-        start, key, sound = self.end(run, writer, stream)
+        start, key, sound = self.end(run, writer, stream, evicted)
         news = [rest for segment in chain if (rest := _behind(segment, start))]
         if not news:
             return start
@@ -119,12 +135,12 @@ class Tree:
         if append and key is not None and first == start:
             self.store.append(key, data, at=sound)
         else:
-            self.store.write(layout.segment_key(run, writer, first, stream), data)
+            self.store.write(layout.segment_key(run, writer, first, stream, evicted), data)
         return _end(news[-1])
 
-    def end(self, run: str, writer: str, stream: Stream) -> tuple[int, str | None, int]:
+    def end(self, run: str, writer: str, stream: Stream, evicted: int) -> tuple[int, str | None, int]:
         """The next sequence number, the last file, and how many of its bytes are sound."""
-        files = self.segments(run, stream).get(writer)
+        files = self.segments(run, stream, evicted).get(writer)
         if not files:
             return 0, None, 0
         next_, key, _ = files[-1]

@@ -14,7 +14,6 @@ from padre_core.backends.tree import Tree, decode_part, joined, same_summaries, 
 from padre_core.errors import CorruptObjectError, InvalidObjectError, PadreError
 from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record, check
-from padre_core.streams.columns import Stream
 
 QUARANTINE = "quarantine/"
 
@@ -35,20 +34,23 @@ def verify(
     parents: dict[str, str | None] = {}
     wanted: dict[str, str] = {}
     runs: dict[str, Record] = {}
-    streams: set[str] = set()
+    streams: dict[str, set[int]] = {}
     for entry in store.list(""):
         if entry.key.startswith(QUARANTINE) or (entry.key.startswith(layout.LOG) and not entry.key.endswith(".notes")):
             continue
         try:
             for record in _check(store, entry.key):
                 where = f"{record.kind} {record.id}"
+                if record.kind == "run":
+                    runs[record.id] = record
+                if record.vacant:
+                    continue
                 seen.add(record.id)
                 parents[where] = record.parent
                 wanted.update(dict.fromkeys(_digests(record), where))
-                if record.kind == "run":
-                    runs[record.id] = record
-            if layout.parse_segment(entry.key):
-                streams.add(entry.key.rpartition("/")[0].rpartition("/")[2])
+            name = layout.parse_segment(entry.key)
+            if name is not None:
+                streams.setdefault(entry.key.rpartition("/")[0].rpartition("/")[2], set()).add(name.evicted)
         except CorruptObjectError as error:
             yield Problem("corrupt", entry.key, str(error), quarantined=quarantine and set_aside(store, entry.key))
         except _ForeignError:
@@ -64,8 +66,7 @@ def verify(
             yield Problem("missing-blob", where, f"{where} refers to the blob {digest}, which is not here")
     for digest in sorted(present - wanted.keys()):
         yield Problem("unused-blob", layout.blob_key(digest), f"no object refers to the blob {digest}")
-    for run in sorted(streams | {run for run, record in runs.items() if record.summaries}):
-        yield from _check_streams(store, run, runs.get(run), known=run in seen)
+    yield from _check_runs(store, runs, streams, seen)
 
 
 class _ForeignError(Exception):
@@ -88,16 +89,17 @@ def _check(store: ByteStore, key: str) -> list[Record]:
         return []
     segment = layout.parse_segment(key)
     if segment is not None:
-        stream: Stream = "points" if segment[2] == "points" else "lines"
         data = store.read(key).data
-        size = sum(len(columns) for _, columns in decode_part(stream, data, key))
-        if not size or sound_size(stream, data) != len(data):
+        size = sum(len(columns) for _, columns in decode_part(segment.stream, data, key))
+        if not size or sound_size(segment.stream, data) != len(data):
             raise CorruptObjectError(f"{key} ends in the middle of an entry")
         return []
     if not layout.is_record_key(key) or not key.startswith(tuple(layout.record_prefixes())):
         raise _ForeignError
     records = layout.decode_records(key, store.read(key).data)
     for record in records:
+        if record.vacant:
+            continue
         try:
             check(record)
             kind_of(record.kind).from_content(record.content)
@@ -118,14 +120,28 @@ def _check_blob(store: ByteStore, key: str) -> None:
         raise CorruptObjectError(f"the blob {digest} is damaged: its bytes have another digest")
 
 
-def _check_streams(store: ByteStore, run: str, record: Record | None, *, known: bool) -> Iterator[Problem]:
+def _check_runs(
+    store: ByteStore, runs: dict[str, Record], streams: dict[str, set[int]], seen: set[str]
+) -> Iterator[Problem]:
+    """The problems of all streams; `streams` says after which evictions of a run there is something."""
+    for run in sorted(runs.keys() | streams.keys()):
+        record = runs.get(run)
+        evicted = 0 if record is None else record.evicted  # what was there before counts no more
+        if evicted in streams.get(run, ()) or (record is not None and record.summaries):
+            head = None if record is None or record.vacant else record
+            yield from _check_streams(store, run, head, evicted, known=run in seen)
+
+
+def _check_streams(
+    store: ByteStore, run: str, record: Record | None, evicted: int, *, known: bool
+) -> Iterator[Problem]:
     tree = Tree(store)
     where = f"run {run}"
     if not known:
         yield Problem("orphan", where, f"there are points or lines of the {where}, which is not here")
     try:
-        segments = list(joined(tree.parts(run, "points")))
-        texts = list(joined(tree.parts(run, "lines")))
+        segments = list(joined(tree.parts(run, "points", evicted)))
+        texts = list(joined(tree.parts(run, "lines", evicted)))
     except PadreError:
         return  # the damaged file was reported by itself
     for stream in (segments, texts):

@@ -55,6 +55,7 @@ class Record:
         version: Counts the writes of this object in this store. Never travels.
         envelope: What this store notes about remotes. Never travels.
         summaries: Of a run's points, for each metric and writer; derived.
+        evicted: The `version` at which the object was last evicted from this store; 0 if it never was. Never travels.
         sound: That `first` or `successor` made the etag of this very content; nobody else can say so.
     """
 
@@ -73,6 +74,7 @@ class Record:
     version: int = 0
     envelope: Mapping[str, Any] = field(default_factory=dict)
     summaries: Sequence[WriterSummary] = ()
+    evicted: int = field(default=0, compare=False)
     sound: bool = field(default=False, init=False, repr=False, compare=False)
 
     @property
@@ -89,6 +91,11 @@ class Record:
     def parent(self) -> str | None:
         """The id of the object right above it."""
         return self.ancestors[-1] if self.ancestors else None
+
+    @property
+    def vacant(self) -> bool:
+        """Whether this is no version but the trace of an object that was evicted."""
+        return 0 < self.evicted == self.version
 
     def data(self) -> dict[str, Any]:
         """The content as plain data."""
@@ -138,8 +145,15 @@ def successor(
             version=before.version,
             envelope=before.envelope,
             summaries=before.summaries,
+            evicted=before.evicted,
         )
     )
+
+
+def vacancy(before: Record) -> Record:
+    """What a store keeps of an object that it evicts: which one it was, and that older copies of it count no more."""
+    version = before.version + 1
+    return Record(before.kind, before.id, b"{}", before.etag, version=version, evicted=version)
 
 
 def _sound(record: Record) -> Record:
@@ -185,6 +199,8 @@ def encode(record: Record) -> bytes:
     if record.deleted:
         head["deleted"] = [record.deleted.id, record.deleted.at, record.deleted.by]
     head["stamps"] = [record.created_at, record.created_by, record.updated_at, record.updated_by]
+    if record.evicted:
+        head["evicted"] = record.evicted
     if record.conflicts:
         head["conflicts"] = [[item.etag, item.lineage, item.content.decode()] for item in record.conflicts]
     if record.envelope:
@@ -250,6 +266,7 @@ def _parse(rest: bytes, where: str) -> Record:
             version=head["version"],
             envelope=canonical.from_json(head["envelope"]) if "envelope" in head else {},
             summaries=StoredSummaries(rest[end + 13 : split]) if end >= 0 else (),
+            evicted=head.get("evicted", 0),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptObjectError(f"{where} is not a record: {type(error).__name__}") from error

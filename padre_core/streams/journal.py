@@ -191,13 +191,13 @@ class Journal:
                 found = record
         return found
 
-    def parts(self, run: str) -> list[tuple[str, int, Columns]]:
-        """Writer, first sequence number and columns of a run's parts in the logs, as of the last scan."""
+    def parts(self, run: str, evicted: int) -> list[tuple[str, int, Columns]]:
+        """Writer, first sequence number and columns of a run's parts in the logs since an eviction, as last scanned."""
         return [
             (writer.writer, first, columns)
             for view in self.views.values()
             for writer in view.writers.values()
-            if writer.run == run
+            if writer.run == run and writer.evicted == evicted
             for first, columns in writer.parts
         ]
 
@@ -229,9 +229,9 @@ class Journal:
         finally:
             reader.close()
 
-    def add_columns(self, run: str, writer: str, first: int, columns: Columns) -> None:
+    def add_columns(self, run: str, evicted: int, writer: str, first: int, columns: Columns) -> None:
         """Acknowledges a part of a stream that some other store's writer wrote. The store's lock is held."""
-        JournalWriter(self, run).transfer(writer, first, columns)
+        JournalWriter(self, run, evicted).transfer(writer, first, columns)
 
     def put(self, record: Record) -> None:
         """Acknowledges a record. The store's lock is held."""
@@ -329,10 +329,10 @@ class Journal:
                 (self.folder / name).unlink(missing_ok=True)
             self.changed()
 
-    def open_writer(self, run: str) -> JournalWriter:
-        """A writer of a run's streams."""
+    def open_writer(self, run: str, evicted: int = 0) -> JournalWriter:
+        """A writer of a run's streams since an eviction."""
         with self.lock:
-            writer = JournalWriter(self, run)
+            writer = JournalWriter(self, run, evicted)
             self.writers[writer.id] = writer
             if self.log is not None and self.log.room(256):
                 writer.declare(self.log)
@@ -368,8 +368,8 @@ class Journal:
 class JournalWriter:
     """A writer of a run's points and lines into the log of this process; see `StreamWriter` for the contract."""
 
-    def __init__(self, journal: Journal, run: str) -> None:
-        self.run = run
+    def __init__(self, journal: Journal, run: str, evicted: int) -> None:
+        self.run, self._evicted = run, evicted
         self._journal = journal
         self.begin()
 
@@ -434,7 +434,7 @@ class JournalWriter:
         self._log = log
         self._tags = {}
         self._key = log.next
-        payload = canonical.to_json([self.run, self.id, self._points, self._lines])
+        payload = canonical.to_json([self.run, self.id, self._points, self._lines, self._evicted])
         log.append(FrameKind.WRITER, self._key, payload)
 
     def _ready(self, size: int) -> LogWriter:

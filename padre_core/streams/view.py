@@ -22,11 +22,12 @@ DIGEST = 32
 
 @dataclass(slots=True)
 class LoggedWriter:
-    """What a log says of one writer of a run's streams."""
+    """What a log says of one writer of a run's streams; `evicted` is that of the run's record when it began."""
 
     run: str
     writer: str
     next: dict[str, int]
+    evicted: int = 0
     open: bool = True
     parts: list[tuple[int, Columns]] = field(default_factory=list)
 
@@ -74,8 +75,9 @@ class LogView:
             if frame.kind == FrameKind.POINT:
                 self._points(frame)
             elif frame.kind == FrameKind.WRITER:
-                run, writer, next_points, next_lines = canonical.from_json(frame.payload)
-                self.writers[frame.key] = LoggedWriter(run, writer, {"points": next_points, "lines": next_lines})
+                run, writer, next_points, next_lines, *evicted = canonical.from_json(frame.payload)
+                ends = {"points": next_points, "lines": next_lines}
+                self.writers[frame.key] = LoggedWriter(run, writer, ends, *evicted)
             elif frame.kind == FrameKind.METRIC:
                 owner, metric = canonical.from_json(frame.payload)
                 if owner in self.writers:  # else the frame that introduced it is damaged

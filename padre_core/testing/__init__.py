@@ -18,7 +18,8 @@ class TestMyStore(ByteStoreTests):
 import pytest
 
 for _module in (
-    "bytestore_levels", "bytestores", "failures", "machines", "queries", "record_levels", "records", "streams",
+    "bytestore_levels", "bytestores", "evictions", "failures", "machines", "queries", "record_levels", "records",
+    "streams",
 ):  # fmt: skip
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from padre_core.testing import (
     bytestore_levels,
     bytestores,
+    evictions,
     failures,
     machines,
     queries,
@@ -46,6 +47,8 @@ class BackendTests(
     queries.Feed,
     queries.ReopenedQueries,
     queries.SharedQueries,
+    evictions.Refusals,
+    evictions.Evictions,
     machines.RecordHistories,
 ):
     """What a `Backend` is held to, core's own over a byte store included; subclass it with a fixture `url`."""

@@ -101,8 +101,10 @@ class Versions(RuleBasedStateMachine):
         self.backend: Backend = opening()
         self.history = serial()
         self.heads: dict[str, Record] = {}
+        self.evicted: dict[str, Record] = {}
         self.writers: dict[str, int] = {}
-        self.run = self.backend.put(samples.run()).id
+        self.first = self.backend.put(samples.run())
+        self.run = self.first.id
 
     def teardown(self) -> None:
         self.opening.close(self.backend)
@@ -110,12 +112,16 @@ class Versions(RuleBasedStateMachine):
     @rule(target=known, name=st.sampled_from("abc"))
     def create(self, name: str) -> Record:
         record = samples.project(f"{self.history}-{name}")
+        if record.id in self.evicted:
+            return record
         self.backend.put(record)
         self.heads.setdefault(record.id, record)
         return record
 
     @rule(target=known, before=known, title=st.text(max_size=3))
     def edit_the_head(self, before: Record, title: str) -> Record:
+        if before.id in self.evicted:
+            return before
         head = self.heads[before.id]
         record = samples.edited(head, title=title)
         if head.deleted:
@@ -126,6 +132,8 @@ class Versions(RuleBasedStateMachine):
 
     @rule(target=known, before=known, deletion=st.uuids())
     def delete(self, before: Record, deletion: Any) -> Record:
+        if before.id in self.evicted:
+            return before
         record = samples.deleted(self.heads[before.id], str(deletion))
         self.backend.put(record)
         self.heads[before.id] = record
@@ -134,7 +142,7 @@ class Versions(RuleBasedStateMachine):
     @precondition(lambda self: self.backend.capabilities.conditional_write)
     @rule(before=known, title=st.text(max_size=3))
     def edit_what_is_no_longer_the_head(self, before: Record, title: str) -> None:
-        if before.etag == self.heads[before.id].etag:
+        if before.id in self.evicted or before.etag == self.heads[before.id].etag:
             return
         late = samples.edited(before, title="late " + title)
         with pytest.raises(ConflictError):
@@ -142,7 +150,30 @@ class Versions(RuleBasedStateMachine):
 
     @rule(before=known)
     def put_a_known_version_again(self, before: Record) -> None:
-        self.backend.put(before)
+        if before.id not in self.evicted:
+            self.backend.put(before)
+
+    @precondition(lambda self: self.backend.capabilities.eviction)
+    @rule(before=known)
+    def evict(self, before: Record) -> None:
+        if before.id in self.heads:
+            head = self.evicted[before.id] = self.heads.pop(before.id)
+            self.backend.evict("project", head.id, if_match=head.etag)
+
+    @precondition(lambda self: self.evicted)
+    @rule()
+    def download(self) -> None:
+        for record in self.evicted.values():
+            self.backend.put(record, if_match=ABSENT)
+        self.heads.update(self.evicted)
+        self.evicted.clear()
+
+    @precondition(lambda self: self.backend.capabilities.eviction)
+    @rule()
+    def evict_the_run_and_download_it_without_its_points(self) -> None:
+        self.backend.evict("run", self.run, if_match=self.first.etag)
+        self.backend.put(self.first)
+        self.writers.clear()
 
     @rule(writer=st.sampled_from(["0" * 16, "f" * 16]), count=st.integers(1, 40), back=st.integers(0, 10))
     def log(self, writer: str, count: int, back: int) -> None:
@@ -169,7 +200,8 @@ class Versions(RuleBasedStateMachine):
     def listings_are_as_the_model_says(self) -> None:
         for deleted in Deleted:
             found = self.backend.query("project", Query(deleted=deleted)).records
-            mine = {record.id: record.etag for record in found if record.id in self.heads}
+            known = self.heads.keys() | self.evicted.keys()
+            mine = {record.id: record.etag for record in found if record.id in known}
             assert mine == {
                 id: head.etag
                 for id, head in self.heads.items()

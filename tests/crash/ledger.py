@@ -36,11 +36,21 @@ def apply(state: State, act: dict[str, Any]) -> None:
             run["tag"] = act["value"]
         case "finish":
             run["status"] = "finished"
+        case "evict":
+            state["experiments"].pop(act["name"])
+        case "evict artifact":
+            del state["runs"][act["of"]]["files"][act["path"]]
+        case "evict run":
+            state["gone"][act["of"]] = state["runs"].pop(act["of"])
+        case "put run again":
+            state["runs"][act["of"]] = state["gone"].pop(act["of"]) | {"points": 0, "lines": 0}
+        case "transfer":
+            state["runs"][act["of"]][act["stream"]] = act["end"]
 
 
 def told(report: Path) -> tuple[State, State]:
     """What a report says was done, and what it would be with the act that was under way."""
-    done: State = {"experiments": {}, "titles": {}, "runs": {}, "run": None}
+    done: State = {"experiments": {}, "titles": {}, "runs": {}, "gone": {}, "run": None}
     pending: dict[str, Any] | None = None
     for line in report.read_text().splitlines() if report.exists() else []:
         if line != "done":

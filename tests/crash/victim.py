@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import padre_core as padre
+from padre_core.streams.columns import Stream
 
 
 class Victim:
@@ -26,6 +27,7 @@ class Victim:
         self.titles: dict[str, str | None] = {}
         self.run: padre.ActiveRun | None = None
         self.counts: dict[str, int] = {}
+        self.ended: dict[str, str] = {}
         self.made = 0
 
     @contextmanager
@@ -36,7 +38,7 @@ class Victim:
 
     def work(self) -> None:
         acts = [self.put, self.delete, self.start, *[self.point] * 8, self.points, self.line, self.artifact, self.tag,
-                self.finish, self.reopen]  # fmt: skip
+                self.finish, self.reopen, self.evict, self.evict_run]  # fmt: skip
         with self.act("open"):
             self.workspace = self.open()
         while True:
@@ -116,7 +118,39 @@ class Victim:
         if self.run:
             with self.act("finish"):
                 self.run.finish()
+            self.ended[f"{self.name}-run-{self.made}"] = self.run.id
             self.run = None
+
+    def evict(self) -> None:
+        for name, title in self.titles.items():
+            if title is not None:
+                found = self.workspace.experiments.get(f"crash/{name}")
+                with self.act("evict", name=name):
+                    self.workspace.backend.evict("experiment", str(found.id), if_match=str(found.etag))
+                del self.titles[name]
+                return
+
+    def evict_run(self) -> None:
+        if not self.ended:
+            return
+        backend = self.workspace.backend
+        of, run = self.random.choice([*self.ended.items()])
+        head = backend.get("run", run)
+        streams: tuple[Stream, ...] = ("points", "lines")
+        parts = [(stream, part) for stream in streams for part in backend.read_stream(run, stream)]
+        for artifact in self.workspace.artifacts.list(within=run):
+            with self.act("evict artifact", of=of, path=artifact.path):
+                backend.evict("artifact", str(artifact.id), if_match=str(artifact.etag))
+        with self.act("evict run", of=of):
+            backend.evict("run", run, if_match=head.etag)
+        if self.random.random() < 0.5:
+            del self.ended[of]
+        else:
+            with self.act("put run again", of=of):
+                backend.put(head)
+            for stream, part in parts:
+                with self.act("transfer", of=of, stream=stream, end=part.first + len(part.columns)):
+                    backend.append_stream(run, part.writer, part.first, part.columns)
 
 
 def look(url: str) -> None:

@@ -19,7 +19,7 @@ from padre_http.wire.shapes import LENIENT, STRICT, Text, parse
 API: Final = 1
 """The version of the routes that this package speaks: all are below `/v1`."""
 
-_CAPABILITIES = frozenset(item.name for item in fields(Capabilities)) - {"planned"}
+_CAPABILITIES = frozenset(item.name for item in fields(Capabilities)) - {"planned", "eviction"}  # a local matter
 _Texts = Annotated[tuple[Text, ...], Field(max_length=1000)]
 
 
