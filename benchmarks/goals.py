@@ -59,7 +59,7 @@ class Reached:
 
 
 NOT_MEASURED = Reached("", None)
-SCALES = {"µs": 1e6, "ms": 1e3, "MiB": 2**-20, "": 1}
+SCALES = {"µs": 1e6, "ms": 1e3, "s": 1, "MiB": 2**-20, "": 1}
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class AtMost:
     row: str
     bound: float
     words: str
-    unit: Literal["µs", "ms", "MiB", ""]
+    unit: Literal["µs", "ms", "s", "MiB", ""]
     ours: str = "padre"
 
     @property
@@ -193,5 +193,13 @@ GOALS: tuple[Goal, ...] = (
         )
     ),
     Faster("batches/all", 100, served_mlflow, "mlflow's server", SERVER),
+    Faster("shipped/all", 20, served_mlflow, "mlflow's server", "padre-remote"),
+    Within("beside-shipping/call", 1.5, "padre", "the same without a remote", "padre-remote"),
+    Within("exchange/both", 2, "limit-loopback", "copying the same files over loopback", "padre-manual"),
+    AtMost("sync-large/nothing", 1, "1 s", "s", "padre-manual"),
+    AtMost("sync-large/one run", 1, "1 s", "s", "padre-manual"),
+    Within(
+        "sync-large/one run", 2, "padre-manual", "its time in the small store", "padre-manual", "sync-small/one run"
+    ),
     *(AtMost(f"travel/{side}", 150 * 2**20, "150 MiB", "MiB", SERVER) for side in ("client", "server")),
 )

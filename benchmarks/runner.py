@@ -68,7 +68,7 @@ class Runner:
         """All rounds of a workload, its subjects in turn within a round."""
         rounds: dict[str, list[dict[str, Figure]]] = defaultdict(list)
         errors: dict[str, str] = {}
-        candidates = [entry for entry in subjects if workload.suits(entry.name, served=entry.served)]
+        candidates = [entry for entry in subjects if workload.suits(entry.name, served=entry.served, named=entry.named)]
         for number in range(self.rounds):
             for entry in candidates:
                 done = rounds[entry.name]

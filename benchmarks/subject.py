@@ -103,3 +103,19 @@ class Subject(ABC, Generic[RunT]):
     def search_all(self) -> Sequence[object]:
         """The top 20 of a search that no index can drive."""
         raise NotImplementedError
+
+    def change(self, run_id: str, number: int) -> None:
+        """Give a stored run a tag."""
+        raise NotImplementedError
+
+    def synchronise(self) -> None:
+        """Bring this store and its remote to the same."""
+        raise NotImplementedError
+
+    def push(self) -> None:
+        """Send all runs to the other side, and return when it has them."""
+        raise NotImplementedError
+
+    def fetch(self, target: Path) -> None:
+        """Fetch all runs from the other side into a new store."""
+        raise NotImplementedError

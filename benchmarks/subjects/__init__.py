@@ -20,6 +20,7 @@ class Entry:
         survives_kill: No acknowledged point is lost when the process is killed.
         reads_disk: Runs are read from disk at each call, rather than from memory.
         served: The store is behind a server on loopback.
+        named: It does only what names it.
         environment: Variables that it needs; `{folder}` stands for the store.
     """
 
@@ -32,6 +33,7 @@ class Entry:
     survives_kill: bool = False
     reads_disk: bool = True
     served: bool = False
+    named: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -143,6 +145,26 @@ SUBJECTS = (
         served=True,
     ),
     Entry(
+        "padre-remote",
+        "padre",
+        "padre_remote:LocalFirstPadre",
+        "padre-server",
+        "padre-core",
+        "as padre; the server has the same a little later, and at the latest when the store is closed",
+        survives_kill=True,
+        named=True,
+    ),
+    Entry(
+        "padre-manual",
+        "padre",
+        "padre_remote:ManualPadre",
+        "padre-server",
+        "padre-core",
+        "as padre; the server gets what is pushed",
+        survives_kill=True,
+        named=True,
+    ),
+    Entry(
         "mlflow-server",
         "peer",
         "mlflow_server:ServedMlflow",
@@ -171,6 +193,16 @@ SUBJECTS = (
         "",
         "plain system calls, in the page cache",
         survives_kill=True,
+    ),
+    Entry(
+        "limit-loopback",
+        "limit",
+        "copying:Copy",
+        "limit",
+        "",
+        "plain files through a socket, one fdatasync for each on the other side",
+        survives_kill=True,
+        named=True,
     ),
     Entry(
         "limit-power",

@@ -48,9 +48,9 @@ class Workload:
     subjects: tuple[str, ...] = ()
     served: bool = False
 
-    def suits(self, subject: str, *, served: bool) -> bool:
-        """Whether a subject is to do it."""
-        return subject in self.subjects if self.subjects else self.served or not served
+    def suits(self, subject: str, *, served: bool, named: bool = False) -> bool:
+        """Whether a subject is to do it; one that does only what names it says `named`."""
+        return subject in self.subjects if self.subjects else not named and (self.served or not served)
 
     def sized(self, *, quick: bool) -> "Workload":
         """The same workload at the size it is to run at."""
@@ -102,5 +102,33 @@ WORKLOADS = (
     Workload(
         "travel", "memory above rest while {size} MB travel", "files:travel", 1024, 8, "put_files", subjects=SERVER
     ),
+    Workload(
+        "shipped",
+        "log {size} points, one call each, until a server has all",
+        "syncing:shipped",
+        2000,
+        200,
+        "read_points",
+        subjects=("padre-remote", "mlflow-server"),
+    ),
+    Workload(
+        "beside-shipping",
+        "log points while a remote gets them",
+        "syncing:beside_shipping",
+        2_000_000,
+        20_000,
+        subjects=("padre", "padre-remote"),
+    ),
+    Workload(
+        "exchange",
+        "{size} runs with 200 points and 300 KB each, over loopback",
+        "syncing:exchange",
+        1000,
+        20,
+        "push",
+        subjects=("padre-manual", "limit-loopback"),
+    ),
+    Workload("sync-small", "sync {size} runs", "syncing:sync", 1000, 20, "synchronise", subjects=("padre-manual",)),
+    Workload("sync-large", "sync {size} runs", "syncing:sync", 10_000, 40, "synchronise", subjects=("padre-manual",)),
     Workload("footprint", "files on disk a finished run", "writing:footprint", 20, 5),
 )
