@@ -38,6 +38,7 @@ class Shipper:
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._left = False
 
     def wake(self) -> None:
         """Tells that something waits; returns at once."""
@@ -57,6 +58,7 @@ class Shipper:
         if thread is not None and thread.is_alive():
             thread.join(DEADLINE)
             if thread.is_alive():
+                self._left = True  # what it uses is closed under it now
                 logger.warning("not all was sent to the remotes in time; `padre sync` sends the rest")
 
     def _run(self) -> None:
@@ -74,6 +76,8 @@ class Shipper:
     def _try(self) -> bool:
         try:
             return self._ship()
-        except PadreError as error:  # a training must not die because a remote does
-            logger.warning("nothing was sent to the remotes: %s", error)
+        except Exception as error:  # whatever it is: the next thing that is stored must travel
+            if not self._left:
+                known = isinstance(error, PadreError)
+                logger.warning("not all was sent to the remotes: %s", error, exc_info=None if known else error)
             return False

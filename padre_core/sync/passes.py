@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -98,7 +97,7 @@ class Pass:
 
     def __post_init__(self) -> None:
         self.kin = Kin(self.pair, tracked=self.tracked)
-        self._reviving = threading.Lock()
+        self._reviving, self._sharing = threading.Lock(), threading.Lock()
 
     def plan(self, objects: Iterable[Both]) -> list[Step]:
         """What `run` would do, without doing it."""
@@ -135,14 +134,30 @@ class Pass:
             for chunk in chunks:
                 work(chunk)
             return
-        with ThreadPoolExecutor(min(self.threads, len(chunks)), thread_name_prefix="padre-sync") as pool:
-            futures = [pool.submit(work, chunk) for chunk in chunks]
-            try:
-                for future in futures:
-                    future.result()
-            finally:
-                for future in futures:
-                    future.cancel()
+        waiting = iter(chunks)
+        errors: list[BaseException] = []
+
+        def go() -> None:
+            while not errors:
+                with self._sharing:
+                    chunk = next(waiting, None)
+                if chunk is None:
+                    return
+                try:
+                    work(chunk)
+                except BaseException as error:  # noqa: BLE001  # raised below, in the caller's thread
+                    errors.append(error)
+
+        # Not those of a pool: they would keep the process alive while a remote hangs.
+        crew = [
+            threading.Thread(target=go, name="padre-sync", daemon=True) for _ in range(min(self.threads, len(chunks)))
+        ]
+        for thread in crew:
+            thread.start()
+        for thread in crew:
+            thread.join()
+        if errors:
+            raise errors[0]
 
     def _chunk(self, chunk: list[Both]) -> None:
         with self.pair.local.batch(f"Sync with {self.pair.name}"), self.pair.remote.batch("Sync", self.actor):

@@ -75,6 +75,8 @@ class Stores:
         self.cursors = cursors or CursorFile()
         self._opened: dict[str, Backend] = {}
         self._lock = threading.Lock()
+        self._opening = {name: threading.Lock() for name in self.remotes}
+        self._closed = False
 
     def push(
         self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None, dry: bool = False
@@ -118,15 +120,25 @@ class Stores:
             InvalidObjectError: There is no remote of this name.
         """
         remote = self._remote(name)
+        with self._opening[name]:
+            backend = self._opened.get(name)
+            if backend is None:
+                backend = self._kept(name, remote.open())
+        return Pair(self.local, name, backend, tally or Tally(tell=self.progress))
+
+    def _kept(self, name: str, backend: Backend) -> Backend:
+        """A remote that was just opened, unless all were closed meanwhile."""
         with self._lock:
-            if name not in self._opened:
-                self._opened[name] = remote.open()
-            return Pair(self.local, name, self._opened[name], tally or Tally(tell=self.progress))
+            if not self._closed:
+                self._opened[name] = backend
+                return backend
+        backend.close()
+        raise UnavailableError(f"{name} answered after this store was closed")
 
     def close(self) -> None:
-        """Closes the remotes that were opened."""
+        """Closes the remotes that were opened; does not wait for one that is just being opened."""
         with self._lock:
-            opened, self._opened = self._opened, {}
+            opened, self._opened, self._closed = self._opened, {}, True
         for backend in opened.values():
             backend.close()
 

@@ -23,7 +23,8 @@ ROUNDS_A_STORE = 25
 
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory):
-    environment = {**os.environ, "PADRE_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    state = {name: str(tmp_path_factory.mktemp(name)) for name in ("cache", "state", "config")}
+    environment = {**os.environ, **{f"PADRE_{name.upper()}": place for name, place in state.items()}}
     process = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("victim.py")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
@@ -77,24 +78,30 @@ def lost(side, known):
                 yield thing, value
 
 
-def test_nothing_acknowledged_is_lost_and_the_next_sync_finishes(zygote, tmp_path):
+@pytest.mark.parametrize(("remote", "share"), [("folder", 3), ("server", 1)])
+def test_nothing_acknowledged_is_lost_and_the_next_sync_finishes(remote, share, zygote, tmp_path, request, monkeypatch):
+    for name in ("config", "state"):
+        monkeypatch.setenv(f"PADRE_{name.upper()}", str(tmp_path / name))
     seed = int(os.environ.get("PADRE_CRASH_SEED", time.time_ns() % 1_000_000_000))
     chance = random.Random(seed)
     known = {}
-    for number in range(ROUNDS):
+    for number in range(ROUNDS * share // 4):
         seed += 1
         if number % ROUNDS_A_STORE == 0:
             folder = tmp_path / f"stores-{number}"
             folder.mkdir()
             known = {}
+            if remote == "server":
+                server = request.getfixturevalue("servers")([(folder / "remote").as_uri(), str(folder / "state")])
+                (folder / "server.json").write_text(json.dumps(server))
             begin(folder)
         report = tmp_path / f"report-{seed}"
-        kill_after(zygote, chance.choice([0.01, 0.05, 0.2]) * chance.random(), folder, seed, report)
+        kill_after(zygote, chance.choice([0.02, 0.1, 0.3]) * chance.random(), folder, seed, report)
         known.update(facts(report))
-        local, remote, engine = opened(folder)
-        with local, remote:
+        local, there, engine = opened(folder)
+        with local, there:
             done = engine.sync()
             assert not done.failed
             engine.pull()
             assert list(engine.verify("lab")) == [], f"PADRE_CRASH_SEED={seed - 1}"
-            assert list(lost(local, known)) == list(lost(remote, known)) == [], f"PADRE_CRASH_SEED={seed - 1}"
+            assert list(lost(local, known)) == list(lost(there, known)) == [], f"PADRE_CRASH_SEED={seed - 1}"

@@ -30,7 +30,14 @@ RUN = "018f3a5e-0000-7000-8000-000000000000"
 
 
 def opened(folder: Path) -> tuple[Backend, Backend, Engine]:
-    local, remote = (open_backend(str(folder / side), durability="process") for side in ("local", "remote"))
+    """The local store of a folder, and its remote: a folder beside it, or the server that `server.json` names."""
+    local = open_backend(str(folder / "local"), durability="process")
+    server = folder / "server.json"
+    if server.exists():
+        said = json.loads(server.read_text())
+        remote = open_backend(said["url"], token=said["token"])
+    else:
+        remote = open_backend(str(folder / "remote"), durability="process")
     stores = [RemoteStore("lab", "test://lab", lambda: remote)]
     return local, remote, Engine(local, stores, cursors=CursorFile(folder / "cursors.json"), threads=2)
 
