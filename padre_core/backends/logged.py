@@ -112,13 +112,18 @@ class LoggedBackend(ByteStoreBackend):
         return self.tree.child(kind, id, batch[run, seen])
 
     def _head_to_replace(self, kind: str, id: str, *, unborn: bool) -> Record | None:
-        """The head, without reading the tree again for what was just read, or cannot be there; the lock is held."""
-        ref = kind, id
-        self.journal.refresh()
+        """The head, without reading the tree for what cannot be there; the lock is held."""
         if unborn:
-            return self.journal.head(ref)
-        if ref in self.journal.rested:
-            return _newer(self.journal.head(ref), self.journal.rested[ref])
+            self.journal.refresh()
+            return self.journal.head((kind, id))
+        return self._head_at_hand(kind, id)
+
+    def _head_at_hand(self, kind: str, id: str) -> Record | None:
+        ref = kind, id
+        with self.journal.lock:
+            self.journal.refresh()
+            if ref in self.journal.rested:
+                return _newer(self.journal.head(ref), self.journal.rested[ref])
         return self._head(kind, id)
 
     def pulse(self) -> object | None:
@@ -284,6 +289,15 @@ class LoggedBackend(ByteStoreBackend):
         yield from joined(parts)
         if damage:
             raise damage
+
+    def stream_ends(self, run: str, stream: Stream) -> dict[str, int]:
+        evicted = self._eviction(check_id(run))
+        logged = self._logged_parts(run, evicted)
+        ends = self.tree.ends(run, stream, evicted)
+        for writer, first, columns in logged:
+            if stream_of(columns) == stream:
+                ends[writer] = max(ends.get(writer, 0), first + len(columns))
+        return dict(sorted(ends.items()))
 
     def _logged_parts(self, run: str, evicted: int) -> list[Part]:
         """What the logs hold of a run's streams since an eviction."""

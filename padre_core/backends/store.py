@@ -107,10 +107,14 @@ class ByteStoreBackend(Backend):
         """What is stored under an id, the trace of an eviction included."""
         return self.tree.head(kind, id)
 
+    def _head_at_hand(self, kind: str, id: str) -> Record | None:
+        """The same, without reading again what was just read."""
+        return self._head(kind, id)
+
     def _eviction(self, run: str) -> int:
         """When a run was last evicted; what its streams held before counts no more."""
         try:
-            head = self._head("run", run)
+            head = self._head_at_hand("run", run)
         except CorruptObjectError:
             return self.tree.last_eviction(run)
         return 0 if head is None else head.evicted
@@ -187,6 +191,9 @@ class ByteStoreBackend(Backend):
 
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
         return joined(self.tree.parts(check_id(run), stream, self._eviction(run)))
+
+    def stream_ends(self, run: str, stream: Stream) -> dict[str, int]:
+        return self.tree.ends(check_id(run), stream, self._eviction(run))
 
     def has_blobs(self, digests: Iterable[str]) -> set[str]:
         return {digest for digest in digests if blobs.has_blob(self.store, digest)}
