@@ -4,10 +4,9 @@ import itertools
 from dataclasses import replace
 
 from padre_core.backends.bytestore import ABSENT
-from padre_core.backends.layout import record_key
 from padre_core.backends.memory import MemoryStore
 from padre_core.backends.store import ByteStoreBackend
-from padre_core.errors import ConflictError, NotFoundError
+from padre_core.errors import NotFoundError
 from padre_core.objects import record as records
 from padre_core.objects.envelope import parse
 from padre_core.objects.experiment import Experiment
@@ -20,23 +19,12 @@ AT = "2026-11-23T12:00:00.000000Z"
 _names = itertools.count()
 
 
-class MemoryBackend(ByteStoreBackend):
-    """A backend that can remove what it holds outside of runs."""
-
-    def evict(self, kind, id, *, if_match):
-        if self.get(kind, id).etag != if_match:
-            raise ConflictError(f"{kind} {id} was changed meanwhile")
-        self.store.delete(record_key(kind, id))
-        with self._lock:
-            self._open_index().remove(kind, id)
-
-
 def memory(space=None):
     """A backend in memory; with the space of another one, that store opened once more."""
     store = MemoryStore("memory://")
     if space is not None:
         store._space = space
-    return MemoryBackend(store)
+    return ByteStoreBackend(store)
 
 
 def project(name="iris", **fields):
