@@ -141,9 +141,14 @@ class Tree:
     def end(self, run: str, writer: str, stream: Stream, evicted: int) -> tuple[int, str | None, int]:
         """The next sequence number, the last file, and how many of its bytes are sound."""
         files = self.segments(run, stream, evicted).get(writer)
-        if not files:
-            return 0, None, 0
-        next_, key, _ = files[-1]
+        return self._end(stream, *files[-1][:2]) if files else (0, None, 0)
+
+    def ends(self, run: str, stream: Stream, evicted: int) -> dict[str, int]:
+        """The next sequence number of each writer, from the last file of each."""
+        files = self.segments(run, stream, evicted)
+        return {writer: self._end(stream, *parts[-1][:2])[0] for writer, parts in files.items()}
+
+    def _end(self, stream: Stream, next_: int, key: str) -> tuple[int, str, int]:
         data = self.store.read(key).data
         sound = sound_size(stream, data)
         for first, columns in decode_part(stream, data[:sound], key):
