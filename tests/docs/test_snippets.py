@@ -1,8 +1,8 @@
 """Every python and console snippet of the README and the docs runs, and prints what is shown behind it.
 
 In a console snippet lines that begin with `$ ` are commands and the others what they print; behind a python snippet a
-text snippet shows what it prints. `…` stands for any text. Commands that CI runs by itself are not run again. An `sh` snippet
-has hosts and folders of the reader's own, and is not run; the tests of the plugins run the same commands elsewhere.
+text snippet shows what it prints. `…` stands for any text. Commands that CI runs by itself are not run again. An `sh`
+snippet has hosts and folders of the reader's own, and is not run; the plugins' tests run the same commands elsewhere.
 """
 
 import itertools
