@@ -170,6 +170,10 @@ class Backend(ABC):
         """For each writer of a stream, the sequence number that comes next."""
         return {part.writer: part.first + len(part.columns) for part in self.read_stream(run, stream)}
 
+    def many_ends(self, runs: Sequence[str]) -> list[dict[Stream, dict[str, int]]]:
+        """For each of some runs, where its streams end; empty ones where there is no such run."""
+        return [{"points": self.stream_ends(run, "points"), "lines": self.stream_ends(run, "lines")} for run in runs]
+
     @abstractmethod
     def has_blobs(self, digests: Iterable[str]) -> set[str]:
         """Which of the blobs are stored."""

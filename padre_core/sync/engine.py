@@ -184,6 +184,7 @@ class Engine(Stores):
 
     def _compare(self, pair: Pair, tracked: Sequence[Both]) -> Iterator[Problem]:
         digests: dict[str, str] = {}
+        runs: list[str] = []
         for both in tracked:
             where = " ".join(both.ref)
             if both.ours is None:
@@ -193,9 +194,12 @@ class Engine(Stores):
                 continue
             digests.update(dict.fromkeys(blob_digests(both.ours), where))
             if both.ref[0] == "run":
-                for stream in STREAMS:
-                    if self.local.stream_ends(both.ref[1], stream) != pair.remote.stream_ends(both.ref[1], stream):
-                        yield Problem("differs", where, f"{where}: {pair.name} has not the same {stream}")
+                runs.append(both.ref[1])
+        ends = self.local.many_ends(runs), pair.remote.many_ends(runs)
+        for run, ours, theirs in zip(runs, *ends, strict=True):
+            for stream in STREAMS:
+                if ours[stream] != theirs[stream]:
+                    yield Problem("differs", f"run {run}", f"run {run}: {pair.name} has not the same {stream}")
         for digest in sorted(self.local.has_blobs(digests) - pair.remote.has_blobs(digests)):
             yield Problem("missing-blob", digests[digest], f"{digests[digest]}: {pair.name} lacks the blob {digest}")
 

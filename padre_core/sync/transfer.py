@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, cast
 
 from padre_core.backends.backend import Backend, Write
 from padre_core.backends.blobs import verified
@@ -14,8 +14,10 @@ from padre_core.errors import InvalidObjectError, NotFoundError, PadreError
 from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record
 from padre_core.objects.references import blob_digests
+from padre_core.streams.columns import Stream
 
-STREAMS: tuple[Literal["points", "lines"], ...] = ("points", "lines")
+STREAMS: tuple[Stream, ...] = ("points", "lines")
+Ends = Mapping[Stream, Mapping[str, int]]
 
 Progress = Callable[["Tally"], object]
 """Called, from any thread, each time something has arrived."""
@@ -84,21 +86,19 @@ class Carrier:
                 self.target.write_blob(file)
             self.tally.add(blobs=1)
 
-    def streams(self, run: str, *, fresh: bool = False) -> None:
+    def streams(self, run: str, ends: Ends | None, known: Ends) -> None:
         """Adds to each stream of a run what the target lacks of each writer.
 
         Args:
-            fresh: The target has just got to know the run, so that nobody need ask what it has.
+            ends: Where the streams of the source end; None if only reading them tells.
+            known: Where those of the target do.
         """
         for stream in STREAMS:
-            known: dict[str, int] = {}
-            if not fresh:
-                ends = self.source.stream_ends(run, stream)
-                known = self.target.stream_ends(run, stream) if ends else {}
-                if all(known.get(writer, 0) >= end for writer, end in ends.items()):
-                    continue
+            begins = known[stream]
+            if ends is not None and all(begins.get(writer, 0) >= end for writer, end in ends[stream].items()):
+                continue
             for part in self.source.read_stream(run, stream):
-                skip = max(0, known.get(part.writer, 0) - part.first)
+                skip = max(0, begins.get(part.writer, 0) - part.first)
                 if skip < len(part.columns):
                     rest = part.columns.skip(skip) if skip else part.columns
                     self.target.append_stream(run, part.writer, part.first + skip, rest)

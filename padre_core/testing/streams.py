@@ -89,6 +89,15 @@ class Streams(BackendSuite, level="base"):
         lines = [f"line {place}" for place in range(8)]
         assert samples.lines_by_writer(backend, run) == {WRITER: lines, OTHER: lines}
 
+    def test_the_ends_of_streams_are_told_for_many_runs_at_once(self, backend: Backend, run: str) -> None:
+        other = backend.put(samples.run()).id
+        backend.append_stream(run, "a" * 16, 0, samples.points(5))
+        backend.append_stream(run, "a" * 16, 5, samples.points(2))
+        backend.append_stream(run, "b" * 16, 0, Lines((Line(1, "INFO", "one"),)))
+        ends = {"points": {"a" * 16: 7}, "lines": {"b" * 16: 1}}
+        assert backend.many_ends([other, run]) == [{"points": {}, "lines": {}}, ends]
+        assert backend.stream_ends(run, "points") == ends["points"]
+
     def test_runs_do_not_mix(self, backend: Backend, run: str) -> None:
         other = backend.put(samples.run()).id
         backend.append_stream(run, WRITER, 0, numbered(0, 1))

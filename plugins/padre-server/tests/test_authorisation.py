@@ -57,6 +57,8 @@ class World:
                 target, body = f"/v1/projects/{record.id}", encode_record(record)
             case "POST /v1/records/get":
                 body = {"refs": [["run", str(self.run.id)], ["project", str(self.project.id)]]}
+            case "POST /v1/streams/ends":
+                body = {"runs": [str(self.run.id)]}
             case "POST /v1/records/put":
                 body = b'{"writes":[\n' + encode_record(record) + b"\n]}"
             case "POST /v1/blobs/has":

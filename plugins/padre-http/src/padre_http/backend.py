@@ -154,6 +154,21 @@ class HttpBackend(Backend):
                     if not resumes.more():
                         raise
 
+    def stream_ends(self, run: str, stream: Stream) -> dict[str, int]:
+        (ends,) = self.many_ends([run])
+        return ends[stream]
+
+    def many_ends(self, runs: Sequence[str]) -> list[dict[Stream, dict[str, int]]]:
+        self._spool.ship_quietly()
+        found: list[dict[Stream, dict[str, int]]] = []
+        for start in range(0, len(runs), batch := self.client.info.limits.batch):
+            part = [check_id(run) for run in runs[start : start + batch]]
+            answer = self._ask("POST", "/v1/streams/ends", streams.encode_runs(part))
+            ends = self.client.read(streams.decode_ends, answer.body)
+            self._fits([True] * len(ends), part)
+            found += ends
+        return found
+
     def has_blobs(self, digests: Iterable[str]) -> set[str]:
         return blobs.has(self.client, [check_digest(digest) for digest in digests])
 

@@ -116,6 +116,10 @@ COMPONENTS: Mapping[str, Any] = {
     ),
     "Identity": struct({"user": TEXT, "expires_at": MAYBE_TEXT, "scopes": array(TEXT), "projects": array(TEXT)}),
     "Ends": struct({"ends": {"type": "object", "additionalProperties": COUNT}}),
+    "Runs": struct({"runs": array(ID)}, strict=True),
+    "ManyEnds": struct({"ends": array(struct({
+        stream: {"type": "object", "additionalProperties": COUNT} for stream in ("points", "lines")
+    }))}),
     "Next": struct({"next": COUNT}),
     "Blob": struct({"digest": DIGEST, "size": COUNT}),
     "Digests": struct({"digests": array(DIGEST, MAX_DIGESTS)}),

@@ -22,7 +22,7 @@ import array
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, with_config
@@ -34,7 +34,7 @@ from padre_core.objects import canonical
 from padre_core.streams import lines, points
 from padre_core.streams.columns import Columns, Line, Lines, Points, Stream, concatenate, metric_name, stream_of
 from padre_http.wire import errors
-from padre_http.wire.shapes import LENIENT, parse
+from padre_http.wire.shapes import LENIENT, STRICT, Id, Writer, parse
 
 MEDIA_TYPES: Final[dict[Stream, str]] = {
     "points": "application/vnd.padre.points",
@@ -56,6 +56,26 @@ class _Next(TypedDict):
 
 
 _NEXT = TypeAdapter(_Next)
+
+
+@with_config(STRICT)
+class _Runs(TypedDict):
+    runs: list[Id]
+
+
+@with_config(LENIENT)
+class _RunEnds(TypedDict):
+    points: dict[Writer, Annotated[int, Field(ge=0, lt=2**63)]]
+    lines: dict[Writer, Annotated[int, Field(ge=0, lt=2**63)]]
+
+
+@with_config(LENIENT)
+class _Ends(TypedDict):
+    ends: list[_RunEnds]
+
+
+_RUNS = TypeAdapter(_Runs)
+_ENDS = TypeAdapter(_Ends)
 _HEADER = struct.Struct("<4s16sQI")
 _CRC = struct.Struct("<I")
 _SEGMENT, _ERROR, _END = b"PSGS", b"PSGE", b"PSGZ"
@@ -123,6 +143,34 @@ def decode_next(data: bytes) -> int:
         InvalidObjectError: It does not say so.
     """
     return parse(_NEXT, data, "next")["next"]
+
+
+def encode_runs(runs: Sequence[str]) -> bytes:
+    """The request for the ends of the streams of some runs."""
+    return canonical.to_json({"runs": runs})
+
+
+def decode_runs(data: bytes) -> list[str]:
+    """The runs that a request names.
+
+    Raises:
+        InvalidObjectError: It is no such request.
+    """
+    return parse(_RUNS, data, "runs")["runs"]
+
+
+def encode_ends(ends: Sequence[Mapping[Stream, Mapping[str, int]]]) -> bytes:
+    """The answer, in the order of the request."""
+    return canonical.to_json({"ends": ends})
+
+
+def decode_ends(data: bytes) -> list[dict[Stream, dict[str, int]]]:
+    """For each run, the sequence number that comes next of each writer of its streams.
+
+    Raises:
+        InvalidObjectError: It is no such answer.
+    """
+    return [{"points": ends["points"], "lines": ends["lines"]} for ends in parse(_ENDS, data, "ends")["ends"]]
 
 
 def split_columns(columns: Columns) -> Iterator[Columns]:

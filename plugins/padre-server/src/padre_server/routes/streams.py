@@ -10,7 +10,7 @@ from padre_core.backends.backend import Segment
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_id
 from padre_core.streams.columns import Points, Stream
-from padre_http.wire.streams import MAX_PART, MEDIA_TYPES, decode_columns, encode_segments
+from padre_http.wire.streams import MAX_PART, MEDIA_TYPES, decode_columns, decode_runs, encode_ends, encode_segments
 from padre_server.call import Answer, Call, started
 from padre_server.rights import Scope
 from padre_server.route import JSON, Body, Parameter, Reply, Route
@@ -52,6 +52,14 @@ def _line_ends(call: Call) -> Answer:
 
 def _ends(call: Call, stream: Stream) -> Answer:
     return Answer(canonical.to_json({"ends": call.state.backend.stream_ends(_readable(call), stream)}))
+
+
+def _many_ends(call: Call) -> Answer:
+    runs, access, backend = decode_runs(call.body), call.access, call.state.backend
+    heads = [None] * len(runs) if access.reads_all else backend.get_many([("run", run) for run in runs])
+    shown = [run for run, head in zip(runs, heads, strict=True) if access.reads_all or (head and access.sees(head))]
+    found = dict(zip(shown, backend.many_ends(shown), strict=True))
+    return Answer(encode_ends([found.get(run, {"points": {}, "lines": {}}) for run in runs]))
 
 
 def _readable(call: Call) -> str:
@@ -119,6 +127,12 @@ ROUTES = (
     ),
     Route("GET", "/v1/runs/{id}/points", Scope.READ, "Gives all points of a run.", _points, {200: _SEGMENTS}, (404,)),
     Route("GET", "/v1/runs/{id}/lines", Scope.READ, "Gives the log of a run.", _lines, {200: _SEGMENTS}, (404,)),
+    Route(
+        "POST", "/v1/streams/ends", Scope.READ, "Says where the streams of many runs end.", _many_ends,
+        {200: Reply("In the order of the request; nothing of a run that is not there.", schema=ref("ManyEnds"),
+                    example={"ends": [{"points": {"0" * 16: 100}, "lines": {}}]})},
+        body=Body(limit=1024 * 1024, schema=ref("Runs"), example={"runs": ["018f3a5e-0000-7000-8000-000000000000"]}),
+    ),
     Route("GET", "/v1/runs/{id}/points/ends", Scope.READ, "Says where points end.", _point_ends, _ENDS, (404,)),
     Route("GET", "/v1/runs/{id}/lines/ends", Scope.READ, "Says where the log ends.", _line_ends, _ENDS, (404,)),
 )  # fmt: skip
