@@ -201,9 +201,21 @@ class Workspace:
         Raises:
             UnsupportedError: There are none.
         """
+        return self._has_remotes().engine
+
+    @property
+    def default_remote(self) -> str:
+        """The remote that is meant where objects are named and no remote is, as in `padre push iris/svc`.
+
+        Raises:
+            UnsupportedError: There are none.
+        """
+        return self._has_remotes().default
+
+    def _has_remotes(self) -> Remotes:
         if self.records.remotes is None:
             raise UnsupportedError(f"{self.url} has no remotes; `padre remote add NAME URL` adds one")
-        return self.records.remotes.engine
+        return self.records.remotes
 
     def start_run(
         self,
@@ -319,7 +331,7 @@ def _remotes(backend: Backend, settings: StoreSettings, actor: str | None, polic
     ]
     place = hashlib.sha256(settings.url.encode()).hexdigest()[:16]
     cursors = CursorFile(state_folder() / "sync" / f"{backend.info().store}-{place}.json")
-    return Remotes(Engine(backend, stores, cursors=cursors, actor=actor), default=settings.default)
+    return Remotes(Engine(backend, stores, cursors=cursors, actor=actor), default=settings.default or stores[0].name)
 
 
 def _actor() -> str | None:

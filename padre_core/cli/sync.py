@@ -40,10 +40,14 @@ def push(
     kind: str | None,
     as_json: bool,
 ) -> None:
-    """Upload objects, with all that lies below them and all that they refer to; without any, all that waits."""
+    """Upload objects, with all that lies below them and all that they refer to, to the default remote.
+
+    Without objects, all that waits goes to all remotes.
+    """
     refs = _chosen(workspace, objects, where, kind)
+    named = remotes or (None if refs is None else (workspace.default_remote,))
     with tally_bar(workspace.remotes):
-        report = workspace.remotes.push(refs, remotes=remotes or None, dry=dry_run)
+        report = workspace.remotes.push(refs, remotes=named, dry=dry_run)
     _tell(report, as_json=as_json)
 
 

@@ -16,10 +16,10 @@ class Remotes:
 
     Attributes:
         engine: Carries things over.
-        default: The remote that is meant where none is named.
+        default: The remote that is meant where objects are named and no remote is.
     """
 
-    def __init__(self, engine: Engine, *, default: str | None = None) -> None:
+    def __init__(self, engine: Engine, *, default: str) -> None:
         self.engine = engine
         self.default = default
         self._shipper = Shipper(self._ship)
@@ -77,13 +77,12 @@ class Remotes:
             self._shipper.wake()
         return not report.away
 
-    def named(self, remote: str | None) -> str:
-        """The remote of a name, or the default.
+    def named(self, name: str) -> str:
+        """The remote of a name.
 
         Raises:
             InvalidObjectError: There is none.
         """
-        name = self.default if remote is None else remote
         if name not in self.engine.remotes:
             known = ", ".join(self.names)
             raise InvalidObjectError(f"there is no remote {name!r:.80}; the remotes are: {known}")

@@ -77,3 +77,13 @@ def test_without_remotes_the_commands_say_how_to_add_one(command):
     result = command("sync")
     assert result.code == 7
     assert "padre remote add" in result.err
+
+
+def test_what_is_pushed_by_name_goes_to_the_default_remote_alone(here, tmp_path):
+    padre.open("nas").close()
+    here("remote", "add", "nas", (tmp_path / "nas").as_uri(), "--policy", "manual", "--default")
+    assert here("push", "iris/svc").code == 0
+    assert here("show", "iris/svc", "--store", "nas").code == 0
+    assert here("show", "iris/svc", "--store", "lab").code == 3
+    assert here("push", "iris/svc", "--remote", "lab").code == 0
+    assert here("show", "iris/svc", "--store", "lab").code == 0
