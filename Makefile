@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TOX := .venv/bin/tox run
 
-.PHONY: quickstart test lint docs bench crash format clean
+.PHONY: quickstart test lint docs bench crash soak format clean
 
 quickstart: .venv/bin/tox  ## Run the main job: train, store, read back in a second process, share by a server.
 	$(TOX) -qq -e quickstart
@@ -21,6 +21,9 @@ bench: .venv/bin/tox  ## Measure PaDRe and its peers side by side.
 
 crash: .venv/bin/tox  ## Kill writers 10,000 times and look for what was lost.
 	$(TOX) -qq -e crash
+
+soak: .venv/bin/tox  ## Sync through 1,000,000 steps of bad luck and 5,000 kills.
+	$(TOX) -qq -e soak
 
 format: .venv/bin/tox  ## Put the code into the project's style.
 	$(TOX) -q -e format
