@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 import http_proxy as proxies
@@ -300,3 +300,14 @@ def test_a_blob_is_read_from_any_place(server, monkeypatch):
             file.seek(7)
             assert file.read(9) == data[7:16]
             assert file.tell() == 16
+
+
+def test_a_lost_answer_to_a_refresh_signs_nobody_out(server):
+    proxy = Proxy(server.url)
+    with closing(proxy), closing(Client(proxy.url, token=server.token)) as client:
+        proxy.spoil("reset after the server acted", only=b"/v1/session/refresh")
+        with pytest.raises(UnavailableError):
+            client.refresh()
+        assert client.whoami().user == "first"
+        client.refresh()
+        assert client.whoami().user == "first"

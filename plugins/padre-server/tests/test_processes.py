@@ -18,9 +18,13 @@ ROUNDS = 15
 
 
 @pytest.fixture(scope="module")
-def clients(start: Start) -> list[Client]:
+def first(start: Start) -> Served:
+    return start()
+
+
+@pytest.fixture(scope="module")
+def clients(start: Start, first: Served) -> list[Client]:
     """One client of each of four servers with one store and one state folder."""
-    first: Served = start()
     rest = [start(folder=first.folder) for _ in range(SERVERS - 1)]
     return [served.client for served in (first, *rest)]
 
@@ -60,13 +64,15 @@ def test_of_many_edits_of_one_version_one_wins(clients: list[Client]) -> None:
         assert head["etag"] == record.etag
 
 
-def test_a_token_is_known_and_revoked_everywhere_at_once(clients: list[Client]) -> None:
-    session = clients[0]("POST", "/v1/session/refresh").json["token"]
-    assert [client.as_(session)("GET", "/v1/whoami").status for client in clients] == [200] * SERVERS
-    old = clients[0].token
-    assert [client.as_(old)("GET", "/v1/whoami").status for client in clients] == [401] * SERVERS
-    for client in clients:
-        client.token = session
+def test_a_token_is_known_and_revoked_everywhere_at_once(first: Served, clients: list[Client]) -> None:
+    def statuses(token: str | None) -> list[int]:
+        return [client.as_(token)("GET", "/v1/whoami").status for client in clients]
+
+    old = first.make_token("read")
+    fresh = clients[0].as_(old)("POST", "/v1/session/refresh").json["token"]
+    assert statuses(fresh) == statuses(old) == [200] * SERVERS
+    assert clients[1].as_(fresh)("DELETE", "/v1/session").status == 204
+    assert statuses(fresh) == statuses(old) == [401] * SERVERS
 
 
 def test_an_upload_goes_on_at_any_of_them(clients: list[Client]) -> None:

@@ -7,12 +7,18 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from padre_core import AuthenticationError
 from padre_core.objects.record import Record
 from padre_http.wire.records import encode_record
+from padre_server.database import Database
+from padre_server.tokens import Tokens
 
 from .samples import deleted, experiment, path, project
 from .serving import Answer, Client, Served, Start
@@ -49,6 +55,12 @@ def ada(run: Run) -> str:
     return "ada"
 
 
+@pytest.fixture
+def tokens(tmp_path: Path) -> Iterator[Tokens]:
+    with closing(Database(tmp_path / "server.db")) as database:
+        yield Tokens(database)
+
+
 def sign_in(own: Served, name: str, password: str = PASSWORD) -> Answer:
     return own.client.as_(None)("POST", "/v1/session", {"name": name, "password": password})
 
@@ -70,8 +82,41 @@ def test_a_user_signs_in_and_out(own: Served, ada: str) -> None:
 def test_a_session_is_replaced_by_a_fresh_one(own: Served, ada: str) -> None:
     client = own.client.as_(sign_in(own, ada).json["token"])
     fresh = client("POST", "/v1/session/refresh").json
-    assert client("GET", "/v1/whoami").status == 401
+    assert fresh["token"] != client.token
     assert client.as_(fresh["token"])("GET", "/v1/whoami").json["expires_at"] == fresh["expires_at"]
+
+
+def test_what_a_refresh_replaced_is_valid_for_two_minutes_more(own: Served, ada: str) -> None:
+    client = own.client.as_(sign_in(own, ada).json["token"])
+    client("POST", "/v1/session/refresh")
+    left = datetime.fromisoformat(client("GET", "/v1/whoami").json["expires_at"]) - datetime.now(UTC)
+    assert 0 < left.total_seconds() <= 120
+    again = client("POST", "/v1/session/refresh")
+    assert (again.status, client.as_(again.json["token"])("GET", "/v1/whoami").status) == (200, 200)
+
+
+def test_what_was_replaced_ends_after_its_time(tokens: Tokens) -> None:
+    secret, token = tokens.create("session", scopes=("read",))
+    fresh = tokens.rotate(token.id, grace=1e-6)
+    with pytest.raises(AuthenticationError):
+        tokens.caller(secret)
+    assert tokens.caller(fresh).token == token.id
+
+
+def test_what_was_replaced_never_outlives_its_own_end(tokens: Tokens) -> None:
+    secret, token = tokens.create("session", scopes=("read",), seconds=60)
+    tokens.rotate(token.id, seconds=3600, grace=120)
+    assert tokens.caller(secret).expires_at == token.expires_at
+
+
+@pytest.mark.parametrize("end", [Tokens.revoke, Tokens.rotate])
+def test_an_operator_ends_what_was_replaced_too(tokens: Tokens, end: Callable[[Tokens, str], object]) -> None:
+    secret, token = tokens.create("session", scopes=("read",))
+    tokens.rotate(token.id, grace=120)
+    assert tokens.caller(secret).token == token.id
+    end(tokens, token.id)
+    with pytest.raises(AuthenticationError):
+        tokens.caller(secret)
 
 
 def test_roles_count_at_once_and_in_their_project_only(own: Served, run: Run, ada: str) -> None:

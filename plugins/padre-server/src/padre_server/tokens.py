@@ -17,6 +17,13 @@ from padre_server.rights import EVERYWHERE, GRANTABLE, ROLES, Caller, Scope, che
 PREFIX = "padre_"
 _INSERT = "INSERT INTO token VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT = "SELECT id, hash, name, user, scopes, projects, created_at, expires_at, revoked_at FROM token"
+_SELECT_FORMER = (
+    "SELECT id, former.hash, name, user, scopes, projects, created_at, until, revoked_at"
+    " FROM former JOIN token ON token.id = former.token WHERE former.hash = ?"
+)
+
+GRACE_SECONDS = 120
+"""How long a text stays valid after its holder replaced it: the answer with the new one may be lost on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,7 @@ class Tokens:
         hashed = _hash(text)
         connection = self._database.reading()
         row = connection.execute(f"{_SELECT} WHERE hash = ?", (hashed,)).fetchone()
+        row = row or connection.execute(_SELECT_FORMER, (hashed,)).fetchone()
         if row is None or not hmac.compare_digest(row[1], hashed):
             raise refused()
         token = _token(row)
@@ -121,17 +129,24 @@ class Tokens:
         if not changed:
             raise NotFoundError(f"there is no token {id!r:.40}")
 
-    def rotate(self, id: str, *, seconds: float | None = None) -> str:
-        """Replaces the text of a living token; the old one ends now.
+    def rotate(self, id: str, *, seconds: float | None = None, grace: float = 0) -> str:
+        """Replaces the text of a living token.
 
         Args:
             seconds: How long the new one is valid; None leaves the end as it is.
+            grace: For how many seconds the old ones stay valid, unless they end before; 0 ends them now.
 
         Raises:
             NotFoundError: There is no such token, or it was revoked.
         """
-        secret = _secret()
+        secret, now, until = _secret(), _now(), _later(grace)
         with self._database.writing() as connection:
+            connection.execute("DELETE FROM former WHERE until < ? OR (token = ? AND ? <= 0)", (now, id, grace))
+            if grace > 0:
+                connection.execute(
+                    "INSERT INTO former SELECT hash, id, min(?, coalesce(expires_at, ?)) FROM token WHERE id = ?",
+                    (until, until, id),
+                )
             changed = connection.execute(
                 "UPDATE token SET hash = ?, expires_at = coalesce(?, expires_at) WHERE id = ? AND revoked_at IS NULL",
                 (_hash(secret), _later(seconds), id),

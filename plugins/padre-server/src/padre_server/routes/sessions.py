@@ -10,6 +10,7 @@ from padre_server.call import Answer, Call
 from padre_server.rights import GRANTABLE, Caller, Scope
 from padre_server.route import Body, Reply, Route
 from padre_server.schemas import TEXT, ref, struct
+from padre_server.tokens import GRACE_SECONDS
 
 
 def _sign_in(call: Call) -> Answer:
@@ -26,7 +27,8 @@ def _refresh(call: Call) -> Answer:
     state = call.state
     # A token that an operator made keeps its end: its holder must not prolong it.
     own = call.caller.subject.startswith("user:")
-    secret = state.tokens.rotate(str(call.caller.token), seconds=state.settings.session_seconds if own else None)
+    seconds = state.settings.session_seconds if own else None
+    secret = state.tokens.rotate(str(call.caller.token), seconds=seconds, grace=GRACE_SECONDS)
     return _session(secret, state.tokens.caller(secret))
 
 
@@ -65,7 +67,7 @@ ROUTES = (
     ),
     Route(
         "POST", "/v1/session/refresh", Scope.ANY, "Replaces the token that is used by a new one.", _refresh,
-        {200: Reply("The new token; the old one is no longer valid.", schema=ref("Session"))}, (404,),
+        {200: Reply("The new token; the old one ends in two minutes.", schema=ref("Session"))}, (404,),
         body=Body(empty=True, limit=1000),
     ),
     Route(
