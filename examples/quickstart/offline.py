@@ -3,9 +3,13 @@
 Needs no training: it works on an experiment of its own, in folders beside `padre-store`.
 """
 
-from team import serving, signed_in
+import sys
+from pathlib import Path
 
 import padre_core as padre
+
+sys.path.insert(0, str(Path(__file__).parent))  # where Python is told not to look beside a script
+from team import serving, signed_in
 
 NAME = "travel/notes"
 

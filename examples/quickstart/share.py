@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from team import serving, signed_in
-
 import padre_core as padre
+
+sys.path.insert(0, str(Path(__file__).parent))  # where Python is told not to look beside a script
+from team import serving, signed_in
 
 SHARED = "quickstart/digits-sgd"
 
