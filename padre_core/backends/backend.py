@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -182,6 +183,10 @@ class Backend(ABC):
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         """Stores all that is left in a binary file, under the sha-256 of it."""
 
+    def write_blobs(self, blobs: Sequence[bytes]) -> list[BlobReference]:
+        """Stores some blobs of at most 1 MiB each, in as few steps as the backend can."""
+        return [self.write_blob(io.BytesIO(data)) for data in blobs]
+
     @abstractmethod
     def open_blob(self, digest: str) -> BinaryIO:
         """A blob as a file; who reads it to the end checks the digest (`padre_core.backends.blobs.verified`).
@@ -226,11 +231,12 @@ class Backend(ABC):
     def put_many(self, writes: Sequence[Write]) -> list[Record | PadreError]:
         """Puts each record by itself, with one barrier for all; what fails stands as its error in the result."""
         results: list[Record | PadreError] = []
-        for write in writes:
-            try:
-                results.append(self.put(write.record, if_match=write.if_match))
-            except PadreError as error:
-                results.append(error)
+        with self.batch(f"Store {len(writes)} objects"):
+            for write in writes:
+                try:
+                    results.append(self.put(write.record, if_match=write.if_match))
+                except PadreError as error:
+                    results.append(error)
         return results
 
     def evict(self, kind: str, id: str, *, if_match: str) -> None:

@@ -6,9 +6,11 @@ import contextlib
 import functools
 import mimetypes
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from padre_core.backends.blobs import read_start
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.artifact import Artifact
 from padre_core.objects.base import PadreObject
@@ -17,6 +19,11 @@ from padre_core.services.files import Progress, Source, Target, copy, open_sourc
 from padre_core.services.service import Service
 
 UNKNOWN = "application/octet-stream"
+
+SMALL = 64 * 1024
+"""Files up to this size are stored together, so many at once, and so many bytes."""
+GROUP_FILES = 1000
+GROUP_BYTES = 4 * 1024 * 1024
 
 
 class ArtifactService(Service[Artifact]):
@@ -54,6 +61,43 @@ class ArtifactService(Service[Artifact]):
         # Past validation: the backend says so.
         draft.__dict__.update(digest=blob.digest, size=blob.size, media_type=media_type)
         return self.put(draft)
+
+    def upload_all(self, run: str, files: Iterable[tuple[str, BinaryIO]]) -> list[Artifact]:
+        """Stores files with a run under their paths, many small ones in one go.
+
+        Args:
+            run: Its id.
+            files: Each is read before the next one is asked for.
+        """
+        stored: list[Artifact] = []
+        small: list[tuple[str, bytes]] = []
+        size = 0
+        for path, file in files:
+            start = read_start(file, SMALL + 1)
+            if len(start) > SMALL:
+                file.seek(0)
+                stored.append(self.upload(run, file, path=path))
+                continue
+            small.append((path, start))
+            size += len(start)
+            if len(small) == GROUP_FILES or size > GROUP_BYTES:
+                stored += self._upload_small(run, small)
+                small, size = [], 0
+        return stored + self._upload_small(run, small)
+
+    def _upload_small(self, run: str, files: Sequence[tuple[str, bytes]]) -> list[Artifact]:
+        if not files:
+            return []
+        self.records.place("run", run)
+        blobs = self.backend.write_blobs([data for _, data in files])
+        drafts = [
+            Artifact(
+                owner=run, path=path, digest=blob.digest, size=blob.size,
+                media_type=_known_types().guess_type(path)[0] or UNKNOWN,
+            )
+            for (path, _), blob in zip(files, blobs, strict=True)
+        ]  # fmt: skip
+        return list(self._put_new(drafts))
 
     def open(self, artifact: Artifact | str) -> BinaryIO:
         """The bytes of an artifact as a file, which checks their digest when it is read to the end.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 
 from padre_core.backends.bytestore import ABSENT, Absent
-from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectError
+from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectError, PadreError
 from padre_core.objects.record import Record
 from padre_core.services.checking import checked_content
 from padre_core.services.lookup import Key, Lookup, T, Version, kind_text, record_of
-from padre_core.services.naming import living, split_path
+from padre_core.services.naming import child_id, living, split_path
 from padre_core.services.records import describe, restore_call
 
 ATTEMPTS = 200
@@ -32,6 +33,24 @@ class Putting(Lookup[T]):
         object.__dict__.update(state.__dict__)
         self._bind(object, record)
         return object
+
+    def _put_new(self, objects: Sequence[T]) -> Sequence[T]:
+        """Stores objects of one parent, named by its id, that were never read; all that are new in one go."""
+        if not objects or self.records.hooks.extended:
+            return [self._put(object) for object in objects]
+        above, parent = self._resolve_parent(objects[0], create=True)
+        ancestors = () if parent is None or above is None else self.records.place(above, parent)
+        ids = [child_id(self.model, above, parent, object.key(), 0) for object in objects]
+        contents = [self._checked(object) for object in objects]
+        results = self.records.create_many(self.kind, list(zip(ids, contents, strict=True)), ancestors)
+        for object, content, result in zip(objects, contents, results, strict=True):
+            if isinstance(result, PadreError) and not isinstance(result, ConflictError):
+                raise result
+            if isinstance(result, Record) and result.content == content and result.deleted is None:
+                self._bind(object, result)
+            else:  # something is there, or was
+                self._put(object)
+        return objects
 
     def _check_links(self, draft: T) -> None:
         """Checks what an object says about others beside its parent."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from padre_core import query
-from padre_core.backends.backend import Backend, Changes, Page
+from padre_core.backends.backend import Backend, Changes, Page, Write
 from padre_core.backends.bytestore import ABSENT, Absent
-from padre_core.errors import ConflictError, CorruptObjectError, InvalidObjectError, NotFoundError, PluginError
+from padre_core.errors import (
+    ConflictError,
+    CorruptObjectError,
+    InvalidObjectError,
+    NotFoundError,
+    PadreError,
+    PluginError,
+)
 from padre_core.hookspecs import Action, ObjectChanged, Ref, Request
 from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject, RemoteState
@@ -142,6 +149,21 @@ class Records:
         record = first(kind, id, content, ancestors, by=self.actor, at=at)
         request = Request(Action.CREATE, Ref(kind, id), self.backend, record, if_match, self.actor)
         return self._written("create", request)
+
+    def create_many(
+        self, kind: str, contents: Sequence[tuple[str, bytes]], ancestors: tuple[str, ...]
+    ) -> list[Record | PadreError]:
+        """Stores the first versions of objects below one parent, past the hooks: no extension may be there.
+
+        Args:
+            contents: For each object its id and its content.
+        """
+        at = canonical.now()
+        writes = [Write(first(kind, id, content, ancestors, by=self.actor, at=at), ABSENT) for id, content in contents]
+        results = self.backend.put_many(writes)
+        if self.remotes is not None:
+            self.remotes.changed()
+        return results
 
     def update(
         self, before: Record, content: bytes, *, action: str = "update", ancestors: tuple[str, ...] | None = None

@@ -6,11 +6,11 @@ import atexit
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from padre_core.errors import ConflictError, InvalidObjectError, PadreError
 from padre_core.hookspecs import Stopped
@@ -81,13 +81,17 @@ class ActiveRun(RunStreams):
         file, are left out and named in a warning in the run's log.
         """
         self._current_writer()
-        stored, left_out = [], []
-        with self._home.records.backend.batch(f"Artifacts of run {self.id}", self._home.records.actor):
+        left_out: list[str] = []
+
+        def files() -> Iterator[tuple[str, BinaryIO]]:
             for path, stream in walk(Path(folder)):
                 if stream is None:
                     left_out.append(path)
                 else:
-                    stored.append(self._home.artifacts.upload(self.id, stream, path=path))
+                    yield path, stream
+
+        with self._home.records.backend.batch(f"Artifacts of run {self.id}", self._home.records.actor):
+            stored = self._home.artifacts.upload_all(self.id, files())
         if left_out:
             self.log(f"not stored, for they are no regular files: {', '.join(left_out)}", "WARNING")
         return stored

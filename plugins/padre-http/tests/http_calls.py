@@ -142,6 +142,8 @@ def _blobs() -> Iterator[Call]:
     mark = b"%d" % next(_serial)
     small, large = mark + b"small" * 50, mark + DATA * 3
     yield Call("write a small blob", b"/v1/blobs/", lambda b: b.write_blob(io.BytesIO(small)), is_there(small))
+    several = [small + b"%d" % number for number in range(3)]
+    yield Call("write_blobs", b"POST /v1/blobs ", lambda b: b.write_blobs(several)[1], is_there(several[1]))
     for name, path in (
         ("begin an upload", b"POST /v1/uploads "),
         ("send a part", b"PATCH /v1/uploads/"),

@@ -311,3 +311,18 @@ def test_a_lost_answer_to_a_refresh_signs_nobody_out(server):
         assert client.whoami().user == "first"
         client.refresh()
         assert client.whoami().user == "first"
+
+
+def test_a_folder_of_small_files_takes_few_requests(server, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for number in range(50):
+        (folder / f"{number}.txt").write_text(f"file {number}")
+    proxy = Proxy(server.url)
+    with closing(proxy), padre.open(proxy.url, token=server.token) as workspace, workspace.start_run("a/b") as run:
+        before = len(proxy.requests)
+        artifacts = run.log_artifacts(folder)
+        assert len(proxy.requests) - before < 10
+        assert {artifact.path: workspace.artifacts.read(artifact) for artifact in artifacts} == {
+            f"{number}.txt": b"file %d" % number for number in range(50)
+        }

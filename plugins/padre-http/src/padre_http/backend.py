@@ -25,6 +25,7 @@ from padre_core.objects.record import Record
 from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Stream, stream_of
 from padre_http import blobs
+from padre_http.blobs import upload_many
 from padre_http.client import Client
 from padre_http.spool import Spool, SpoolWriter, folder_for
 from padre_http.transport import Answer, Resumes
@@ -171,6 +172,10 @@ class HttpBackend(Backend):
 
     def has_blobs(self, digests: Iterable[str]) -> set[str]:
         return blobs.has(self.client, [check_digest(digest) for digest in digests])
+
+    def write_blobs(self, blobs: Sequence[bytes]) -> list[BlobReference]:
+        self._writable()
+        return upload_many(self.client, blobs)
 
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         self._writable()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
 from padre_core.backends.blobs import verified
@@ -17,6 +17,9 @@ from padre_http.wire.blobs import BYTES, Commit
 
 CHUNK: Final = 2 * 1024 * 1024
 """How much of a blob is in memory; smaller blobs travel in one request."""
+
+MANY: Final = 1000
+"""How many small blobs travel in one request."""
 
 
 def upload(client: Client, source: BinaryIO, media_type: str) -> BlobReference:
@@ -44,6 +47,36 @@ def upload(client: Client, source: BinaryIO, media_type: str) -> BlobReference:
         _forget(client, id)
         raise
     return BlobReference(digest=commit.digest, media_type=media_type, size=size)
+
+
+def upload_many(client: Client, small: Sequence[bytes]) -> list[BlobReference]:
+    """Stores small blobs, many in one request."""
+    references: list[BlobReference] = []
+    for part in _parts(small):
+        found = client.read(
+            blobs.decode_digests, client.post("/v1/blobs", blobs.encode_blobs(part), media_type=blobs.BLOBS).body
+        )
+        if found != [hashlib.sha256(data).hexdigest() for data in part]:
+            raise BackendError(f"{client.url} stored other blobs than those that were sent")
+        references += [
+            BlobReference(digest=digest, media_type=BYTES, size=len(data))
+            for digest, data in zip(found, part, strict=True)
+        ]
+    return references
+
+
+def _parts(small: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Blobs in bodies of bounded size."""
+    part: list[bytes] = []
+    size = 0
+    for data in small:
+        if part and (size + len(data) > CHUNK or len(part) == MANY):
+            yield part
+            part, size = [], 0
+        part.append(data)
+        size += len(data)
+    if part:
+        yield part
 
 
 def download(client: Client, digest: str) -> BinaryIO:
