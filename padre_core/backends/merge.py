@@ -58,7 +58,7 @@ def knows(record: Record, etag: str) -> bool:
 def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
     if record.etag == current.etag:
         return _united(current, record, _longer(current.lineage, record.lineage))
-    if knows(current, record.etag):
+    if knows(current, record.etag) and not (knows(record, current.etag) and _leads(record, current)):
         return _united(current, record, current.lineage)
     if isinstance(if_match, Absent):
         raise AlreadyExistsError(f"{record.kind} {record.id} exists already, at {current.etag}")
@@ -74,6 +74,16 @@ def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
         return _united(winner, loser, _longer(winner.lineage, (loser.etag, *loser.lineage)))
     lost = Conflict(loser.etag, loser.lineage, loser.content)
     return _united(replace(winner, conflicts=(*winner.conflicts, lost)), loser, winner.lineage)
+
+
+def _leads(one: Record, other: Record) -> bool:
+    """Whether the first of two heads stays, where each is known to the other: both sides must judge alike.
+
+    That happens when one side saw a version, and the other only a delete of it that lost against an edit.
+    """
+    replaced = {*one.lineage, *other.lineage}.union(*(lost.lineage for lost in (*one.conflicts, *other.conflicts)))
+    standing = [(head.deleted is None, head.etag not in replaced, _rank(head)) for head in (one, other)]
+    return standing[0] > standing[1]
 
 
 def _longer(lineage: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:

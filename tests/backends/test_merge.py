@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from padre_core.backends.bytestore import ABSENT
@@ -17,6 +19,14 @@ def first(content=b'{"name":"a"}', at=AT, by="ada"):
 
 def edit(before, content, at=AT, by="ada"):
     return record.successor(before, content, by=by, at=at)
+
+
+def bury(before, deletion="d"):
+    return record.successor(before, before.content, by="ada", at=AT, deleted=Tombstone(deletion, AT, "ada"))
+
+
+def heads(current):
+    return current.etag, [item.etag for item in current.conflicts]
 
 
 def stored(*versions):
@@ -118,6 +128,31 @@ def test_an_edit_beats_a_delete_in_either_order():
     one, other = stored(first(), grave, edited), stored(first(), edited, grave)
     assert one.etag == other.etag == edited.etag
     assert [item.content for item in one.conflicts] == [item.content for item in other.conflicts] == [grave.content]
+
+
+def test_of_two_heads_that_know_each_other_the_one_whose_delete_lost_gives_way():
+    lost, won = sorted((edit(first(), b'{"name":"b"}'), edit(first(), b'{"name":"c"}')), key=lambda made: made.etag)
+    grave = bury(won)
+    before, after = stored(lost, won), stored(lost, grave)
+    assert heads(before) == (won.etag, [lost.etag])
+    assert heads(after) == (lost.etag, [grave.etag])
+    assert heads(resolve(before, after, None)) == heads(resolve(after, before, None)) == heads(after)
+
+
+def test_a_head_that_gives_way_to_one_it_knows_is_still_guarded_by_its_etag():
+    lost, won = sorted((edit(first(), b'{"name":"b"}'), edit(first(), b'{"name":"c"}')), key=lambda made: made.etag)
+    before, after = stored(lost, won), stored(lost, bury(won))
+    with pytest.raises(ConflictError):
+        resolve(before, after, first().etag)
+
+
+def test_two_stores_come_to_the_same_whatever_each_of_them_saw_before():
+    ours, theirs = edit(first(), b'{"name":"b"}'), edit(first(), b'{"name":"c"}')
+    versions = (ours, theirs, bury(ours), bury(theirs, "e"), edit(ours, b'{"name":"d"}'))
+    seen = [stored(*order) for count in range(1, 6) for order in itertools.permutations(versions, count)]
+    apart = {str(heads(current)): current for current in seen}.values()
+    for one, other in itertools.combinations(apart, 2):
+        assert heads(resolve(one, other, None)) == heads(resolve(other, one, None))
 
 
 def test_two_deletes_of_one_content_agree():
