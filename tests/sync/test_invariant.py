@@ -189,8 +189,9 @@ class LocalFirst(RuleBasedStateMachine):
 
     def befall(self, data, number, act):
         """Does something while a message may get lost, or the process be killed."""
-        self.fate.left = data.draw(st.integers(0, 40))
-        self.fate.what = data.draw(st.sampled_from(FATES)) if self.fate.left else ""
+        left = data.draw(st.integers(0, 40))
+        what = data.draw(st.sampled_from(FATES)) if left else ""
+        self.fate.left, self.fate.what = left, what  # only now: a draw may end the example, and nothing befalls its end
         try:
             act()
         except Killed:
@@ -281,6 +282,7 @@ class LocalFirst(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "clients"):
             return
+        self.fate.left = -1  # what was to happen in a step that was cut short does not happen now
         while self.fate.delayed:
             self.send(*self.fate.delayed.pop())
         self.end_local_only()
