@@ -191,7 +191,7 @@ class LocalFirst(RuleBasedStateMachine):
         """Does something while a message may get lost, or the process be killed."""
         left = data.draw(st.integers(0, 40))
         what = data.draw(st.sampled_from(FATES)) if left else ""
-        self.fate.left, self.fate.what = left, what  # only now: a draw may end the example, and nothing befalls its end
+        self.fate.left, self.fate.what = left, what  # a draw may end the example, and its end goes undisturbed
         try:
             act()
         except Killed:
