@@ -248,7 +248,7 @@ class Stores:
                 if ours is None or grave is None or ours.deleted is not None or grave.deleted is None:
                     continue
                 if ours.etag in grave.lineage:
-                    head = successor(grave, ours.content, by=self.actor, at=canonical.now())
+                    head = successor(grave, grave.content, by=self.actor, at=canonical.now())
                     self.local.put(head, if_match=ours.etag)
 
     def _remote(self, name: str) -> RemoteStore:

@@ -266,6 +266,18 @@ def test_put_by_name_ends_local_only_with_a_version_that_follows_the_tombstone(t
     assert entry(one, made).intent is Intent.TRACK
 
 
+def test_put_by_name_brings_back_what_others_had_edited_before_they_deleted_it(two):
+    one, other, remote = two
+    made = project(title="old")
+    mine, theirs = both(two, made)
+    put(other, edited(find(other, made), title="newer"))
+    theirs.delete(ref(made))
+    mine.push([ref(made)])
+    for side in (one, remote):
+        assert find(side, made).deleted is None
+        assert find(side, made).data()["title"] == "newer"
+
+
 def test_what_lies_below_a_local_only_object_does_not_travel(two):
     one, _, remote = two
     above = project()
