@@ -21,7 +21,7 @@ def main() -> None:
         with padre.open(f"padre+{address}") as team, padre.open(readonly=True) as workspace:
             report = padre.copy(workspace, team, within=SHARED)
             brought = f"{report.objects} objects, {report.points} points and {report.blobs} files"
-            print(f"copied {brought}, and compared them")
+            print(f"copied {brought}, and compared them", flush=True)
             url = team.experiments.url(SHARED)
         reader = Path(__file__).with_name("read_shared.py")
         subprocess.run([sys.executable, "-P", reader, f"padre+{address}", url], check=True)
