@@ -14,6 +14,7 @@ from padre_core.backends.tree import Tree, decode_part, joined, same_summaries, 
 from padre_core.errors import CorruptObjectError, InvalidObjectError, PadreError
 from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record, check
+from padre_core.objects.references import blob_digests
 
 QUARANTINE = "quarantine/"
 
@@ -47,7 +48,7 @@ def verify(
                     continue
                 seen.add(record.id)
                 parents[where] = record.parent
-                wanted.update(dict.fromkeys(_digests(record), where))
+                wanted.update(dict.fromkeys(blob_digests(record), where))
             name = layout.parse_segment(entry.key)
             if name is not None:
                 streams.setdefault(entry.key.rpartition("/")[0].rpartition("/")[2], set()).add(name.evicted)
@@ -152,20 +153,6 @@ def _check_streams(
             ends[segment.writer] = segment.first + len(segment.columns)
     if record is not None and not same_summaries(summaries_with((), segments), record.summaries):
         yield Problem("summary", where, f"{where}: the summary does not fit its points: points are missing or too many")
-
-
-def _digests(record: Record) -> Iterator[str]:
-    """The blobs that a record's content refers to: every `digest` beside a `size`."""
-    pending = [record.data()]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, dict):
-            digest = value.get("digest")
-            if isinstance(digest, str) and "size" in value and len(digest) == 64:
-                yield digest
-            pending.extend(value.values())
-        elif isinstance(value, list):
-            pending.extend(value)
 
 
 def set_aside(store: ByteStore, key: str) -> bool:

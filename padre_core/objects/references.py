@@ -19,14 +19,18 @@ _LINKS: Mapping[str, str] = {
 """Fields that name other objects by id, and the kind of those."""
 
 
-def parent_ref(record: Record) -> Ref | None:
-    """The object right above a record."""
-    if not record.ancestors:
-        return None
+def parent_kind(record: Record) -> str:
+    """The kind of the object right above a record, which must have one."""
     model = kind_of(record.kind)
     if len(model.parents) == 1:
-        return model.parents[0], record.ancestors[-1]
-    return str(record.data().get(f"{model.parent_field}_kind", model.parents[0])), record.ancestors[-1]
+        return model.parents[0]
+    named = record.data().get(f"{model.parent_field}_kind")
+    return named if named in model.parents else model.parents[0]
+
+
+def parent_ref(record: Record) -> Ref | None:
+    """The object right above a record."""
+    return (parent_kind(record), record.ancestors[-1]) if record.ancestors else None
 
 
 def ancestor_refs(record: Record) -> list[Ref]:
@@ -51,7 +55,7 @@ def linked_refs(record: Record) -> Iterator[Ref]:
 
 
 def blob_digests(record: Record) -> Iterator[str]:
-    """The blobs that a record, or a version that lost against it, names."""
+    """The blobs that a record, or a version that lost against it, names: each a digest beside a size."""
     for content in (record.content, *(conflict.content for conflict in record.conflicts)):
         if b'"digest"' in content:
             yield from _named_digests(canonical.from_json(content))
@@ -60,7 +64,7 @@ def blob_digests(record: Record) -> Iterator[str]:
 def _named_digests(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         digest = value.get("digest")
-        if isinstance(digest, str) and is_digest(digest):
+        if isinstance(digest, str) and "size" in value and is_digest(digest):  # a code's digest is no blob's
             yield digest
     if isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:

@@ -24,6 +24,7 @@ from padre_core.objects.base import PadreObject, RemoteState
 from padre_core.objects.envelope import parse
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record, Tombstone, first, successor
+from padre_core.objects.references import parent_kind
 from padre_core.query.model import Expression, Query
 from padre_core.services.hooks import Hooks, all_of
 
@@ -294,14 +295,6 @@ class Records:
             if model.kind != kind and self.peek(model.kind, id) is not None:
                 return InvalidObjectError(f"{id} is the id of {article(model.kind)}, not of {article(kind)}")
         return NotFoundError(f"{self.url} has no {kind} {id}: put the {kind} first")
-
-
-def parent_kind(record: Record) -> str:
-    """The kind of the object right above a record, which must have one."""
-    model = kind_of(record.kind)
-    if len(model.parents) == 1:
-        return model.parents[0]
-    return str(record.data().get(f"{model.parent_field}_kind", model.parents[0]))
 
 
 def describe(record: Record) -> str:

@@ -205,15 +205,23 @@ class Service(Putting[T]):
             id = self.locate(item)
         except NotFoundError:
             return 0
+        held = self.records.peek(self.kind, id)
+        if self.records.hooks.scoped:
+            seen = held or next(
+                (found for store in remotes.reached() for found in store.get_many([(self.kind, id)])), None
+            )
+            if seen is None or not self.records.in_scope(seen):
+                return 0
         shown = None if force or isinstance(item, str) else item.etag
         deletion = secrets.token_hex(16)
         done = remotes.engine.delete(
-            (self.kind, id), mode=mode, force=force, shown=shown, bury=lambda head: self._delete(head, deletion, None)
+            (self.kind, id), mode=mode, force=force, shown=shown, bury=lambda head: self._delete(head, deletion, shown)
         )
         for name in done.pending:
             logger.warning("%s is away: the next sync deletes %s %s there", name, self.kind, id)
         remotes.changed()
-        return 1
+        lived = held is not None and held.deleted is None
+        return int(lived or (mode != "local" and any(done.actions.values())))
 
     def restore(self, object: T | str) -> T:
         """Brings a deleted object back, with all that its deletion hid; one that is there is returned as it is.

@@ -116,6 +116,10 @@ class Engine(Stores):
             ConflictError: It was changed since, or the table refuses it.
         """
         looked, pending = self._looked(ref, remotes)
+        head = _head(self.local.get_many([ref]))
+        for seen in [head] if head is not None else [both.theirs for _, both in looked.values()]:
+            if shown is not None and seen is not None and shown != seen.etag:
+                raise ConflictError(f"{' '.join(ref)} was changed since it was seen at {shown}; get it again")
         if mode == "local":
             self._delete_local(ref, looked, force=force)
             return Deleted(dict.fromkeys(looked, Action.EVICT))
@@ -124,9 +128,6 @@ class Engine(Stores):
             found = self._row_of(going, both)
             actions[name] = found.delete_all if mode == "all" else found.delete_remote
             self._check(actions[name], both, name, force=force)
-            seen = both.ours or both.theirs
-            if shown is not None and seen is not None and shown != seen.etag:
-                raise ConflictError(f"{' '.join(ref)} was changed since it was seen at {shown}; get it again")
         if mode == "all":
             self._delete_all(ref, looked, bury or self._bury)
         else:

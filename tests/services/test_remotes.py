@@ -174,3 +174,41 @@ def test_a_remote_that_nobody_named_is_refused_before_anything_is_stored(here):
     with pytest.raises(padre.InvalidObjectError, match="the remotes are: lab"):
         here.experiments.put(padre.Experiment(name="svc", project="iris"), remote="nas")
     assert here.experiments.count() == 0
+
+
+def test_a_stale_delete_is_refused_while_the_remote_is_away(alone):
+    stale = alone.experiments.put(padre.Experiment(name="svc", project="iris"))
+    newer = alone.experiments.get("iris/svc", refresh="never")
+    newer.description = "changed since"
+    alone.experiments.put(newer)
+    with pytest.raises(padre.ConflictError, match="changed since"):
+        alone.experiments.delete(stale)
+    assert alone.experiments.get("iris/svc", refresh="never").description == "changed since"
+
+
+def test_what_the_scope_leaves_out_is_not_deleted_either(tmp_path, lab):
+    class Narrow:
+        on = False
+
+        @padre.hookimpl
+        def padre_scope(self, request):
+            return 'tags.team == "mine"' if self.on else None
+
+    narrow = Narrow()
+    with padre.open(tmp_path / "here", remotes={"lab": lab}, extensions=[narrow]) as workspace:
+        experiment = workspace.experiments.put(padre.Experiment(name="svc", project="iris"))
+        workspace.experiments.put(experiment, remote="lab")
+        narrow.on = True
+        for mode in ("all", "remote", "local"):
+            assert workspace.experiments.delete(experiment.id, mode=mode) == 0
+        narrow.on = False
+        assert workspace.experiments.get(experiment.id).name == "svc"
+    with padre.open(lab, readonly=True) as remote:
+        assert remote.experiments.count() == 1
+
+
+def test_a_delete_counts_only_what_it_deleted(here):
+    experiment = here.experiments.put(padre.Experiment(name="svc", project="iris"))
+    here.experiments.put(experiment, remote="lab")
+    assert [here.experiments.delete(experiment.id) for _ in range(2)] == [1, 0]
+    assert here.experiments.delete(experiment.id, mode="local") == 0

@@ -10,6 +10,7 @@ from padre_core import InvalidObjectError, NotFoundError, kind_of, kinds
 from padre_core.backends.backend import Backend
 from padre_core.objects.identity import is_digest, run_of
 from padre_core.objects.record import Record
+from padre_core.objects.references import parent_kind
 from padre_core.query import And, Compare, Expression, Field, In, Operator, Or, Query
 from padre_core.services.naming import child_id
 from padre_server.rights import EVERYWHERE, Caller, Scope
@@ -151,7 +152,7 @@ class Access:
     def _check_shared(self, record: Record, held: Record | None) -> None:
         """Shared objects may be brought by anybody who can write; who brings the very same sees it from then on."""
         if record.ancestors:
-            above = self._backend.get_many([(_parent_kind(record), record.ancestors[0])])[0]
+            above = self._backend.get_many([(parent_kind(record), record.ancestors[0])])[0]
             if above is None or not self.sees(above):
                 raise missing(record.kind, record.id)
         if held is not None and held.etag != record.etag and not self.sees(held):
@@ -172,9 +173,9 @@ class Access:
             raise InvalidObjectError(f"{record.kind} {record.id} names another parent than its ancestors do")
         if parent is None:
             return
-        above = self._backend.get_many([(_parent_kind(record), parent)])[0]
+        above = self._backend.get_many([(parent_kind(record), parent)])[0]
         if above is None or record.ancestors != (*above.ancestors, above.id):
-            raise missing(_parent_kind(record), parent)
+            raise missing(parent_kind(record), parent)
 
     def _check_references(self, record: Record, held: Record | None) -> None:
         known = set() if held is None else set(references(held))
@@ -209,7 +210,7 @@ def _check_identity(record: Record) -> None:
         return
     model = kind_of(record.kind)
     key = model.from_content(record.content).key()
-    above = _parent_kind(record) if record.ancestors else None
+    above = parent_kind(record) if record.ancestors else None
     known = (child_id(model, above, record.parent, key, number) for number in range(MAX_GENERATIONS))
     if record.id not in known:
         raise InvalidObjectError(
@@ -226,11 +227,3 @@ def _may_be_shared(kind: str) -> bool:
     return not all(name in ("experiment", "execution", "run") for name in kind_of(kind).parents) or (
         not kind_of(kind).parents
     )
-
-
-def _parent_kind(record: Record) -> str:
-    model = kind_of(record.kind)
-    if len(model.parents) == 1:
-        return model.parents[0]
-    named = record.data().get(f"{model.parent_field}_kind", model.parents[0])
-    return named if named in model.parents else model.parents[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 import padre_core
 from padre_core import BackendError, InvalidObjectError, UnsupportedError
+from padre_http.origin import is_loopback
 from padre_server.app import make_app
 from padre_server.database import Database
 from padre_server.logs import configuration
@@ -63,16 +63,6 @@ class Listening:
                 f"{self.host} is reached from other machines, and tokens would travel in the clear: give --tls-cert "
                 "and --tls-key, or --plain-http if a proxy in front of it has TLS"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -> None:
