@@ -16,6 +16,8 @@ PROJECT = "trackers"
 class Trackio(Subject[trackio.Run]):
     """A run that logs nothing is not kept, so each logs one value at its end; tags go into the configuration."""
 
+    server_url: str | None = None
+
     def open(self) -> None:
         """Trackio opens its store at each call; where it lies is fixed at import, by TRACKIO_DIR."""
 
@@ -30,6 +32,7 @@ class Trackio(Subject[trackio.Run]):
             embed=False,
             auto_log_gpu=False,
             auto_log_cpu=False,
+            server_url=self.server_url,
         )
         body(run)
         run.log({"finished": 1})
@@ -48,13 +51,7 @@ class Trackio(Subject[trackio.Run]):
         return [(run, run.config) for run in runs]
 
     def search(self, accuracy: float, model: str, top: int) -> Sequence[object]:
-        query = f"""
-            SELECT c.run_name, json_extract(m.metrics, '$.accuracy') AS accuracy
-            FROM configs c JOIN metrics m ON m.run_id = c.run_id
-            WHERE json_extract(c.config, '$.model') = {json.dumps(model).replace('"', "'")} AND accuracy > {accuracy}
-            ORDER BY accuracy DESC LIMIT {top}
-        """  # noqa: S608
-        found: list[object] = SQLiteStorage.query_project(PROJECT, query)["rows"]
+        found: list[object] = SQLiteStorage.query_project(PROJECT, best(accuracy, model, top))["rows"]
         return found
 
     def get(self, run_id: str) -> object:
@@ -72,3 +69,13 @@ class Trackio(Subject[trackio.Run]):
     def delete(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
             SQLiteStorage.delete_run(PROJECT, run_id)
+
+
+def best(accuracy: float, model: str, top: int) -> str:
+    """The search in SQL."""
+    return f"""
+        SELECT c.run_name, json_extract(m.metrics, '$.accuracy') AS accuracy
+        FROM configs c JOIN metrics m ON m.run_id = c.run_id
+        WHERE json_extract(c.config, '$.model') = {json.dumps(model).replace('"', "'")} AND accuracy > {accuracy}
+        ORDER BY accuracy DESC LIMIT {top}
+    """  # noqa: S608

@@ -1,18 +1,16 @@
 """Trackio behind its server on this machine."""
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import sleep
 
-import trackio
 from trackio.remote_client import RemoteClient
 
 from benchmarks.serving import free_port, serving
 from benchmarks.subject import Subject
-from benchmarks.subjects.trackio import PROJECT
+from benchmarks.subjects.trackio import PROJECT, Trackio, best
 
 TOKEN = os.urandom(16).hex()
 QUEUED = 3
@@ -21,10 +19,12 @@ QUEUED = 3
 SHOW = "import sys, trackio; trackio.show(open_browser=False, block_thread=True, server_port=int(sys.argv[1]))"
 
 
-class ServedTrackio(Subject[trackio.Run]):
+class ServedTrackio(Trackio):
     """Writes by `server_url`; reads by the client that Trackio's own commands use."""
 
     port = 0
+    # What Trackio's client has no call for.
+    put_files, fetch_files, delete = Subject.put_files, Subject.fetch_files, Subject.delete
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -39,28 +39,11 @@ class ServedTrackio(Subject[trackio.Run]):
         return f"http://127.0.0.1:{self.port}"
 
     def open(self) -> None:
+        self.server_url = f"{self.url}/?write_token={TOKEN}"
         self.client = RemoteClient(self.url, write_token=TOKEN)
 
     def close(self) -> None:
         """The server writes a while later."""
-
-    def run(self, parameters: dict[str, float | str], tags: dict[str, str], body: Callable[[trackio.Run], None]) -> str:
-        run = trackio.init(
-            project=PROJECT,
-            name=os.urandom(8).hex(),
-            config={**parameters, "tags": tags},
-            embed=False,
-            auto_log_gpu=False,
-            auto_log_cpu=False,
-            server_url=f"{self.url}/?write_token={TOKEN}",
-        )
-        body(run)
-        run.log({"finished": 1})
-        trackio.finish()
-        return str(run.name)
-
-    def log_point(self, run: trackio.Run, name: str, value: float, step: int) -> None:
-        run.log({name: value}, step=step)
 
     def settle(self) -> None:
         sleep(QUEUED)
@@ -74,12 +57,7 @@ class ServedTrackio(Subject[trackio.Run]):
         return list(configs.items())
 
     def search(self, accuracy: float, model: str, top: int) -> Sequence[object]:
-        query = f"""
-            SELECT c.run_name, json_extract(m.metrics, '$.accuracy') AS accuracy
-            FROM configs c JOIN metrics m ON m.run_id = c.run_id
-            WHERE json_extract(c.config, '$.model') = {json.dumps(model).replace('"', "'")} AND accuracy > {accuracy}
-            ORDER BY accuracy DESC LIMIT {top}
-        """  # noqa: S608
+        query = best(accuracy, model, top)
         found: list[object] = self.client.predict(project=PROJECT, query=query, api_name="/query_project")["rows"]
         return found
 
