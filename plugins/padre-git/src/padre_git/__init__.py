@@ -1,0 +1,1 @@
+"""PaDRe stores in git repositories."""
