@@ -7,17 +7,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import Any, BinaryIO, ClassVar, Final, Self
 
+from padre_core.backends.blobs import verified
 from padre_core.backends.bytestore import IfMatch
 from padre_core.backends.capabilities import API_VERSION, Capabilities
-from padre_core.errors import NotFoundError, PadreError, UnsupportedError
+from padre_core.errors import CorruptObjectError, NotFoundError, PadreError, UnsupportedError
 from padre_core.objects.base import BlobReference
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record
 from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Stream
 from padre_core.streams.writer import StreamWriter
+
+SMALL_BLOB: Final = 1024 * 1024
+"""Blobs up to this size, in bytes, are written and read many at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +188,23 @@ class Backend(ABC):
         """Stores all that is left in a binary file, under the sha-256 of it."""
 
     def write_blobs(self, blobs: Sequence[bytes]) -> list[BlobReference]:
-        """Stores some blobs of at most 1 MiB each, in as few steps as the backend can."""
+        """Stores some blobs of at most `SMALL_BLOB` bytes each, in as few steps as the backend can."""
         return [self.write_blob(io.BytesIO(data)) for data in blobs]
+
+    def read_blobs(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """The small ones of some blobs, each with its digest and checked against it, in as few steps as may be.
+
+        They come in the order of the digests. What is missing here, damaged, or larger than `SMALL_BLOB` is left out:
+        `open_blob` says which of these it is, or gives it.
+        """
+        for digest in digests:
+            try:
+                with verified(self.open_blob(digest), digest) as file:
+                    data = file.read(SMALL_BLOB + 1)
+            except (NotFoundError, CorruptObjectError):
+                continue
+            if len(data) <= SMALL_BLOB:
+                yield digest, data
 
     @abstractmethod
     def open_blob(self, digest: str) -> BinaryIO:

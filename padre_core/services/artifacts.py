@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
+import itertools
 import mimetypes
 import os
 from collections.abc import Iterable, Sequence
@@ -21,7 +23,7 @@ from padre_core.services.service import Service
 UNKNOWN = "application/octet-stream"
 
 SMALL = 64 * 1024
-"""Files up to this size are stored together, so many at once, and so many bytes."""
+"""Files up to this size are stored and fetched together; stored so many at once, and so many bytes."""
 GROUP_FILES = 1000
 GROUP_BYTES = 4 * 1024 * 1024
 
@@ -134,8 +136,16 @@ class ArtifactService(Service[Artifact]):
         """
         root = Path(to)
         artifacts = self._artifacts_of(object)
+        waiting: dict[str, list[Artifact]] = {}
+        for artifact in artifacts:
+            waiting.setdefault(artifact.digest, []).append(artifact)
+        small = [digest for digest, same in waiting.items() if same[0].size <= SMALL]
         with contextlib.closing(Target(root)) as target:
-            for artifact in artifacts:
+            for digest, data in self.backend.read_blobs(small):
+                for artifact in waiting.pop(digest):
+                    with target.create(artifact.path) as file:
+                        copy(io.BytesIO(data), file, artifact.size, progress)
+            for artifact in itertools.chain.from_iterable(waiting.values()):
                 with self.backend.open_blob(artifact.digest) as source, target.create(artifact.path) as file:
                     copy(source, file, artifact.size, progress)
         return [root.joinpath(*artifact.path.split("/")) for artifact in artifacts]

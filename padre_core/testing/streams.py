@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from padre_core.backends.backend import Backend
+from padre_core.backends.backend import SMALL_BLOB, Backend
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError
 from padre_core.objects.summary import combine
 from padre_core.streams.columns import Columns, Line, Lines, Points
@@ -201,6 +201,14 @@ class Blobs(BackendSuite, level="base"):
         assert backend.has_blobs([*here, missing]) == here
         assert set(backend.blobs()) == here
         assert len(list(backend.blobs())) == 5
+
+    def test_the_small_ones_of_some_blobs_come_in_the_order_asked_for(self, backend: Backend) -> None:
+        small = [b"", bytes(SMALL_BLOB), *(b"%d" % number for number in range(20))]
+        written = [reference.digest for reference in backend.write_blobs(small)]
+        large = backend.write_blob(io.BytesIO(bytes(SMALL_BLOB + 1))).digest
+        missing = hashlib.sha256(b"missing").hexdigest()
+        assert list(backend.read_blobs([missing, *written, large])) == list(zip(written, small, strict=True))
+        assert list(backend.read_blobs([])) == []
 
     def test_a_missing_blob_is_not_found(self, backend: Backend) -> None:
         with pytest.raises(NotFoundError):

@@ -157,6 +157,12 @@ def _blobs() -> Iterator[Call]:
             return file.read()
 
     yield Call("open_blob", b"GET /v1/blobs/", read, lambda b, r: _same(r, DATA))
+    yield Call(
+        "read_blobs",
+        b"POST /v1/blobs/get ",
+        lambda b: list(b.read_blobs([blob.digest for blob in b.write_blobs(several)])),
+        lambda b, r: _same([data for _, data in r], several),
+    )
     yield Call("has_blobs", b"/v1/blobs/has", lambda b: b.has_blobs(["0" * 64]), lambda b, r: _same(r, set()))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import subprocess
@@ -31,6 +32,8 @@ from padre_http.client import Client
 from padre_http.secret import Secret
 from padre_http.tokens import Token, TokenFile, default_path
 from padre_http.tokens.keep import FileKeep
+from padre_http.wire import blobs
+from padre_http.wire.blobs import encode_many
 from padre_http.wire.info import ServerInfo, encode_model
 
 
@@ -290,6 +293,28 @@ def test_a_blob_that_is_not_what_was_asked_for_is_noticed(server, proxy, monkeyp
             file.read()
 
 
+def test_of_many_blobs_none_is_taken_that_was_not_asked_for(server, proxy, monkeypatch):
+    with HttpBackend(proxy.url, token=server.token) as backend:
+        digest = backend.write_blob(io.BytesIO(b"what was stored")).digest
+        body = b"".join(encode_many([(hashlib.sha256(b"forged").hexdigest(), b"forged")]))
+        monkeypatch.setattr(proxies, "ERROR", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        proxy.spoil_all("500")
+        with pytest.raises(BackendError, match="other blobs"):
+            list(backend.read_blobs([digest]))
+
+
+def test_many_blobs_go_on_behind_the_last_one_that_came(server, proxy, monkeypatch):
+    monkeypatch.setattr(blobs, "MAX_DIGESTS", 30)
+    sent = [b"%d" % number * 1000 for number in range(100)]
+    with HttpBackend(proxy.url, token=server.token) as backend:
+        digests = [blob.digest for blob in backend.write_blobs(sent)]
+        proxy.requests.clear()
+        proxy.spoil("cut the body", "refuse", "cut the body", only=b"/v1/blobs/get")
+        assert list(backend.read_blobs(digests)) == list(zip(digests, sent, strict=True))
+        assert proxy.left == 0
+        assert sum("/v1/blobs/get" in line for line in proxy.requests) == 4 + 3
+
+
 def test_a_blob_is_read_from_any_place(server, monkeypatch):
     data = bytes(range(256)) * 4000
     with server.open() as backend:
@@ -323,6 +348,10 @@ def test_a_folder_of_small_files_takes_few_requests(server, tmp_path):
         before = len(proxy.requests)
         artifacts = run.log_artifacts(folder)
         assert len(proxy.requests) - before < 10
+        before = len(proxy.requests)
+        paths = workspace.artifacts.download(str(run.id), tmp_path / "to")
+        assert len(proxy.requests) - before < 10
+        assert [path.read_text() for path in paths] == [f"file {path.stem}" for path in paths]
         assert {artifact.path: workspace.artifacts.read(artifact) for artifact in artifacts} == {
             f"{number}.txt": b"file %d" % number for number in range(50)
         }

@@ -61,7 +61,7 @@ class World:
                 body = {"runs": [str(self.run.id)]}
             case "POST /v1/records/put":
                 body = b'{"writes":[\n' + encode_record(record) + b"\n]}"
-            case "POST /v1/blobs/has":
+            case "POST /v1/blobs/has" | "POST /v1/blobs/get":
                 body = {"digests": [self.blob]}
             case "POST /v1/uploads/{upload}/commit":
                 body = {"digest": self.blob, "size": 5}

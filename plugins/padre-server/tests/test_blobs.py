@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import secrets
 from typing import Any
 
 import pytest
 
-from padre_http.wire.blobs import BLOBS, decode_listing, encode_blobs
+from padre_core.backends.backend import SMALL_BLOB
+from padre_http.wire.blobs import BLOBS, decode_listing, decode_many, encode_blobs
 
 from .serving import Client, Served, Start
 
@@ -80,6 +82,15 @@ def test_many_small_blobs_come_in_one_body(client: Client) -> None:
     assert answer.json == {"digests": [digest_of(blob) for blob in blobs]}
     listing = client("GET", "/v1/blobs").body
     assert set(answer.json["digests"]) <= set(decode_listing(listing.splitlines(keepends=True)))
+
+
+def test_many_small_blobs_go_in_one_answer_without_what_is_missing_or_large(client: Client) -> None:
+    small = [secrets.token_bytes(size) for size in (0, 100, SMALL_BLOB)]
+    digests = [put(client, data) for data in (*small, bytes(SMALL_BLOB + 1))]
+    answer = client("POST", "/v1/blobs/get", {"digests": ["0" * 64, *digests]})
+    assert list(decode_many(io.BytesIO(answer.body).read)) == list(zip(digests, small, strict=False))
+    assert client("POST", "/v1/blobs/get", {"digests": ["../../etc/passwd"]}).status == 400
+    assert client("POST", "/v1/blobs/get", {"digests": ["0" * 64] * 10_001}).status == 400
 
 
 def test_an_upload_goes_on_after_a_break(client: Client) -> None:

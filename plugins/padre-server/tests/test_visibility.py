@@ -135,6 +135,8 @@ def test_a_blob_is_seen_by_those_whose_objects_refer_to_it(sides: Sides) -> None
     assert sides.us("GET", f"/v1/blobs/{digest}").body == data
     assert sides.them("GET", f"/v1/blobs/{digest}").status == 404
     assert sides.them("POST", "/v1/blobs/has", {"digests": [digest]}).json == {"digests": []}
+    assert data not in sides.them("POST", "/v1/blobs/get", {"digests": [digest]}).body
+    assert data in sides.us("POST", "/v1/blobs/get", {"digests": [digest]}).body
     assert digest.encode() not in sides.them("GET", "/v1/blobs").body
     assert digest.encode() in sides.us("GET", "/v1/blobs").body
 

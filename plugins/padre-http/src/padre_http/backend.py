@@ -177,6 +177,9 @@ class HttpBackend(Backend):
         self._writable()
         return upload_many(self.client, blobs)
 
+    def read_blobs(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        return blobs.download_many(self.client, [check_digest(digest) for digest in digests])
+
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         self._writable()
         return blobs.upload(self.client, source, media_type)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
 from padre_core.backends.blobs import verified
-from padre_core.errors import BackendError, ConflictError, UnavailableError
+from padre_core.errors import BackendError, ConflictError, InvalidObjectError, UnavailableError
 from padre_core.objects.base import BlobReference
 from padre_http.client import Client
 from padre_http.transport import RESUMES, Resumes, Streamed
@@ -77,6 +77,28 @@ def _parts(small: Sequence[bytes]) -> Iterator[list[bytes]]:
         size += len(data)
     if part:
         yield part
+
+
+def download_many(client: Client, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """The small ones of some blobs, many in one answer; going on behind the last one when a connection breaks."""
+    for start in range(0, len(digests), blobs.MAX_DIGESTS):
+        left = list(digests[start : start + blobs.MAX_DIGESTS])
+        resumes = Resumes(client.timeout)
+        while left:
+            with client.stream("/v1/blobs/get", blobs.encode_digests(left)) as stream:
+                try:
+                    for digest, data in blobs.decode_many(stream.read):
+                        if digest not in left:
+                            raise BackendError(f"{client.url} sent other blobs than those that were asked for")
+                        del left[: left.index(digest) + 1]
+                        resumes.renew()
+                        yield digest, data
+                    break
+                except UnavailableError:
+                    if not resumes.more():
+                        raise
+                except InvalidObjectError as error:
+                    raise BackendError(f"{client.url} did not answer as a PaDRe server does: {error}") from None
 
 
 def download(client: Client, digest: str) -> BinaryIO:

@@ -134,16 +134,20 @@ class Client:
             raise transport.refused(answer)
         return answer
 
-    def stream(self, path: str, *, headers: Mapping[str, str] | None = None) -> Streamed:
-        """Asks for something large with GET; the body is read from what is returned.
+    def stream(self, path: str, question: bytes | None = None, *, headers: Mapping[str, str] | None = None) -> Streamed:
+        """Asks for something large; the body is read from what is returned.
+
+        Args:
+            question: JSON that is sent with POST; None for GET.
 
         Raises:
             PadreError: As for `call`.
         """
         deadline, transport = Deadline(self.timeout), self._transport
+        method, extra = ("GET", {}) if question is None else ("POST", {"Content-Type": JSON})
 
         def answered(token: Secret | None) -> Streamed | Answer:
-            request = self._request("GET", path, headers or {}, b"", token)
+            request = self._request(method, path, {**(headers or {}), **extra}, question or b"", token)
             return transport.repeated(deadline, self.attempts, lambda: transport.open(request, deadline))
 
         found = self._authorised(answered)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
 
@@ -110,6 +111,33 @@ def test_blobs_come_back_with_their_digests() -> None:
     sent = [b"", b"a", bytes(range(256)) * 100]
     found = [(digest, bytes(data)) for digest, data in blobs.decode_blobs(blobs.encode_blobs(sent))]
     assert found == [(hashlib.sha256(data).hexdigest(), data) for data in sent]
+
+
+def many(blobs_: list[bytes]) -> bytes:
+    return b"".join(blobs.encode_many((hashlib.sha256(data).hexdigest(), data) for data in blobs_))
+
+
+def test_an_answer_of_many_blobs_comes_in_parts_and_is_read_as_it_comes() -> None:
+    sent = [b"", b"a", bytes(blobs.PART), *(b"%d" % number for number in range(2000))]
+    parts = list(blobs.encode_many((hashlib.sha256(data).hexdigest(), data) for data in sent))
+    assert len(parts) > 2
+    assert [data for _, data in blobs.decode_many(io.BytesIO(b"".join(parts)).read)] == sent
+    assert list(blobs.decode_many(io.BytesIO(many([])).read)) == []
+
+
+@given(st.data())
+def test_an_answer_of_many_blobs_that_was_cut_or_damaged_gives_no_wrong_one(data: st.DataObject) -> None:
+    sent = [b"first", b"second"]
+    answer = bytearray(many(sent))
+    place = data.draw(st.integers(0, len(answer) - 1))
+    if data.draw(st.booleans()):
+        del answer[place:]
+    else:
+        answer[place] ^= data.draw(st.integers(1, 255))
+    found = []
+    with pytest.raises((UnavailableError, InvalidObjectError)):
+        found.extend(blob for _, blob in blobs.decode_many(io.BytesIO(answer).read))
+    assert found in ([], sent[:1], sent)
 
 
 @given(st.binary(max_size=20), st.integers(0, 80), st.integers(0, 20))

@@ -1,6 +1,7 @@
 """Blobs on the wire: which are there, uploads in parts, and many small ones in one body.
 
-The body of many is, for each, its size (4 bytes, little endian), its sha-256 (32 bytes) and its bytes.
+The body of many is, for each, its size (4 bytes, little endian), its sha-256 (32 bytes) and its bytes. An answer of
+many ends with a size of 2**32 - 1 and 32 zeros; without that it was cut.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from padre_core.backends.backend import SMALL_BLOB
 from padre_core.errors import InvalidObjectError, UnavailableError
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_digest
@@ -32,7 +34,11 @@ MAX_DIGESTS: Final = 10_000
 
 MAX_SIZE: Final = 2**48
 
+PART: Final = 256 * 1024
+"""About how many bytes of an answer of many are in memory at a time."""
+
 _HEADER = struct.Struct("<I32s")
+_END = _HEADER.pack(2**32 - 1, bytes(32))
 
 UploadId = Annotated[str, Field(pattern="^[A-Za-z0-9_-]{16,64}$")]
 Size = Annotated[int, Field(ge=0, le=MAX_SIZE)]
@@ -141,10 +147,7 @@ def decode_commit(data: bytes) -> Commit:
 
 def encode_blobs(blobs: Sequence[bytes]) -> bytes:
     """Many small blobs as one body."""
-    parts: list[bytes] = []
-    for blob in blobs:
-        parts += _HEADER.pack(len(blob), hashlib.sha256(blob).digest()), blob
-    return b"".join(parts)
+    return b"".join(itertools.chain.from_iterable(_framed(hashlib.sha256(blob).digest(), blob) for blob in blobs))
 
 
 def decode_blobs(data: bytes) -> Iterator[tuple[str, memoryview]]:
@@ -168,3 +171,44 @@ def decode_blobs(data: bytes) -> Iterator[tuple[str, memoryview]]:
         if hashlib.sha256(blob).digest() != digest:
             raise InvalidObjectError(f"blobs: the bytes do not belong to {digest.hex()}")
         yield digest.hex(), blob
+
+
+def encode_many(blobs: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    """Blobs and their digests as an answer, in parts of bounded size."""
+    parts: list[bytes] = []
+    size = 0
+    for digest, data in blobs:
+        parts += _framed(bytes.fromhex(digest), data)
+        size += len(data)
+        if size >= PART or len(parts) >= PART // 256:
+            yield b"".join(parts)
+            parts, size = [], 0
+    yield b"".join([*parts, _END])
+
+
+def decode_many(read: Callable[[int], bytes]) -> Iterator[tuple[str, bytes]]:
+    """The blobs of an answer, each with its digest.
+
+    Args:
+        read: Gives as many bytes as it is asked for, fewer only at the end.
+
+    Raises:
+        UnavailableError: It was cut before its end.
+        InvalidObjectError: A blob is too large, or has another digest.
+    """
+    while (head := read(_HEADER.size)) != _END:
+        if len(head) < _HEADER.size:
+            raise UnavailableError("the answer was cut before its end; try again")
+        size, digest = _HEADER.unpack(head)
+        if size > SMALL_BLOB:
+            raise InvalidObjectError(f"blobs: {size} bytes are too many for one of many, at most {SMALL_BLOB} are read")
+        data = read(size) if size else b""
+        if len(data) < size:
+            raise UnavailableError("the answer was cut before its end; try again")
+        if hashlib.sha256(data).digest() != digest:
+            raise InvalidObjectError(f"blobs: the bytes do not belong to {digest.hex()}")
+        yield digest.hex(), data
+
+
+def _framed(digest: bytes, data: bytes) -> tuple[bytes, bytes]:
+    return _HEADER.pack(len(data), digest), data

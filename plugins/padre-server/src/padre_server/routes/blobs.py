@@ -27,9 +27,10 @@ from padre_http.wire.blobs import (
     encode_commit,
     encode_digests,
     encode_listing,
+    encode_many,
 )
 from padre_server.body import PART
-from padre_server.call import Answer, Call
+from padre_server.call import Answer, Call, started
 from padre_server.errors import RangeError, TooLargeError
 from padre_server.rights import Scope
 from padre_server.route import Body, Parameter, Reply, Route
@@ -39,9 +40,13 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def _has(call: Call) -> Answer:
-    access = call.access
-    digests = [digest for digest in decode_digests(call.body) if access.sees_blob(digest)]
+    digests = filter(call.access.sees_blob, decode_digests(call.body))
     return Answer(encode_digests(sorted(call.state.backend.has_blobs(digests))))
+
+
+def _get_many(call: Call) -> Answer:
+    digests = list(filter(call.access.sees_blob, decode_digests(call.body)))
+    return Answer(started(encode_many(call.state.backend.read_blobs(digests))), media_type=BLOBS)
 
 
 def _list(call: Call) -> Answer:
@@ -178,6 +183,12 @@ ROUTES = (
     Route(
         "POST", "/v1/blobs/has", Scope.READ, "Says which blobs are there.", _has,
         {200: Reply("Those of the digests that are.", schema=ref("Digests"))},
+        body=Body(limit=1024 * 1024, schema=ref("Digests"), example={"digests": ["0" * 64]}),
+    ),
+    Route(
+        "POST", "/v1/blobs/get", Scope.READ, "Gives many small blobs.", _get_many,
+        {200: Reply("Those of up to 1 MiB, in the order of the request; the others are to be got one by one.",
+                    media_type=BLOBS)},
         body=Body(limit=1024 * 1024, schema=ref("Digests"), example={"digests": ["0" * 64]}),
     ),
     Route(
