@@ -243,6 +243,10 @@ class Workspace:
         """Looks for what was changed past PaDRe, and returns how many objects were."""
         return self.backend.refresh(accept_edits=accept_edits)
 
+    def maintain(self, progress: transfer.Progress | None = None) -> dict[str, int]:
+        """Makes the store smaller or faster to read; see `Backend.maintain`."""
+        return self.backend.maintain(progress)
+
     def changes(self, cursor: str | None = None, *, limit: int = 1000) -> Changes:
         """What changed in the store since a cursor, whoever changed it, as far as this user may read it."""
         return self.records.changes(cursor, limit)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar, Final, Self
 
 from padre_core.backends.blobs import verified
-from padre_core.backends.bytestore import IfMatch
+from padre_core.backends.bytestore import IfMatch, Progress
 from padre_core.backends.capabilities import API_VERSION, Capabilities
 from padre_core.errors import CorruptObjectError, NotFoundError, PadreError, UnsupportedError
 from padre_core.objects.base import BlobReference
@@ -321,6 +321,14 @@ class Backend(ABC):
             quarantine: Move damaged files aside, so that the rest works.
         """
         raise UnsupportedError(f"{type(self).__name__} cannot verify itself (not yet)")
+
+    def maintain(self, progress: Progress | None = None) -> dict[str, int]:
+        """Makes the store smaller or faster to read; what it says stays the same, and others may go on using it.
+
+        Returns:
+            What was done, as numbers by a name, such as `{"listings merged": 41}`; empty if nothing was to do.
+        """
+        raise UnsupportedError(f"{type(self).__name__} cannot be maintained from here (not yet)")
 
     def __getattr__(self, name: str) -> Repository:
         for model in kinds():

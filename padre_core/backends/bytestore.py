@@ -34,6 +34,9 @@ UNBORN: Final = Absent("UNBORN")
 IfMatch = str | Absent | None
 """A version or etag, `ABSENT`, or None for whatever is there."""
 
+Progress = Callable[[str, int, int], object]
+"""Called with what is done now, how much of it, and of how many; 0 while nobody knows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -160,6 +163,10 @@ class ByteStore(ABC):
     def sync(self) -> None:
         """Returns when everything written so far survives the loss of power, as far as the store can tell."""
         return
+
+    def maintain(self, progress: Progress) -> dict[str, int]:
+        """Makes what is stored smaller or faster to read, and returns what was done, as numbers by a name."""
+        return {}
 
     def close(self) -> None:
         """Frees what the store holds; nothing is called afterwards."""

@@ -69,16 +69,20 @@ def listing_keys(store: ByteStore) -> list[str]:
     return notes + [entry.key for entry in store.list(layout.SNAPSHOTS)]
 
 
-def merge_notes(store: ByteStore) -> bool:
-    """Makes snapshots of the change notes once there are many, and of snapshots too; says whether it did.
+def merge_notes(store: ByteStore, *, few: int | None = None) -> int:
+    """Makes snapshots of the change notes once there are many, and of snapshots too; returns how many it replaced.
 
     The caller holds the lock for folding.
+
+    Args:
+        few: How many notes, or snapshots, make it worth while.
     """
+    few = MERGE_NOTES if few is None else few
     keys = listing_keys(store)
     notes = [key for key in keys if key.startswith(layout.LOG)]
-    if len(notes) < MERGE_NOTES:
-        return False
-    candidates = notes if len(keys) - len(notes) < MERGE_NOTES else keys
+    if len(notes) < few:
+        return 0
+    candidates = notes if len(keys) - len(notes) < few else keys
     merged: list[str] = []
     entries: list[Entry] = []
     for key in candidates:
@@ -92,7 +96,7 @@ def merge_notes(store: ByteStore) -> bool:
     store.sync()
     for key in merged:
         store.delete(key)
-    return True
+    return len(merged)
 
 
 def _newest(entries: Iterable[Entry]) -> dict[tuple[str, str], Entry]:

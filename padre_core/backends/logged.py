@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from padre_core.backends import blobs, layout
 from padre_core.backends.backend import Problem, Segment
-from padre_core.backends.bytestore import UNBORN, ByteStore, IfMatch
+from padre_core.backends.bytestore import UNBORN, ByteStore, IfMatch, Progress
 from padre_core.backends.catchup import CatchUp
 from padre_core.backends.fold import fold_log
 from padre_core.backends.listing import merge_notes, write_notes
@@ -352,6 +352,14 @@ class LoggedBackend(ByteStoreBackend):
         self.journal.seal()
         self._fold_sealed()
         self._recover()
+
+    def maintain(self, progress: Progress | None = None) -> dict[str, int]:
+        self.fold()
+        with self._folding, self.journal.folding(wait=True):
+            merged = merge_notes(self.store, few=1)
+            if merged:
+                self.journal.changed()
+        return ({"listings merged": merged} if merged else {}) | super().maintain(progress)
 
     def close(self) -> None:
         if self._closed:

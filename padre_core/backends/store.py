@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from padre_core.backends import blobs, layout
 from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Segment
-from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch
+from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch, Progress
 from padre_core.backends.merge import evict, resolve
 from padre_core.backends.tree import Tree, joined, summaries_with, with_summaries
 from padre_core.backends.verify import verify
@@ -243,6 +243,10 @@ class ByteStoreBackend(Backend):
             self._writable()
         return verify(self.store, quarantine=quarantine)
 
+    def maintain(self, progress: Progress | None = None) -> dict[str, int]:
+        self._writable()
+        return self.store.maintain(progress or _silent)
+
     def close(self) -> None:
         with self._lock:
             if self._index is not None:
@@ -343,6 +347,10 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """Tells nobody."""
 
 
 def index_path(url: str, store: str) -> Path:

@@ -35,6 +35,7 @@ _COMMANDS = {
     "remote": ("remotes", "Manage the remotes of a store."),
     "verify": ("stores", "Read and check everything in a store."),
     "refresh": ("stores", "Look for what was changed in a store by hand."),
+    "maintain": ("stores", "Make a store smaller and faster to read."),
     "plugins": ("plugins", "Show installed plugins and what is wrong with them."),
     "hooks": ("plugins", "Show the hooks that extensions can implement."),
 }

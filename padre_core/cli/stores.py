@@ -1,4 +1,4 @@
-"""Commands for whole stores: `init`, `copy`, `verify` and `refresh`."""
+"""Commands for whole stores: `init`, `copy`, `verify`, `refresh` and `maintain`."""
 
 from __future__ import annotations
 
@@ -94,3 +94,21 @@ def refresh(workspace: Workspace, accept_edits: bool, as_json: bool) -> None:
         print_json({"changed": changed})
     else:
         click.echo(f"{changed} changed")
+
+
+@click.command()
+@json_option
+@with_workspace()
+def maintain(workspace: Workspace, as_json: bool) -> None:
+    """Make a store smaller and faster to read; others may go on using it.
+
+    A folder's listings are merged, a git repository is repacked. Nothing that the store says is changed.
+    """
+    with phase_bar() as progress:
+        done = workspace.maintain(progress)
+    if as_json:
+        print_json(done)
+    elif done:
+        print_fields(done.items())
+    else:
+        click.echo("nothing to do")

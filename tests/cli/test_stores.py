@@ -91,3 +91,20 @@ def test_hooks_shows_signature_and_text(command):
     assert "padre_run_create(request: Request) -> Record" in command("hooks").out
     names = {hook["name"] for hook in command("hooks", "--json").json}
     assert {"padre_prepare", "padre_scope", "padre_object_changed", "padre_dataset_list"} <= names
+
+
+def test_maintain_merges_what_separate_processes_left_and_changes_nothing(command, workspace, tmp_path):
+    for number in range(3):
+        with padre.open("padre-store") as other, other.start_run("iris/svc", name=f"run-{number}") as run:
+            run.log_metric("loss", number / 2)
+    store = tmp_path / "padre-store"
+    before = {run.name: run.etag for run in workspace.runs.list()}
+    assert len([*(store / "log").glob("*.notes")]) == 3
+    (done,) = command("maintain", "--json").json
+    assert done["listings merged"] >= 3
+    assert [*(store / "log").glob("*.notes")] == []
+    assert {run.name: run.etag for run in workspace.runs.list("metrics.loss.last >= 0")} == before
+    (tmp_path / "cache").rename(tmp_path / "old-cache")  # without an index, the snapshot alone answers
+    assert {row["name"] for row in command("search", "--json").json} == {"run-0", "run-1", "run-2"}
+    assert command("verify").code == 0
+    assert command("maintain").out == "nothing to do\n"
