@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, Self
 
 from padre_core.backends.blobs import verified
 from padre_core.backends.bytestore import IfMatch, Progress
@@ -19,6 +19,9 @@ from padre_core.objects.record import Record
 from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Stream
 from padre_core.streams.writer import StreamWriter
+
+if TYPE_CHECKING:
+    from padre_core.streams.spool import Waiting
 
 SMALL_BLOB: Final = 1024 * 1024
 """Blobs up to this size, in bytes, are written and read many at a time."""
@@ -279,6 +282,10 @@ class Backend(ABC):
     def live_runs(self) -> set[str] | None:
         """The runs that some living process writes; None if the backend cannot tell."""
         return None
+
+    def waiting(self) -> list[Waiting]:
+        """What this machine has acknowledged of streams and the store does not hold yet."""
+        return []
 
     def pulse(self) -> object | None:
         """A token that changes with every record that anybody writes; None if that would cost as much as asking."""

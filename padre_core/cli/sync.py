@@ -14,6 +14,7 @@ from padre_core.cli.stored import as_data, json_option, kind_option, with_worksp
 from padre_core.cli.terminal import print_json, print_table, safe
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.references import Ref
+from padre_core.streams.spool import Waiting
 from padre_core.sync import Action, Report, Step
 from padre_core.workspace import Workspace
 
@@ -21,6 +22,8 @@ _objects = click.argument("objects", metavar="[OBJECT]...", nargs=-1)
 _where = click.option("--where", metavar="FILTER", help="Only runs that this filter finds, and what lies in them.")
 _remote = click.option("--remote", "remotes", metavar="NAME", multiple=True, help="Only this one; repeatable.")
 _dry = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+
+_ALL_WELL = "everything is where it should be"
 
 
 @click.command()
@@ -93,7 +96,13 @@ def sync(workspace: Workspace, remotes: tuple[str, ...], dry_run: bool, everythi
 @json_option
 @with_workspace()
 def status(workspace: Workspace, remotes: tuple[str, ...], as_json: bool) -> None:
-    """Show what `padre sync --everything` would do, what was refused, and what conflicts."""
+    """Show what `padre sync --everything` would do, what was refused, what conflicts, and what waits in the spool."""
+    spooled = workspace.backend.waiting()
+    _tell_waiting(spooled, as_json=as_json)
+    if workspace.records.remotes is None and workspace.backend.info().durability == "spooled":
+        if not (spooled or as_json):
+            click.echo(_ALL_WELL)
+        return
     report = workspace.remotes.status(remotes=remotes or None)
     _tell(report, as_json=as_json)
     if not as_json:
@@ -182,6 +191,16 @@ def _field(text: str) -> tuple[str, str]:
     return name, etag
 
 
+def _tell_waiting(waiting: Sequence[Waiting], *, as_json: bool) -> None:
+    """What this machine logged and the store does not hold yet."""
+    if as_json:
+        for item in waiting:
+            print_json({"waiting": item.count, "stream": item.stream, "run": item.run, "writer": item.writer})
+    elif waiting:
+        rows = [(item.stream, item.run, item.writer, str(item.count)) for item in waiting]
+        print_table(("in the spool", "run", "writer", "entries"), rows)
+
+
 def _tell(report: Report, *, as_json: bool) -> None:
     steps = [(name, step) for name, done in report.steps.items() for step in done if _tells(step)]
     if as_json:
@@ -196,7 +215,7 @@ def _tell(report: Report, *, as_json: bool) -> None:
         for name, error in report.away.items():
             click.echo(f"{safe(name)} is away: {safe(error)}", err=True)
         if not (rows or report.away):
-            click.echo("everything is where it should be")
+            click.echo(_ALL_WELL)
     if report.away or report.failed:
         click.get_current_context().exit(PROBLEMS)
 

@@ -35,6 +35,11 @@ RECENT = 1024
 """How many records that were read are remembered."""
 
 
+def is_log(name: str) -> bool:
+    """Whether a file of this name is a log."""
+    return _NAME.fullmatch(name) is not None
+
+
 class Recent(dict[Ref, Record | None]):
     """The last thousand records or so that were read; None where there was none."""
 
@@ -180,7 +185,7 @@ class Journal:
                 files = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         except FileNotFoundError:
             return []
-        return sorted(name for name in files if _NAME.fullmatch(name))
+        return sorted(filter(is_log, files))
 
     def head(self, ref: Ref) -> Record | None:
         """The newest record of an object in the logs, as of the last refresh. The lock is held."""

@@ -16,8 +16,9 @@ from http_proxy import Proxy
 
 import padre_core as padre
 from padre_core.errors import BackendError
+from padre_core.streams import spool
 from padre_core.testing import samples
-from padre_http import blobs, spool
+from padre_http import blobs
 
 CHILD = Path(__file__).parent / "child.py"
 
@@ -122,6 +123,19 @@ def test_what_waits_when_the_store_is_closed_is_shipped_when_it_is_opened_again(
         assert samples.points_by_writer(other, run) == {}
         here.open().close()
         assert samples.points_by_writer(other, run) == {writer.id: samples.logged(5)[0]}
+
+
+def test_what_waits_on_this_machine_is_told_until_the_server_has_it(server, proxy):
+    with type(server)(proxy.url, server.token).open(timeout=2) as backend:
+        run = backend.put(samples.run()).id
+        writer = backend.open_writer(run)
+        samples.log(writer, 5)
+        proxy.spoil_all("refuse")
+        told = {(item.run, item.writer, item.stream): item.count for item in backend.waiting()}
+        assert told == {(run, writer.id, "points"): 20, (run, writer.id, "lines"): 5}
+        proxy.spoil_all(None)
+        writer.close()
+        assert backend.waiting() == []
 
 
 def test_nothing_is_left_on_this_machine_when_all_was_shipped(server, tmp_path):

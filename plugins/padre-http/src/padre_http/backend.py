@@ -24,10 +24,10 @@ from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record
 from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Stream, stream_of
+from padre_core.streams.spool import Part, Spool, SpoolWriter, Waiting, folder_for
 from padre_http import blobs
 from padre_http.blobs import upload_many
 from padre_http.client import Client
-from padre_http.spool import Spool, SpoolWriter, folder_for
 from padre_http.transport import Answer, Resumes
 from padre_http.wire import errors, info, queries, records, streams
 
@@ -59,7 +59,7 @@ class HttpBackend(Backend):
         self.readonly = readonly or store.readonly
         self._info = store.model_copy(update={"readonly": self.readonly}).info(self.url, streams="spooled")
         self.capabilities = self._info.capabilities
-        self._spool = Spool(folder_for(self.client.url, store.store), self.append_stream, self._beat)
+        self._spool = Spool(folder_for(self.client.url, store.store), self._send, beat=self._beat)
         if not self.readonly:
             self._spool.recover()
 
@@ -136,6 +136,9 @@ class HttpBackend(Backend):
         self._writable()
         return self._spool.open_writer(check_id(run))
 
+    def waiting(self) -> list[Waiting]:
+        return self._spool.waiting(self._many_ends)
+
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
         place, headers = f"/v1/runs/{check_id(run)}/{stream}", {"Accept": streams.SEGMENTS}
         self._spool.ship_quietly()
@@ -161,6 +164,9 @@ class HttpBackend(Backend):
 
     def many_ends(self, runs: Sequence[str]) -> list[dict[Stream, dict[str, int]]]:
         self._spool.ship_quietly()
+        return self._many_ends(runs)
+
+    def _many_ends(self, runs: Sequence[str]) -> list[dict[Stream, dict[str, int]]]:
         found: list[dict[Stream, dict[str, int]]] = []
         for start in range(0, len(runs), batch := self.client.info.limits.batch):
             part = [check_id(run) for run in runs[start : start + batch]]
@@ -239,6 +245,9 @@ class HttpBackend(Backend):
             self._spool.close()
         finally:
             self.client.close()
+
+    def _send(self, part: Part) -> None:
+        self.append_stream(part.run, part.writer, part.first, part.columns)
 
     def _beat(self, run: str, writer: str) -> None:
         """Tells the server that a writer lives: with a part of no entries."""

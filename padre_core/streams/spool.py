@@ -1,8 +1,8 @@
-"""Points and lines on their way to a server: first in a log on this machine, then shipped in batches.
+"""Points and lines on their way to a store elsewhere: first in a log on this machine, then shipped in batches.
 
-A point is acknowledged when it is in the log, which survives kill -9. A thread ships what is new every second; a flush
-ships at once. While the server cannot be reached the log grows, and nothing is lost or waited for; the next opening of
-the same store on this machine ships what a dead process left. The log is core's: see `padre_core.streams`.
+A point is acknowledged when it is in the log, which survives kill -9. A thread ships what is new now and then; a flush
+ships at once. While the store cannot be reached the log grows, and nothing is lost or waited for; the next opening of
+the same store on this machine ships what a dead process left.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from typing import Final
 from padre_core.errors import BackendError, PadreError, UnavailableError
 from padre_core.places import state_folder
 from padre_core.streams.columns import Columns, Stream, concatenate, stream_of
-from padre_core.streams.journal import Journal, JournalWriter
+from padre_core.streams.journal import Journal, JournalWriter, is_log
 from padre_core.streams.log import LogWriter
 from padre_core.streams.view import LogView
-from padre_core.streams.writer import Append
 
 logger = logging.getLogger(__name__)
 
@@ -32,22 +31,38 @@ SHIP_SECONDS: Final = 1.0
 MAX_WAIT_SECONDS: Final = 30.0
 
 BEAT_SECONDS: Final = 20.0
-"""How often the server hears of a writer that is open and writes nothing."""
-
-Beat = Callable[[str, str], None]
+"""How often the store hears of a writer that is open and writes nothing."""
 
 
 def folder_for(url: str, store: str) -> Path:
-    """Where the spool of a store on a server is."""
+    """Where the spool of a store is on this machine."""
     return state_folder() / "spool" / hashlib.sha256(f"{url} {store}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
+    """What a writer added to a stream from a sequence number on; `evicted` as in `LoggedWriter`."""
+
     run: str
     writer: str
     first: int
     columns: Columns
+    evicted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many entries of a stream the logs hold that the store does not; at most so many if it cannot be asked."""
+
+    run: str
+    writer: str
+    stream: Stream
+    count: int
+
+
+Send = Callable[[Part], object]
+Beat = Callable[[str, str], None]
+Ends = Callable[[list[str]], list[dict[Stream, dict[str, int]]]]
 
 
 @dataclass(slots=True)
@@ -64,15 +79,21 @@ class _Group:
 
 
 class Spool:
-    """The log of one opened store, and the way from it to the server. Safe for threads; survives a fork.
+    """The log of one opened store, and the way from it to the store. Safe for threads; survives a fork.
 
     Args:
-        append: Brings a part of a stream to the server, as `Backend.append_stream`.
-        beat: Tells the server that a writer of a run lives.
+        send: Brings a part of a stream to the store; what is there already must do no harm.
+        beat: Tells the store that a writer of a run lives.
+        sent: Called when all that was in the log is in the store.
+        slowest: Up to how many seconds pass between shipments of a run that goes on; they grow from `SHIP_SECONDS`.
     """
 
-    def __init__(self, folder: Path, append: Append, beat: Beat) -> None:
-        self._folder, self._append, self._beat = folder, append, beat
+    def __init__(
+        self, folder: Path, send: Send, *, beat: Beat | None = None, sent: Callable[[], object] | None = None,
+        slowest: float = SHIP_SECONDS,
+    ) -> None:  # fmt: skip
+        self._folder, self._send, self._beat, self._sent = folder, send, beat, sent
+        self._slowest = slowest
         self._journal: Journal | None = None
         self._start()
         _SPOOLS.add(self)
@@ -82,7 +103,7 @@ class Spool:
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._views: dict[str, LogView] = {}
-        self._waiting: list[_Part] = []
+        self._waiting: list[Part] = []
         self._writers: dict[int, SpoolWriter] = {}
         self._beaten: dict[int, float] = {}
 
@@ -98,7 +119,8 @@ class Spool:
                 try:
                     view = LogView(self._folder / name)
                     try:
-                        self._send(list(_parts(view)))
+                        for part in _parts(view):
+                            self._send(part)
                         damaged = view.reader.damaged
                     finally:
                         view.reader.close()
@@ -106,10 +128,46 @@ class Spool:
                 except PadreError as error:
                     logger.warning("points of an earlier run wait in %s: %s", self._folder / name, error)
 
-    def open_writer(self, run: str) -> SpoolWriter:
-        """A writer of a run's streams."""
+    def waiting(self, ends: Ends) -> list[Waiting]:
+        """What processes of this machine, living or dead, have logged and the store does not hold.
+
+        Args:
+            ends: As `Backend.many_ends`.
+        """
+        held: dict[tuple[str, str, Stream], int] = {}
+        for path in sorted(self._folder.glob("*")) if self._folder.is_dir() else ():
+            if not is_log(path.name):
+                continue
+            try:
+                view = LogView(path)
+            except FileNotFoundError:
+                continue  # shipped since it was listed
+            try:
+                for part in _parts(view):
+                    place = part.run, part.writer, stream_of(part.columns)
+                    held[place] = max(held.get(place, 0), part.first + len(part.columns))
+            finally:
+                view.reader.close()
+        runs = sorted({run for run, _, _ in held})
+        try:
+            known = dict(zip(runs, ends(runs), strict=True)) if runs else {}
+        except UnavailableError:
+            known = {}
+        counts = [
+            Waiting(run, writer, stream, end - known.get(run, {}).get(stream, {}).get(writer, 0))
+            for (run, writer, stream), end in sorted(held.items())
+        ]
+        return [item for item in counts if item.count > 0]
+
+    def open_runs(self) -> set[str]:
+        """The runs that this process has writers of."""
         with self._lock:
-            writer = SpoolWriter(self, self._opened().open_writer(run))
+            return {writer.run for writer in self._writers.values()}
+
+    def open_writer(self, run: str, evicted: int = 0) -> SpoolWriter:
+        """A writer of a run's streams since an eviction of the run."""
+        with self._lock:
+            writer = SpoolWriter(self, self._opened().open_writer(run, evicted))
             self._writers[id(writer)] = writer
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, args=(self._ended,), name="padre-spool", daemon=True)
@@ -123,7 +181,7 @@ class Spool:
             self._beaten.pop(id(writer), None)
 
     def ship(self) -> None:
-        """Brings all that is in the log to the server.
+        """Brings all that is in the log to the store.
 
         Raises:
             PadreError: It was not all; what is left stays in the log.
@@ -134,14 +192,15 @@ class Spool:
                 return
             while True:
                 while self._waiting:
-                    part = self._waiting[0]
-                    self._append(part.run, part.writer, part.first, part.columns)
+                    self._send(self._waiting[0])
                     self._waiting.pop(0)
                 if not self._next(journal):
-                    return
+                    break
+            if self._sent is not None:
+                self._sent()
 
     def ship_quietly(self) -> bool:
-        """Whether all was shipped; a server that cannot be reached gets it later."""
+        """Whether all was shipped; a store that cannot be reached gets it later."""
         try:
             self.ship()
         except UnavailableError as error:
@@ -153,6 +212,7 @@ class Spool:
         """Ships what is left, and lets go of the log; what could not be shipped is, when the store is opened again."""
         self._ended.set()
         with self._lock:
+            self._writers.clear()
             journal = self._journal
             if journal is None:
                 return
@@ -197,10 +257,6 @@ class Spool:
                 journal.forget(name, damaged=view.reader.damaged)
         return False
 
-    def _send(self, parts: list[_Part]) -> None:
-        for part in parts:
-            self._append(part.run, part.writer, part.first, part.columns)
-
     def _run(self, ended: threading.Event) -> None:
         """The thread that ships."""
         wait = SHIP_SECONDS
@@ -211,9 +267,12 @@ class Spool:
             except PadreError as error:
                 logger.warning("points wait in %s: %s", self._folder, error)
                 shipped = False
-            wait = SHIP_SECONDS if shipped else min(2 * wait, MAX_WAIT_SECONDS)
+            limit = max(SHIP_SECONDS, self._slowest) if shipped else MAX_WAIT_SECONDS
+            wait = min(2 * wait, limit)
 
     def _tell_who_lives(self) -> None:
+        if self._beat is None:
+            return
         now = time.monotonic()
         for key, writer in list(self._writers.items()):
             if now - self._beaten.get(key, -BEAT_SECONDS) >= BEAT_SECONDS:
@@ -243,10 +302,10 @@ class SpoolWriter:
         return self._inner.id
 
     def flush(self) -> None:
-        """Ships at once. A server that cannot be reached gets it later: it is safe on this machine.
+        """Ships at once. A store that cannot be reached gets it later: it is safe on this machine.
 
         Raises:
-            PadreError: The server refuses what was added.
+            PadreError: The store refuses what was added.
         """
         self._spool.ship_quietly()
 
@@ -257,7 +316,7 @@ class SpoolWriter:
         self._spool.ship_quietly()
 
 
-def _parts(view: LogView) -> Iterator[_Part]:
+def _parts(view: LogView) -> Iterator[Part]:
     """What a log holds that was not read yet, in as few parts as may be."""
     view.scan()
     for writer in view.writers.values():
@@ -269,7 +328,7 @@ def _parts(view: LogView) -> Iterator[_Part]:
                 found.append(_Group(first, first))
             found[-1].add(columns)
         for group in (*groups["points"], *groups["lines"]):
-            yield _Part(writer.run, writer.writer, group.first, concatenate(group.columns))
+            yield Part(writer.run, writer.writer, group.first, concatenate(group.columns), writer.evicted)
 
 
 _SPOOLS: weakref.WeakSet[Spool] = weakref.WeakSet()
