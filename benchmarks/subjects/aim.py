@@ -42,7 +42,10 @@ class Aim(Subject[Run]):
         return list(values)
 
     def list_runs(self) -> Sequence[object]:
-        return [(run, run["parameters"], run.tags) for run in self.repo.iter_runs()]
+        return [
+            (run, run["parameters"], run.tags, {metric.name: metric.values.last()[1] for metric in run.metrics()})
+            for run in self.repo.iter_runs()
+        ]
 
     def search(self, accuracy: float, model: str, top: int) -> Sequence[object]:
         query = f"run.parameters.model == '{model}' and run.metrics['accuracy', {{}}].last > {accuracy}"

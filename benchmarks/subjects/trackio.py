@@ -48,7 +48,8 @@ class Trackio(Subject[trackio.Run]):
 
     def list_runs(self) -> Sequence[object]:
         runs = list(trackio.Api().runs(PROJECT))
-        return [(run, run.config) for run in runs]
+        logs = SQLiteStorage.get_logs_batch(PROJECT, [{"run_id": run.id} for run in runs])
+        return [(run, run.config, last_values(item["logs"])) for run, item in zip(runs, logs, strict=True)]
 
     def search(self, accuracy: float, model: str, top: int) -> Sequence[object]:
         found: list[object] = SQLiteStorage.query_project(PROJECT, best(accuracy, model, top))["rows"]
@@ -69,6 +70,11 @@ class Trackio(Subject[trackio.Run]):
     def delete(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
             SQLiteStorage.delete_run(PROJECT, run_id)
+
+
+def last_values(logs: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The last value of each metric; a line holds some of them."""
+    return {name: value for line in logs for name, value in line.items()}
 
 
 def best(accuracy: float, model: str, top: int) -> str:

@@ -10,9 +10,12 @@ from trackio.remote_client import RemoteClient
 
 from benchmarks.serving import free_port, serving
 from benchmarks.subject import Subject
-from benchmarks.subjects.trackio import PROJECT, Trackio, best
+from benchmarks.subjects.trackio import PROJECT, Trackio, best, last_values
 
 TOKEN = os.urandom(16).hex()
+MOST = 64
+"""Runs of which one call tells the values."""
+
 QUEUED = 3
 """Seconds within which client and server have written what they queue."""
 
@@ -54,7 +57,12 @@ class ServedTrackio(Trackio):
 
     def list_runs(self) -> Sequence[object]:
         configs: dict[str, object] = self.client.predict(project=PROJECT, api_name="/get_run_configs")
-        return list(configs.items())
+        ids, runs = list(configs), []
+        for start in range(0, len(ids), MOST):
+            asked = [{"run_id": run_id} for run_id in ids[start : start + MOST]]
+            found = self.client.predict(project=PROJECT, runs=asked, api_name="/get_logs_batch")
+            runs += [(item["run_id"], configs[item["run_id"]], last_values(item["logs"])) for item in found]
+        return runs
 
     def search(self, accuracy: float, model: str, top: int) -> Sequence[object]:
         query = best(accuracy, model, top)
@@ -62,4 +70,5 @@ class ServedTrackio(Trackio):
         return found
 
     def get(self, run_id: str) -> object:
-        return self.client.predict(project=PROJECT, run=run_id, api_name="/get_logs")
+        summary = self.client.predict(project=PROJECT, run=run_id, api_name="/get_run_summary")
+        return summary["config"], self.client.predict(project=PROJECT, run=run_id, api_name="/get_logs")
