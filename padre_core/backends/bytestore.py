@@ -109,6 +109,11 @@ class ByteStore(ABC):
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         """The keys that begin with a prefix and come after a key, in byte order."""
 
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """Removes keys, in no particular order."""
+        for key in keys:
+            self.delete(key)
+
     def read_many(self, keys: Iterable[str]) -> Iterator[Item | None]:
         """What is under each key, in the order of the keys; None where nothing is."""
         for key in keys:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from padre_core.backends.bytestore import ByteStore
-from padre_core.backends.listing import decode_listing, listing_keys, notes_key
-from padre_core.errors import CorruptObjectError, NotFoundError
+from padre_core.backends.listing import notes_key
+from padre_core.backends.taking import take_listings
 from padre_core.objects.record import Record
 from padre_core.objects.summary import WriterSummary
 from padre_core.streams.journal import Journal
@@ -16,16 +15,14 @@ from padre_core.streams.journal import Journal
 if TYPE_CHECKING:
     from padre_core.backends.index import Index
 
-logger = logging.getLogger(__name__)
-
 COMPARE_AT_OPEN = 500
 """Up to how many records all files are looked over for changes by hand when a store is first queried.
 
 A larger store costs `padre refresh`: a first answer must not wait for thousands of files.
 """
 
-_BEGUN, _TAKEN = 0, 1
-"""How far the index took up a source: some of a log, or all of the notes that it left."""
+_BEGUN = 0
+"""How far the index took up a source: some of a log, which leaves notes later."""
 
 
 class CatchUp:
@@ -108,39 +105,15 @@ class CatchUp:
         return news
 
     def _take_listings(self, index: Index) -> bool:
-        """Takes up listings that are new; true if not all is known by them.
-
-        All are taken anew if some have vanished that no other replaces: then the store was replaced by an older one.
-        """
-        keys = set(listing_keys(self._store))
-        whole = self._take(index, keys - {key for key, state in index.sources().items() if state == _TAKEN})
+        """Takes up listings that are new; true if not all is known by them."""
+        before = index.id
         with self._journal.lock:
-            logs = {notes_key(name) for name in self._journal.views}
-        if not index.sources().keys() - keys - logs:
+            awaited = {notes_key(name) for name in self._journal.views}
+        whole = take_listings(self._store, index, awaited=awaited)
+        if index.id == before:
             return not whole
-        index.clear()
-        self._taken.clear()
+        self._taken.clear()  # the index was emptied, for the store was replaced by an older copy
         self._begun.clear()
-        self._take(index, keys)
         with self._journal.lock:
             index.put(self._untaken())
         return True
-
-    def _take(self, index: Index, keys: Iterable[str]) -> bool:
-        whole = True
-        for key in sorted(keys, reverse=True):  # snapshots first
-            try:
-                listing = decode_listing(key, self._store.read(key).data)
-            except NotFoundError:
-                self._generation = -2  # merged into a snapshot since it was listed: look again
-                continue
-            except CorruptObjectError as error:
-                logger.warning("%s", error)
-                whole = False
-                continue
-            stamps = {(record.kind, record.id): version for version, record in listing.entries}
-            index.put((record for _, record in listing.entries), stamps=stamps)
-            for name in listing.merges:
-                index.drop_source(name)
-            index.set_source(key, _TAKEN)
-        return whole

@@ -21,8 +21,8 @@ from padre_core.backends.index_search import Search
 from padre_core.errors import BackendError, CorruptObjectError, InvalidObjectError, UnavailableError
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_id, is_id
-from padre_core.objects.record import Record, decode
-from padre_core.objects.summary import WriterSummary
+from padre_core.objects.record import Record, decode, united, with_further
+from padre_core.objects.summary import WriterSummary, further
 from padre_core.query.cursor import encode_cursor
 from padre_core.query.model import Query
 
@@ -111,7 +111,7 @@ class Index:
             if record is not None and record.evicted == evicted:
                 self._put([replace(record, summaries=tuple(summaries))], {})
                 return
-            early = _further(self._early(pack(check_id(run)), evicted), summaries)
+            early = further(self._early(pack(check_id(run)), evicted), summaries)
             text = canonical.to_json([summary.as_json() for summary in early]).decode()
             self._connection.execute("INSERT OR REPLACE INTO early VALUES (?, ?, ?)", (pack(run), text, evicted))
 
@@ -199,7 +199,7 @@ class Index:
         newest: dict[Ref, Record] = {}
         for record in records:
             ref = record.kind, record.id
-            newest[ref] = _united(newest[ref], record) if ref in newest else record
+            newest[ref] = united(newest[ref], record) if ref in newest else record
         changes = Rows(self._numbers, self._seq)
         for ref, record in newest.items():
             self._take(record, stamps.get(ref), changes)
@@ -228,7 +228,7 @@ class Index:
             before = self._load(record.kind, id)
             if before is None:
                 raise _DamagedError
-            after = _united(before, record)
+            after = united(before, record)
             if after is not before:
                 changes.replace(id, before, after, stamp or known_stamp)
                 return
@@ -246,7 +246,7 @@ class Index:
         if row is not None:
             changes.bring_back(id, record.kind)
         early = self._early(id, record.evicted) if record.kind == "run" else ()
-        changes.add(id, _with(record, early), stamp)
+        changes.add(id, with_further(record, early), stamp)
 
     def _early(self, run: bytes, evicted: int) -> tuple[WriterSummary, ...]:
         statement = "SELECT summaries FROM early WHERE run = ? AND evicted = ?"
@@ -351,27 +351,3 @@ def _decoded(line: bytes) -> Record:
         return decode(line, "the index")
     except (CorruptObjectError, TypeError) as error:
         raise _DamagedError from error
-
-
-def _united(before: Record, after: Record) -> Record:
-    """The newer of two records with the summaries of both; the first itself if the other adds nothing.
-
-    What lies before an eviction adds nothing.
-    """
-    newer, older = (after, before) if after.version > before.version else (before, after)
-    return _with(newer, older.summaries) if newer.evicted == older.evicted else newer
-
-
-def _with(record: Record, summaries: Sequence[WriterSummary]) -> Record:
-    further = _further(record.summaries, summaries)
-    return record if further is record.summaries else replace(record, summaries=further)
-
-
-def _further(known: Sequence[WriterSummary], others: Sequence[WriterSummary]) -> Sequence[WriterSummary]:
-    """For each metric and writer the summary of more points; the first ones themselves if the others add nothing."""
-    best = {(item.metric, item.writer): item for item in known}
-    news = [item for item in others if (old := best.get((item.metric, item.writer))) is None or old.count < item.count]
-    if not news:
-        return known
-    best.update({(item.metric, item.writer): item for item in news})
-    return tuple(best[key] for key in sorted(best))

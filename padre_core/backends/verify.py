@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from padre_core.backends import blobs, layout
 from padre_core.backends.backend import Problem
 from padre_core.backends.bytestore import ByteStore
-from padre_core.backends.listing import decode_listing
+from padre_core.backends.listing import CATALOG, NOTES, decode_listing
 from padre_core.backends.tree import Tree, decode_part, joined, same_summaries, sound_size, summaries_with
 from padre_core.errors import CorruptObjectError, InvalidObjectError, PadreError
 from padre_core.objects.kinds import kind_of
@@ -37,7 +37,9 @@ def verify(
     runs: dict[str, Record] = {}
     streams: dict[str, set[int]] = {}
     for entry in store.list(""):
-        if entry.key.startswith(QUARANTINE) or (entry.key.startswith(layout.LOG) and not entry.key.endswith(".notes")):
+        if entry.key.startswith(QUARANTINE) or (
+            entry.key.startswith(layout.LOG) and not entry.key.endswith((NOTES, CATALOG))
+        ):
             continue
         try:
             for record in _check(store, entry.key):

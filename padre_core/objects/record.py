@@ -10,7 +10,7 @@ from typing import Any
 from padre_core.errors import CorruptObjectError, InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.envelope import acknowledged
-from padre_core.objects.summary import StoredSummaries, WriterSummary
+from padre_core.objects.summary import StoredSummaries, WriterSummary, further
 
 LINEAGE = 32
 """How many ancestors' etags a record always keeps."""
@@ -101,6 +101,21 @@ class Record:
         """The content as plain data."""
         data: dict[str, Any] = canonical.from_json(self.content)
         return data
+
+
+def united(before: Record, after: Record) -> Record:
+    """The newer of two records with the summaries of both; the first itself if the other adds nothing.
+
+    What lies before an eviction adds nothing.
+    """
+    newer, older = (after, before) if after.version > before.version else (before, after)
+    return with_further(newer, older.summaries) if newer.evicted == older.evicted else newer
+
+
+def with_further(record: Record, summaries: Sequence[WriterSummary]) -> Record:
+    """A run's record with those summaries that go further than its own; the record itself if none does."""
+    best = further(record.summaries, summaries)
+    return record if best is record.summaries else replace(record, summaries=best)
 
 
 def make_etag(parents: Iterable[str], hash: str, deleted: str | None) -> str:

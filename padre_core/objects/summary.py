@@ -163,6 +163,16 @@ def extend(before: WriterSummary, steps: Sequence[int], times: Sequence[int], va
     )
 
 
+def further(known: Sequence[WriterSummary], others: Sequence[WriterSummary]) -> Sequence[WriterSummary]:
+    """For each metric and writer the summary of more points; the first ones themselves if the others add nothing."""
+    best = {(item.metric, item.writer): item for item in known}
+    news = [item for item in others if (old := best.get((item.metric, item.writer))) is None or old.count < item.count]
+    if not news:
+        return known
+    best.update({(item.metric, item.writer): item for item in news})
+    return tuple(best[key] for key in sorted(best))
+
+
 def combine(parts: Iterable[WriterSummary]) -> dict[str, Summary]:
     """The summaries of all metrics of a run from those of its writers, by metric name."""
     grouped: dict[str, list[WriterSummary]] = {}
