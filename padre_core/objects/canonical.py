@@ -97,6 +97,20 @@ def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
     return _way(kind)(value, where, depth)  # type: ignore[arg-type]  # mypy takes a type for unhashable
 
 
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether what `from_json` gave may be stored, which `plain` would return as it is, but for the order of keys."""
+    if depth > MAX_DEPTH:
+        return False
+    for item in value.values() if type(value) is dict else value:
+        kind = type(item)
+        if kind is int:
+            if not -_INT64 <= item < _INT64:
+                return False
+        elif (kind is dict or kind is list) and not is_plain(item, depth + 1):
+            return False
+    return True
+
+
 def plain_fields(model: BaseModel, where: str = "", depth: int = 0) -> dict[str, Any]:
     """The fields of a model that differ from their defaults, as plain JSON data, sorted by name."""
     values = model.__dict__

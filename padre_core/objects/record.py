@@ -10,7 +10,7 @@ from typing import Any
 from padre_core.errors import CorruptObjectError, InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.envelope import acknowledged
-from padre_core.objects.summary import StoredSummaries, WriterSummary, further
+from padre_core.objects.summary import StoredSummaries, WriterSummary, encode_summaries, further
 
 LINEAGE = 32
 """How many ancestors' etags a record always keeps."""
@@ -220,9 +220,8 @@ def encode(record: Record) -> bytes:
         head["conflicts"] = [[item.etag, item.lineage, item.content.decode()] for item in record.conflicts]
     if record.envelope:
         head["envelope"] = canonical.to_json(record.envelope).decode()
-    if record.summaries:
-        head["summaries"] = [summary.as_json() for summary in record.summaries]
-    rest = b'%b,"content":%b}' % (canonical.to_json(head)[1:-1], record.content)
+    summaries = b',"summaries":%b' % encode_summaries(record.summaries) if record.summaries else b""
+    rest = b'%b%b,"content":%b}' % (canonical.to_json(head)[1:-1], summaries, record.content)
     return b'{"check":"%b",%b' % (hashlib.sha256(rest).hexdigest()[:16].encode(), rest)
 
 

@@ -71,6 +71,13 @@ class StoredSummaries(Sequence[WriterSummary]):
             self._items = tuple(map(WriterSummary.from_json, canonical.from_json(self._data)))
         return self._items
 
+    def encoded(self) -> bytes:
+        """The JSON as records keep it."""
+        return self._data
+
+    def __bool__(self) -> bool:
+        return len(self._data) > len(b"[]")
+
     def __len__(self) -> int:
         return len(self._read())
 
@@ -89,6 +96,13 @@ class StoredSummaries(Sequence[WriterSummary]):
 
     def __repr__(self) -> str:
         return repr(self._read())
+
+
+def encode_summaries(summaries: Sequence[WriterSummary]) -> bytes:
+    """Summaries as the JSON that records keep."""
+    if isinstance(summaries, StoredSummaries):
+        return summaries.encoded()
+    return canonical.to_json([summary.as_json() for summary in summaries])
 
 
 @dataclass(frozen=True, slots=True)

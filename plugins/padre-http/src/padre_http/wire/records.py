@@ -25,7 +25,7 @@ from padre_core.errors import InvalidObjectError, PadreError
 from padre_core.objects import canonical
 from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, Tombstone
 from padre_core.objects.record import check as check_record
-from padre_core.objects.summary import WriterSummary
+from padre_core.objects.summary import WriterSummary, encode_summaries
 from padre_http.wire import errors
 from padre_http.wire.shapes import LENIENT, STRICT, Etag, Id, Kind, Text, check, parse
 
@@ -116,12 +116,11 @@ def encode_record(record: Record, *, envelope: bool = False) -> bytes:
         head["conflicts"] = [
             {"content": item.content.decode(), "etag": item.etag, "lineage": item.lineage} for item in record.conflicts
         ]
-    if record.summaries:
-        head["summaries"] = [summary.as_json() for summary in record.summaries]
     if envelope:
         head["version"] = record.version
         head["envelope"] = canonical.to_json(record.envelope).decode()
-    return b"%b%b%b}" % (canonical.to_json(head)[:-1], _CONTENT, record.content)
+    summaries = b',"summaries":%b' % encode_summaries(record.summaries) if record.summaries else b""
+    return b"%b%b%b%b}" % (canonical.to_json(head)[:-1], summaries, _CONTENT, record.content)
 
 
 def decode_record(data: bytes) -> Record:
@@ -284,14 +283,19 @@ def _is_content(data: bytes) -> bool:
         value = canonical.from_json(data)
     except ValueError:
         return False
-    return isinstance(value, dict) and canonical.plain(value, "content") is not None
+    if not isinstance(value, dict):
+        return False
+    if not canonical.is_plain(value):
+        canonical.plain(value, "content")  # says what is wrong
+    return True
 
 
 def _record(head: _Head, content: bytes) -> Record:
     if len(content) > canonical.MAX_CONTENT:
         raise InvalidObjectError(f"record: the content has more than {canonical.MAX_CONTENT // 2**20} MiB")
     deleted = head.get("deleted")
-    envelope: dict[str, Any] = parse(_OBJECT, head["envelope"].encode(), "envelope") if "envelope" in head else {}
+    noted = head.get("envelope", "{}")
+    envelope = {} if noted == "{}" else parse(_OBJECT, noted.encode(), "envelope")
     record = Record(
         kind=head["kind"],
         id=head["id"],

@@ -40,9 +40,10 @@ def parse(adapter: TypeAdapter[Shape], data: bytes | memoryview, what: str) -> S
     if len(data) > MAX_JSON:
         raise InvalidObjectError(f"{what}: {len(data)} bytes are too many, at most {MAX_JSON} are read")
     try:
-        return adapter.validate_json(bytes(data))
+        found: Shape = adapter.validator.validate_json(bytes(data))
     except ValidationError as error:
         raise malformed(what, error) from None
+    return found
 
 
 def check(adapter: TypeAdapter[Shape], value: Any, what: str) -> Shape:
@@ -52,9 +53,10 @@ def check(adapter: TypeAdapter[Shape], value: Any, what: str) -> Shape:
         InvalidObjectError: It has another; the message names the place.
     """
     try:
-        return adapter.validate_python(value)
+        found: Shape = adapter.validator.validate_python(value)
     except ValidationError as error:
         raise malformed(what, error) from None
+    return found
 
 
 def malformed(what: str, error: ValidationError) -> InvalidObjectError:
