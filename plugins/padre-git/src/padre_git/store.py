@@ -2,10 +2,177 @@
 
 from __future__ import annotations
 
-from abc import ABC
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
 
-from padre_core.backends.bytestore import ByteStore
+from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item
+from padre_core.backends.capabilities import Capabilities
+from padre_core.errors import AccessDeniedError, AlreadyExistsError, ConflictError, NotFoundError, UnsupportedError
+from padre_git.objects import Branch, Change, Found
+from padre_git.place import parse
+
+_APPENDABLE = 1024 * 1024
+"""Up to how many bytes a file grows by being written anew; longer ones get a file beside them."""
 
 
-class GitStore(ByteStore, ABC):
-    """The tree of a branch: one git blob for each key."""
+class GitStore(ByteStore):
+    """The tree of a branch, `git+file:///path[?branch=NAME]`: one git blob for each key.
+
+    A repository that is not there is made, bare. A write is a commit, and so is a `batch`; versions are the ids of
+    blobs, so equal bytes have equal versions. Several processes may use it at once, and so may git: whatever moves the
+    branch meanwhile, no update is lost.
+
+    Args:
+        branch: Counts before the one in the URL.
+    """
+
+    capabilities = Capabilities(persistent=True, multi_process=True, conditional_write=True, history=True)
+
+    def __init__(self, url: str, *, readonly: bool = False, branch: str | None = None, **options: Any) -> None:
+        super().__init__(url, readonly=readonly, **options)
+        place = parse(url, branch)
+        self.url = place.url
+        self.branch = Branch(place, make=not readonly)
+        self.log_folder = self.branch.folder / "log"
+        self._local = threading.local()
+        _STORES.add(self)
+
+    def read(self, key: str) -> Item:
+        found = self._file(key)
+        return Item(self.branch.data(found.id, f"{key} in {self.url}"), found.id)
+
+    def stat(self, key: str) -> Entry:
+        return self._entry(self._file(key))
+
+    def write(self, key: str, data: bytes, *, if_match: IfMatch = None) -> str:
+        id = self.branch.add(data)
+        self._change(key, id, if_match, f"Store {key}")
+        return id
+
+    def delete(self, key: str) -> None:
+        self._change(key, None, None, f"Remove {key}")
+
+    def append(self, key: str, data: bytes, *, at: int) -> None:
+        if at > _APPENDABLE:
+            raise UnsupportedError(f"{key} in {self.url} is too long to be written anew (impossible)")
+        self.write(key, (self.read(key).data[:at] if at else b"") + data)
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        found = self.branch.walk(self._root(), prefix, after)
+        pending = self._pending(prefix, after)
+        if pending:
+            left = {item.key: item for item in found if item.key not in pending}
+            news = {key: Found(key, id, 0o100644) for key, id in pending.items() if id is not None}
+            found = (item for _, item in sorted({**left, **news}.items()))
+        return (self._entry(item) for item in found if item.regular and _is_ours(item.key))
+
+    def strangers(self) -> Iterator[str]:
+        return (item.key for item in self.branch.walk(self._root()) if not item.regular)
+
+    def changes(self, cursor: str | None) -> tuple[tuple[str, ...], str] | None:
+        tip = self.branch.tip() or self.branch.start()
+        if tip is None:
+            return ((), "")
+        if cursor == tip:
+            return ((), tip)
+        if cursor and not self.branch.follows(tip, cursor):
+            return None
+        before = self.branch.tree(cursor) if cursor else None
+        return tuple(filter(_is_ours, self.branch.differing(before, self.branch.tree(tip)))), tip
+
+    @contextlib.contextmanager
+    def batch(self, message: str, actor: str | None = None) -> Iterator[None]:
+        if self._batch is not None:
+            yield
+            return
+        root = self.branch.tree()
+        change = Change()
+        self._local.batch = root, change
+        try:
+            yield
+        finally:
+            self._local.batch = None
+        if change.entries:
+            self.branch.commit(change, message, actor)
+
+    def sync(self) -> None:
+        self.branch.sync()
+
+    def close(self) -> None:
+        self.branch.repo.free()
+
+    @property
+    def _batch(self) -> tuple[Any, Change] | None:
+        """The tree that this thread's batch began with, and what it has changed."""
+        return getattr(self._local, "batch", None)
+
+    def _root(self) -> Any:
+        return self.branch.tree() if self._batch is None else self._batch[0]
+
+    def _pending(self, prefix: str, after: str) -> dict[str, str | None]:
+        if self._batch is None:
+            return {}
+        return {key: id for key, id in self._batch[1].entries.items() if key.startswith(prefix) and key > after}
+
+    def _file(self, key: str) -> Found:
+        found = self._find(key)
+        if found is None:
+            raise NotFoundError(f"{self.url} has no {key}")
+        if not found.regular:
+            raise AccessDeniedError(
+                f"{key} in {self.url}: refused, for it is a symlink, a folder or a submodule: a store holds plain files"
+            )
+        return found
+
+    def _find(self, key: str) -> Found | None:
+        if self._batch is not None and key in self._batch[1].entries:
+            id = self._batch[1].entries[key]
+            return None if id is None else Found(key, id, 0o100644)
+        return self.branch.find(self._root(), key)
+
+    def _entry(self, found: Found) -> Entry:
+        return Entry(found.key, found.id, self.branch.size(found.id, f"{found.key} in {self.url}"))
+
+    def _change(self, key: str, id: str | None, if_match: IfMatch, message: str) -> None:
+        if self._batch is None:
+            change = Change({key: id})
+            if if_match is not None:
+                change.guards[key] = None if isinstance(if_match, Absent) else if_match
+            self.branch.commit(change, message, None)
+            return
+        root, change = self._batch
+        if if_match is not None:
+            found = self._find(key)
+            if isinstance(if_match, Absent) and found is not None:
+                raise AlreadyExistsError(f"{self.url} has {key} already")
+            if isinstance(if_match, str) and (found is None or found.id != if_match):
+                raise ConflictError(f"{key} in {self.url} was changed meanwhile")
+        if key not in change.entries:
+            base = self.branch.find(root, key)
+            change.guards[key] = None if base is None else base.id
+        change.entries[key] = id
+
+    def _after_fork(self) -> None:
+        # Open packs and locks may be in the middle of something that another thread of the parent does.
+        self.branch = Branch(self.branch.place, make=not self.readonly)
+        self._local = threading.local()
+
+
+_STORES: weakref.WeakSet[GitStore] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_STORES):
+        store._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _is_ours(key: str) -> bool:
+    """Whether a key may be core's: hidden files and folders belong to others."""
+    return not key.startswith(".") and "/." not in key

@@ -1,0 +1,398 @@
+"""Blobs, trees and commits of one branch, written directly: no index, no work tree, no `HEAD`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from padre_core.errors import AlreadyExistsError, BackendError, ConflictError, CorruptObjectError, UnavailableError
+from padre_core.streams.filesystems import failure, has_sync_tree, sync_tree
+from padre_git.place import Place
+from padre_git.repository import (
+    check_free,
+    common_folder,
+    errors,
+    folder_of,
+    make_folder,
+    open_repository,
+    read_loose_ref,
+)
+
+if TYPE_CHECKING:
+    import pygit2
+
+MARKER = "padre.json"
+BLOB_MODES = (0o100644, 0o100755, 0o100664)
+TREE_MODE = 0o040000
+MAX_DEPTH = 12
+"""How many folders deep a tree is read; the layout has five."""
+
+MAX_ENTRIES = 20_000_000
+"""How many entries of a tree are listed in one go: a tree of a kilobyte may refer to itself a million times."""
+
+_ATTEMPTS = 100
+_LOCK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry of a tree: a key, and what git says of it."""
+
+    key: str
+    id: str
+    mode: int
+
+    @property
+    def regular(self) -> bool:
+        """Whether it is a file, and no symlink or submodule."""
+        return self.mode in BLOB_MODES
+
+
+@dataclass(slots=True)
+class Change:
+    """What a commit does to some keys.
+
+    Attributes:
+        entries: The blob that each key shall hold; None removes it.
+        guards: What each key must hold when the commit is made; None for nothing.
+    """
+
+    entries: dict[str, str | None] = field(default_factory=dict)
+    guards: dict[str, str | None] = field(default_factory=dict)
+
+
+class Branch:
+    """A branch of a repository. Safe for threads; commits of several processes follow one another.
+
+    Args:
+        make: Make the repository if it is not there.
+
+    Attributes:
+        power: Whether a commit survives the loss of power when it returns, and can never be half there.
+    """
+
+    def __init__(self, place: Place, *, make: bool) -> None:
+        self.place = place
+        self.repo = open_repository(place.path, place.branch, make=make)
+        self.common = common_folder(self.repo)
+        self.ref = f"refs/heads/{place.branch}"
+        self.power = False
+        self.folder = (make_folder if make else folder_of)(self.common, place.branch)
+        self._lock = threading.RLock()
+        self._root: tuple[str | None, Any] = (None, None)
+
+    # Reading
+
+    def tip(self) -> str | None:
+        """The newest commit; None if there is no branch yet."""
+        found = read_loose_ref(self.common, self.ref)
+        if found is not None:
+            return found
+        with errors(self.place.url):
+            reference = self.repo.references.get(self.ref)
+            return None if reference is None else str(reference.resolve().target)
+
+    def start(self) -> str | None:
+        """The commit that a branch which is not there yet would begin with.
+
+        That of the origin, in a clone; else what is checked out, if it is a store that was put under git.
+        """
+        with errors(self.place.url):
+            remote = self.repo.references.get(f"refs/remotes/origin/{self.place.branch}")
+            if remote is not None:
+                return str(remote.resolve().target)
+            if self.repo.head_is_unborn:
+                return None
+            head = str(self.repo.head.target)
+            return head if MARKER in self._commit(head).tree else None
+
+    def tree(self, commit: str | None = None) -> Any:
+        """The tree of a commit, by default of the newest; None if there is none."""
+        if commit is None:
+            commit = self.tip() or self.start()
+        known, root = self._root
+        if known != commit or commit is None:
+            root = None if commit is None else self._commit(commit).tree
+            self._root = commit, root
+        return root
+
+    def find(self, root: Any, key: str) -> Found | None:
+        """What lies under a key in a tree."""
+        if root is None:
+            return None
+        try:
+            entry = root[key]
+        except KeyError:
+            return None
+        return Found(key, str(entry.id), int(entry.filemode))
+
+    def data(self, id: str, what: str) -> bytes:
+        """The bytes of a blob."""
+        with errors(what):
+            kind, data = self.repo.odb.read(_oid(id))
+        if int(kind) != 3:
+            raise CorruptObjectError(f"{what}: {id} is no blob")
+        return bytes(data)
+
+    def size(self, id: str, what: str) -> int:
+        """How many bytes a blob has."""
+        with errors(what):
+            return int(self.repo.odb.read_header(_oid(id))[1])
+
+    def walk(self, root: Any, prefix: str = "", after: str = "") -> Iterator[Found]:
+        """The entries below a tree whose keys begin with a prefix and come after a key, in byte order."""
+        folder, slash, start = prefix.rpartition("/")
+        with errors(self.place.url):
+            if root is None:
+                return
+            if slash:
+                try:
+                    root = root[folder]
+                except KeyError:
+                    return
+                if int(root.filemode) != TREE_MODE:
+                    return
+            left = MAX_ENTRIES
+            for found in self._walk(root, folder + slash, start, after, folder.count("/")):
+                left -= 1
+                if not left:
+                    raise CorruptObjectError(f"{self.place.url} has more than {MAX_ENTRIES} entries; it is not read")
+                yield found
+
+    def _walk(self, tree: Any, folder: str, start: str, after: str, depth: int) -> Iterator[Found]:
+        for entry in tree:
+            key = folder + entry.name
+            if not entry.name.startswith(start):
+                continue
+            mode = int(entry.filemode)
+            if mode != TREE_MODE:
+                if key > after:
+                    yield Found(key, str(entry.id), mode)
+            elif key + "/" > after[: len(key) + 1] or after.startswith(key + "/"):
+                if depth >= MAX_DEPTH:
+                    raise CorruptObjectError(f"{self.place.url}: {key} is deeper than {MAX_DEPTH} folders")
+                yield from self._walk(entry, key + "/", "", after, depth + 1)
+
+    def differing(self, before: Any, after: Any) -> Iterator[str]:
+        """The keys under which two trees hold different things; what both share is not looked at."""
+        with errors(self.place.url):
+            yield from self._differing(before, after, "", 0)
+
+    def _differing(self, before: Any, after: Any, folder: str, depth: int) -> Iterator[str]:
+        if depth > MAX_DEPTH:
+            raise CorruptObjectError(f"{self.place.url}: {folder} is deeper than {MAX_DEPTH} folders")
+        old = {} if before is None else {entry.name: entry for entry in before}
+        new = {} if after is None else {entry.name: entry for entry in after}
+        for name in sorted(old.keys() | new.keys()):
+            one, other = old.get(name), new.get(name)
+            if one is not None and other is not None and (one.id, one.filemode) == (other.id, other.filemode):
+                continue
+            trees = [item if item is not None and int(item.filemode) == TREE_MODE else None for item in (one, other)]
+            if any(item is not None for item in trees):
+                yield from self._differing(*trees, f"{folder}{name}/", depth + 1)
+            if any(item is not None and item is not tree for item, tree in zip((one, other), trees, strict=True)):
+                yield folder + name
+
+    def follows(self, commit: str, earlier: str) -> bool:
+        """Whether a commit is, or was made after, an earlier one; false if that is not here."""
+        if commit == earlier:
+            return True
+        try:
+            return bool(self.repo.descendant_of(commit, earlier))
+        except (KeyError, ValueError, OSError):
+            return False
+        except Exception as error:
+            if type(error).__name__ != "GitError":
+                raise
+            return False
+
+    def _commit(self, id: str) -> Any:
+        with errors(self.place.url):
+            found = self.repo[id]
+        if int(found.type) != 1:
+            raise CorruptObjectError(f"{self.place.url}: {self.ref} names no commit, but {id}")
+        return found
+
+    # Writing
+
+    def add(self, data: bytes) -> str:
+        """Stores a blob; nothing refers to it yet."""
+        with self._lock, errors(self.place.url):
+            return str(self.repo.create_blob(data))
+
+    def check(self, change: Change, root: Any) -> None:
+        """Checks what a change expects.
+
+        Raises:
+            AlreadyExistsError: Something is where nothing was expected.
+            ConflictError: Something else is there.
+        """
+        for key, expected in change.guards.items():
+            found = self.find(root, key)
+            if expected is None and found is not None:
+                raise AlreadyExistsError(f"{self.place.url} has {key} already")
+            if expected is not None and (found is None or found.id != expected):
+                raise ConflictError(f"{key} in {self.place.url} was changed meanwhile")
+
+    def commit(self, change: Change, message: str, actor: str | None) -> str | None:
+        """Makes one commit of a change, on top of whatever is there, and returns it; None if nothing changes.
+
+        Raises:
+            ConflictError: What the change expects does not hold.
+            UnavailableError: Another program moves the branch all the time, or left a lock behind.
+        """
+        deadline = time.monotonic() + _LOCK_SECONDS
+        for attempt in range(_ATTEMPTS):
+            with self._exclusive():
+                check_free(self.repo, self.common, self.place.branch)
+                self._clear_left_lock()
+                tip = self.tip()
+                parent = tip or self.start()
+                root = self.tree(parent) if parent else None
+                self.check(change, root)
+                with errors(self.place.url):
+                    tree = self._rebuilt(root, change.entries) or self.repo.TreeBuilder().write()
+                    if root is not None and tree == root.id and tip is not None:
+                        return None
+                    author = self._signature(actor)
+                    parents = [_oid(parent)] if parent else []
+                    made = str(self.repo.create_commit(None, author, author, message, tree, parents))
+                self.sync()  # a branch must never name what a loss of power took away
+                if self._move(tip, made, message):
+                    return made
+            if attempt and time.monotonic() > deadline:
+                break
+            time.sleep(min(0.002 * 2**attempt, 0.1))
+        raise UnavailableError(
+            f"{self.place.url} is being changed by another program; if none runs, remove {self.common / self.ref}.lock"
+        )
+
+    def sync(self) -> None:
+        """Returns when all objects that were written survive the loss of power, if this branch shall."""
+        if not self.power or not has_sync_tree():
+            return  # elsewhere libgit2 syncs each file
+        with errors(self.place.url):
+            fd = os.open(self.common, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                sync_tree(fd)
+            finally:
+                os.close(fd)
+
+    def _rebuilt(self, tree: Any, entries: Mapping[str, str | None]) -> Any:
+        """The id of a tree with some entries changed, level by level; None if nothing is left of it."""
+        builder = self.repo.TreeBuilder() if tree is None else self.repo.TreeBuilder(tree)
+        below: dict[str, dict[str, str | None]] = {}
+        for key, id in entries.items():
+            name, slash, rest = key.partition("/")
+            if slash:
+                below.setdefault(name, {})[rest] = id
+            elif id is not None:
+                builder.insert(name, _oid(id), BLOB_MODES[0])
+            elif builder.get(name) is not None:
+                builder.remove(name)
+        for name, part in below.items():
+            present = builder.get(name)
+            kept = present if present is not None and int(present.filemode) == TREE_MODE else None
+            made = self._rebuilt(kept, part)
+            if made is not None:
+                builder.insert(name, made, TREE_MODE)
+            elif kept is not None:
+                builder.remove(name)
+        return builder.write() if len(builder) else None
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """While held, no other process of this plugin moves the branch: losing the race would cost more."""
+        with self._lock:
+            try:
+                fd = os.open(self.folder / "commit", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            except OSError as error:
+                raise BackendError(f"{self.folder / 'commit'} cannot be opened: {error.strerror}") from error
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(fd)
+
+    def _signature(self, actor: str | None) -> Any:
+        """Who is said to have made a commit: the user that git knows, else who wrote the objects."""
+        import pygit2
+
+        try:
+            return self.repo.default_signature
+        except (KeyError, ValueError, pygit2.GitError):
+            name = "".join(sign for sign in actor or "" if sign.isprintable() and sign not in "<>") or "padre"
+            return pygit2.Signature(name, f"{'.'.join(name.split())}@localhost")
+
+    def _move(self, before: str | None, after: str, message: str) -> bool:
+        """Lets the branch name another commit if it still names the one before; false if it has to be tried again."""
+        import pygit2
+
+        note = self.folder / "moving"
+        note.write_text(after)
+        try:
+            with _synced(self.power):
+                if before is None:
+                    self.repo.references.create(self.ref, _oid(after))
+                else:
+                    reference = self.repo.references[self.ref]
+                    if str(reference.target) != before:
+                        return False
+                    reference.set_target(_oid(after), f"padre: {message.partition(chr(10))[0]}")
+            return True
+        except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.EEXIST, errno.EACCES):
+                raise failure(f"{self.ref} in {self.place.url} cannot be moved", error) from error
+            if self.tip() == after:
+                return True
+            if self.tip() == before and not (self.common / f"{self.ref}.lock").exists():
+                raise BackendError(f"{self.ref} in {self.place.url} cannot be moved: {error}") from error
+            return False
+        finally:
+            note.unlink(missing_ok=True)
+
+    def _clear_left_lock(self) -> None:
+        """Removes the lock on the branch that a process of this plugin left when it was killed.
+
+        It noted beforehand which commit it would write there, and nobody else of this plugin is at work now.
+        """
+        note, lock = self.folder / "moving", self.common / f"{self.ref}.lock"
+        with contextlib.suppress(FileNotFoundError):
+            noted = note.read_text()
+            if lock.read_text().strip() in ("", noted):
+                lock.unlink()
+            note.unlink()
+
+
+@contextlib.contextmanager
+def _synced(power: bool) -> Iterator[None]:
+    """Lets libgit2 sync what it writes, within the block."""
+    import pygit2
+    from pygit2.enums import Option
+
+    if not power:
+        yield
+        return
+    with _SYNCING:
+        pygit2.option(Option.ENABLE_FSYNC_GITDIR, True)
+        try:
+            yield
+        finally:
+            pygit2.option(Option.ENABLE_FSYNC_GITDIR, not has_sync_tree())
+
+
+_SYNCING = threading.Lock()
+
+
+def _oid(text: str) -> Any:
+    import pygit2
+
+    return pygit2.Oid(hex=text)

@@ -1,0 +1,174 @@
+"""Opening a repository as it is: no parent folder is searched, nothing in it is run, nothing of it is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from padre_core.errors import (
+    AccessDeniedError,
+    BackendError,
+    CorruptObjectError,
+    InvalidObjectError,
+    NotFoundError,
+    PadreError,
+    ReadOnlyError,
+    UnsupportedError,
+)
+from padre_core.streams.filesystems import failure, sync_folder
+
+if TYPE_CHECKING:
+    import pygit2
+
+FOLDER = "padre"
+"""What this plugin keeps in a git directory, beside the objects and refs: logs and a lock for each branch."""
+
+
+def open_repository(path: Path, branch: str, *, make: bool) -> pygit2.Repository:
+    """The repository in a folder, bare or with a work tree.
+
+    Args:
+        make: Make a bare one, whose `HEAD` is the branch, where nothing is.
+
+    Raises:
+        NotFoundError: There is none.
+        InvalidObjectError: The folder holds other things.
+        UnsupportedError: It is of a kind that cannot be used.
+    """
+    import pygit2  # takes a tenth of a second, which only who uses it should spend
+    from pygit2.enums import RepositoryOpenFlag
+
+    with errors(str(path)):
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            if not make:
+                raise NotFoundError(f"there is no repository at {path}")
+            missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+            pygit2.init_repository(str(path), bare=True, initial_head=branch)
+            for folder in missing or [path]:
+                sync_folder(folder.parent)
+        elif not any((path / name).exists() for name in (".git", "HEAD")):
+            raise InvalidObjectError(
+                f"{path} is no git repository, and not empty: choose another folder, or run `git init` in it"
+            )
+        try:
+            return pygit2.Repository(str(path), RepositoryOpenFlag.NO_SEARCH)
+        except (pygit2.GitError, ValueError) as error:
+            if "not owned" in str(error):
+                raise AccessDeniedError(
+                    f"{path} belongs to another user: if you trust what is in it, run "
+                    f"`git config --global --add safe.directory {path}`"
+                ) from error
+            if "object format" in str(error) or "extension" in str(error):
+                raise UnsupportedError(
+                    f"{path} has a format that this plugin cannot read: {error}; use a repository with SHA-1 and "
+                    "loose or packed refs, as `git init` makes it"
+                ) from error
+            raise BackendError(f"{path} cannot be opened as a git repository: {error}") from error
+
+
+def common_folder(repository: pygit2.Repository) -> Path:
+    """The git directory that all work trees of a repository share."""
+    folder = Path(repository.path)
+    try:
+        named = (folder / "commondir").read_text().strip()
+    except FileNotFoundError:
+        return folder
+    return (folder / named).resolve()
+
+
+def check_free(repository: pygit2.Repository, common: Path, branch: str) -> None:
+    """Checks that a branch is in no work tree, where everything that is committed would look deleted.
+
+    Raises:
+        InvalidObjectError: It is.
+    """
+    heads = [] if (common / "config").exists() and _is_bare(repository, common) else [common / "HEAD"]
+    with contextlib.suppress(FileNotFoundError):
+        heads += [folder / "HEAD" for folder in (common / "worktrees").iterdir()]
+    for head in heads:
+        with contextlib.suppress(FileNotFoundError):
+            if head.read_bytes()[:1024].strip() == b"ref: refs/heads/%b" % branch.encode():
+                raise InvalidObjectError(
+                    f"the branch {branch} is checked out in {_work_tree(head, common)}, so nothing is written to it: "
+                    "run `git switch --detach` there, use another branch (?branch=NAME), or open it read-only"
+                )
+
+
+def _is_bare(repository: pygit2.Repository, common: Path) -> bool:
+    return repository.is_bare and common == Path(repository.path)
+
+
+def _work_tree(head: Path, common: Path) -> Path:
+    if head.parent == common:
+        return common.parent
+    with contextlib.suppress(OSError):
+        return Path((head.parent / "gitdir").read_text().strip()).parent
+    return head.parent
+
+
+def folder_of(common: Path, branch: str) -> Path:
+    """This plugin's folder for a branch in the git directory; no branch's is within another's names."""
+    return common / FOLDER / "/".join(f"{part}+" for part in branch.split("/"))
+
+
+def make_folder(common: Path, branch: str) -> Path:
+    """Makes that folder and `log` in it.
+
+    Raises:
+        AccessDeniedError: A part of the way is a link.
+    """
+    folder = folder_of(common, branch)
+    for path in reversed([folder / "log", folder, *folder.parents[: len(folder.relative_to(common).parts) - 1]]):
+        try:
+            path.mkdir()
+            sync_folder(path.parent)
+        except FileExistsError:
+            if path.is_symlink() or not path.is_dir():
+                raise AccessDeniedError(f"{path} is no folder; PaDRe follows no link out of a repository") from None
+        except OSError as error:
+            raise failure(f"{path} cannot be made", error) from error
+    return folder
+
+
+@contextlib.contextmanager
+def errors(what: str) -> Iterator[None]:
+    """Turns errors of the system and of libgit2 into those that leave a store."""
+    import pygit2
+
+    try:
+        yield
+    except PadreError:
+        raise
+    except KeyError as error:
+        raise CorruptObjectError(f"{what}: the git object {error} is missing; run `git fsck`") from error
+    except PermissionError as error:
+        raise AccessDeniedError(f"{what}: permission denied; open the store with readonly=True to read it") from error
+    except OSError as error:
+        if error.errno:
+            raise failure(what, error) from error
+        raise BackendError(f"{what}: {error}") from error
+    except (pygit2.GitError, ValueError) as error:
+        if "read-only" in str(error).lower():
+            raise ReadOnlyError(f"{what}: {error}; open the store with readonly=True") from error
+        raise CorruptObjectError(f"{what}: {error}; run `git fsck`") from error
+
+
+def read_loose_ref(common: Path, ref: str) -> str | None:
+    """The commit that a ref in a file of its own names; None if it is packed, symbolic or not there.
+
+    A tenth of the time that libgit2 takes, for what is asked before every read.
+    """
+    try:
+        fd = os.open(f"{common}/{ref}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        text = os.read(fd, 64)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return text[:40].decode() if len(text) == 41 and text[:40].isalnum() and text.isascii() else None
