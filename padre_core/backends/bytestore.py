@@ -87,6 +87,20 @@ class ByteStore(ABC):
     log_folder: Path | None = None
     """A local folder, shared by all who open this store, for the writers' logs; None writes all through."""
 
+    linger: float | None = None
+    """How many seconds after a run ended, or something outside of runs was stored, a log is brought into the tree.
+
+    None: when it has gathered much, and when the store is closed. 0: before the call returns. The change feed of a
+    store that names a `log_folder` (`change_feed`) also stands for notes and snapshots, which it is not given.
+    """
+
+    durability: str = "process"
+    """What an acknowledged write shall survive, `process` or `power`; core sets it when the store is opened.
+
+    `sync` is the barrier for `power`; this is for stores that change something in several steps, of which none may be
+    lost to a power cut before the ones that follow on it.
+    """
+
     def __init__(self, url: str, *, readonly: bool = False, **options: Any) -> None:
         self.url = url
         self.readonly = readonly
@@ -155,6 +169,13 @@ class ByteStore(ABC):
 
     def changes(self, cursor: str | None) -> tuple[tuple[str, ...], str] | None:
         """The keys written or deleted since a cursor, and the next cursor; None if only a listing can tell."""
+        return None
+
+    def state(self) -> object:
+        """A token that differs when anything was changed, for about the price of reading a small file.
+
+        Only used on stores that name a `log_folder`: None says that their tree is changed by core alone.
+        """
         return None
 
     def strangers(self) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from padre_core.backends.bytestore import ByteStore
+from padre_core.backends.feed import take_feed
 from padre_core.backends.listing import notes_key
 from padre_core.backends.taking import take_listings
 from padre_core.objects.record import Record
@@ -42,7 +43,8 @@ class CatchUp:
         self._taken: dict[str, int] = {}
         self._begun: set[str] = set()
         self._generation = -2
-        self._compared = False
+        self._compared = self._feeds = store.capabilities.change_feed  # which tells what a comparison would find
+        self._state: object = None
         self._filling: str | None = None
 
     def bring(self, index: Index) -> bool:
@@ -55,14 +57,16 @@ class CatchUp:
             generation = journal.generation()
             changed = self._changed_runs()
             news = self._untaken()
-            fresh = {notes_key(name) for name in journal.views} - self._begun
+            fresh = {notes_key(name) for name in journal.views} - self._begun if not self._feeds else set()
         compare = False
-        if changed or news or generation != self._generation or generation < 0:
+        state = self._store.state()
+        elsewhere = generation != self._generation or generation < 0 or state != self._state
+        if changed or news or elsewhere:
             self._filling = None  # until all of it is in the index
             with index.transaction():
-                if generation != self._generation or generation < 0:
-                    self._generation = generation
-                    compare = self._take_listings(index)
+                if elsewhere:
+                    self._generation, self._state = generation, state
+                    compare = self._take_tree(index)
                 index.put(news)
                 for key in fresh - index.sources().keys():
                     index.set_source(key, _BEGUN)
@@ -81,7 +85,7 @@ class CatchUp:
         self._taken.clear()
         self._begun.clear()
         self._generation = -2
-        self._compared = False
+        self._compared = self._feeds
         with self._journal.lock:
             for view in self._journal.views.values():
                 view.changed |= {writer.run for writer in view.writers.values()}
@@ -104,16 +108,19 @@ class CatchUp:
             self._taken[view.name] = len(view.order)
         return news
 
-    def _take_listings(self, index: Index) -> bool:
-        """Takes up listings that are new; true if not all is known by them."""
+    def _take_tree(self, index: Index) -> bool:
+        """Takes up what is new in the tree; true if not all is known by listings or the feed."""
         before = index.id
-        with self._journal.lock:
-            awaited = {notes_key(name) for name in self._journal.views}
-        whole = take_listings(self._store, index, awaited=awaited)
+        if self._feeds:
+            lacking = take_feed(self._store, index)
+        else:
+            with self._journal.lock:
+                awaited = {notes_key(name) for name in self._journal.views}
+            lacking = not take_listings(self._store, index, awaited=awaited)
         if index.id == before:
-            return not whole
+            return lacking
         self._taken.clear()  # the index was emptied, for the store was replaced by an older copy
         self._begun.clear()
         with self._journal.lock:
             index.put(self._untaken())
-        return True
+        return lacking or not self._feeds

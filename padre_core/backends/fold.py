@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from padre_core.backends import layout
 from padre_core.backends.backend import Segment
 from padre_core.backends.blobs import has_blob
-from padre_core.backends.bytestore import ABSENT, IfMatch
+from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch
 from padre_core.backends.listing import Entry
 from padre_core.backends.tree import Tree, chains, joined, summaries_with, with_summaries
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError
 from padre_core.objects.record import Record, encode
 from padre_core.objects.summary import WriterSummary
+from padre_core.streams.journal import is_log
 from padre_core.streams.view import LoggedWriter, LogView
 
 Head = Callable[[str, str], Record | None]
@@ -40,6 +42,19 @@ def fold_log(view: LogView, tree: Tree, head: Head) -> tuple[list[Entry], bool]:
         return list(_fold(view, tree, head)), view.reader.damaged
     finally:
         view.reader.close()
+
+
+def adopt_logs(store: ByteStore, folder: Path) -> None:
+    """Takes over the logs that lie in the tree of a store whose own are elsewhere, to be folded like those of the dead.
+
+    They were in a folder that was put under git, say, before all that it had acknowledged was folded.
+    """
+    for entry in store.list(layout.LOG):
+        name = entry.key.removeprefix(layout.LOG)
+        if is_log(name) and not (folder / name).exists():
+            temporary = folder / f".{name}"
+            temporary.write_bytes(store.read(entry.key).data)
+            temporary.rename(folder / name)
 
 
 def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:

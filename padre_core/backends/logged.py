@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from padre_core.backends import blobs, layout
+from padre_core.backends import blobs, layout, messages
 from padre_core.backends.backend import Problem, Segment
 from padre_core.backends.bytestore import UNBORN, ByteStore, IfMatch, Progress
 from padre_core.backends.catchup import CatchUp
-from padre_core.backends.fold import fold_log
-from padre_core.backends.listing import merge_notes, write_notes
+from padre_core.backends.fold import adopt_logs, fold_log
+from padre_core.backends.listing import Entry, merge_notes, write_notes
 from padre_core.backends.merge import evict, resolve
-from padre_core.backends.store import ByteStoreBackend, Change, lives_in_run
+from padre_core.backends.store import ATTEMPTS, ByteStoreBackend, Change, lives_in_run
 from padre_core.backends.tree import Part, joined, summaries_with, with_summaries
 from padre_core.backends.verify import verify
 from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, PadreError
@@ -61,7 +61,7 @@ class LoggedBackend(ByteStoreBackend):
         self, store: ByteStore, folder: Path, *, durability: str = "power", readonly: bool = False,
         single_writer: bool = False,
     ) -> None:  # fmt: skip
-        self.durability = durability
+        self.durability = store.durability = durability
         super().__init__(store, readonly=readonly, single_writer=single_writer)
         self.journal = Journal(folder, readonly=self.readonly)
         self._batches = threading.local()
@@ -69,9 +69,16 @@ class LoggedBackend(ByteStoreBackend):
         self._loose_blobs = False
         self._folding = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._hurry = threading.Event()
+        self._starting = threading.Lock()
+        self._unsettled = False
+        self._state: object = None
+        self._feeds = store.capabilities.change_feed
         self._closed = False
         self._catch_up = CatchUp(store, self.journal, self._summaries)
         if not self.readonly:
+            if self._feeds:
+                adopt_logs(store, folder)
             self._fold_quietly(self._recover)
 
     def get(self, kind: str, id: str) -> Record:
@@ -89,21 +96,30 @@ class LoggedBackend(ByteStoreBackend):
         # Logs first: what leaves a log is in the tree before.
         ref = kind, id
         with self.journal.lock:
-            self.journal.refresh()
+            seen = self._refresh()
             logged = self.journal.head(ref)
             if ref in self.journal.unfolded:
                 return logged
-            seen = self.journal.seen
         rested = self._rested(kind, id, seen)
         with self.journal.lock:
-            if self.journal.seen == seen:
+            if (self.journal.seen, self._state) == seen:
                 self.journal.rested[ref] = rested
         return _newer(logged, rested)
 
-    def _rested(self, kind: str, id: str, seen: int) -> Record | None:
+    def _refresh(self) -> tuple[int, object]:
+        """Takes up what was acknowledged by anybody; what is known then counts until this returns something else."""
+        self.journal.refresh()
+        state = self.store.state()
+        if state != self._state:
+            self._state = state
+            self.journal.unfolded.clear()
+            self.journal.rested.clear()
+        return self.journal.seen, state
+
+    def _rested(self, kind: str, id: str, seen: object) -> Record | None:
         """What the tree holds of an object; in a batch what lives in one run is read at once."""
         run = run_of(id)
-        batch: dict[tuple[str, int], dict[bytes, bytes]] | None = getattr(self._batches, "children", None)
+        batch: dict[tuple[str, object], dict[bytes, bytes]] | None = getattr(self._batches, "children", None)
         if run is None or batch is None:
             return self.tree.head(kind, id)
         if (run, seen) not in batch:  # what came to the tree since is another set of logs
@@ -121,17 +137,17 @@ class LoggedBackend(ByteStoreBackend):
     def _head_at_hand(self, kind: str, id: str) -> Record | None:
         ref = kind, id
         with self.journal.lock:
-            self.journal.refresh()
+            self._refresh()
             if ref in self.journal.rested:
                 return _newer(self.journal.head(ref), self.journal.rested[ref])
         return self._head(kind, id)
 
     def pulse(self) -> object | None:
         with self.journal.lock:
-            self.journal.refresh()
+            _, state = self._refresh()
             generation = self.journal.generation()
             entries = sum(len(view.order) for view in self.journal.views.values())
-            return None if generation < 0 else (generation, entries)
+            return None if generation < 0 else (generation, entries, state)
 
     def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
         self._writable()
@@ -169,8 +185,12 @@ class LoggedBackend(ByteStoreBackend):
         """What lies outside of running runs is safe from the loss of power when the call or the batch ends."""
         if record.kind == "run" and not _is_running(record.content):
             self._ended += 1
-        if not getattr(self._batches, "depth", 0) and not self._in_running_run(record):
-            self.sync()
+        if not self._in_running_run(record):
+            if getattr(self._batches, "depth", 0):
+                self._batches.rests = True
+            else:
+                self.sync()
+                self._settle()
         self._relieve()
 
     def _in_running_run(self, record: Record) -> bool:
@@ -183,9 +203,19 @@ class LoggedBackend(ByteStoreBackend):
     def _relieve(self) -> None:
         """Folds behind once there is something to fold."""
         if self.journal.sealed or self._ended >= FOLD_RUNS:
+            self._hurry.set()
             self._fold_behind()
-        if len(self.journal.sealed) > BACKLOG and self._thread is not None and self._thread.is_alive():
-            self._thread.join()  # who writes faster than the disk takes it must wait, or memory would not suffice
+        thread = self._thread
+        if len(self.journal.sealed) > BACKLOG and thread is not None and thread.is_alive():
+            thread.join()  # who writes faster than the disk takes it must wait, or memory would not suffice
+
+    def _settle(self) -> None:
+        """Brings what came to rest into the tree, as soon as the store asks for it."""
+        if self.store.linger == 0:
+            self._fold_quietly(self._seal_and_fold)
+        elif self.store.linger is not None:
+            self._unsettled = True
+            self._fold_behind(self.store.linger)
 
     @contextlib.contextmanager
     def batch(self, message: str, actor: str | None = None) -> Iterator[None]:
@@ -199,6 +229,9 @@ class LoggedBackend(ByteStoreBackend):
             if not self._batches.depth:
                 self._batches.children = None
                 self.sync()
+                if getattr(self._batches, "rests", False):
+                    self._batches.rests = False
+                    self._settle()
 
     def sync(self) -> None:
         if self.durability != "power" or self.readonly:
@@ -340,6 +373,10 @@ class LoggedBackend(ByteStoreBackend):
         self._batches = threading.local()
         self._folding = threading.Lock()
         self._thread = None
+        self._hurry = threading.Event()
+        self._starting = threading.Lock()
+        self._unsettled = False
+        self._state = None
         self._catch_up = CatchUp(self.store, self.journal, self._summaries)
 
     def fold(self) -> None:
@@ -349,8 +386,7 @@ class LoggedBackend(ByteStoreBackend):
             BackendError: The tree cannot be written; the logs keep what they hold.
         """
         self._writable()
-        self.journal.seal()
-        self._fold_sealed()
+        self._seal_and_fold()
         self._recover()
 
     def maintain(self, progress: Progress | None = None) -> dict[str, int]:
@@ -365,8 +401,10 @@ class LoggedBackend(ByteStoreBackend):
         if self._closed:
             return
         self._closed = True
-        if self._thread is not None and self._thread.is_alive():
-            self._thread.join()  # it closes what it folded, and so would this
+        self._hurry.set()
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            thread.join()  # it closes what it folded, and so would this
         try:
             if not self.readonly:
                 self.journal.writers.clear()
@@ -376,19 +414,40 @@ class LoggedBackend(ByteStoreBackend):
             self.journal.close()
             super().close()
 
-    def _fold_behind(self) -> None:
-        if self._closed or (self._thread is not None and self._thread.is_alive()):
-            return
+    def _fold_behind(self, seconds: float = 0) -> None:
+        """Folds in a thread of its own, unless one is about to."""
+        with self._starting:
+            if self._closed or (self._thread is not None and self._thread.is_alive()):
+                return
+            if not seconds:
+                self._ended = 0
+                self._fold_quietly(self.journal.seal)  # the caller's own write has succeeded
+            self._hurry.clear()
+            self._thread = threading.Thread(target=self._fold_later, args=(seconds,), name="padre-fold", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError as error:
+                # The interpreter is ending, or the system has no thread left: a later fold or the next open does it.
+                logger.debug("%s: not folded now: %s", self.store.url, error)
+
+    def _fold_later(self, seconds: float) -> None:
+        if not seconds:
+            self._fold_quietly(self._fold_sealed)
+        while True:
+            with self._starting:
+                if self._closed or not self._unsettled:
+                    self._thread = None
+                    return
+            self._hurry.wait(self.store.linger)
+            self._hurry.clear()
+            self._unsettled = False
+            if not self._closed:
+                self._fold_quietly(self._seal_and_fold)
+
+    def _seal_and_fold(self) -> None:
         self._ended = 0
-        self._fold_quietly(self.journal.seal)  # the caller's own write has succeeded
-        self._thread = threading.Thread(
-            target=self._fold_quietly, args=(self._fold_sealed,), name="padre-fold", daemon=True
-        )
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            # The interpreter is ending, or the system has no thread left: a later fold or the next open does it.
-            logger.debug("%s: not folded now: %s", self.store.url, error)
+        self.journal.seal()
+        self._fold_sealed()
 
     def _fold_quietly(self, fold: Callable[[], None]) -> None:
         try:
@@ -403,7 +462,7 @@ class LoggedBackend(ByteStoreBackend):
                 return
             with self.journal.folding(wait=True):
                 folded = sum([self._fold(name) for name in names])
-                if merge_notes(self.store):
+                if not self._feeds and merge_notes(self.store):
                     self.journal.changed()
         if folded >= INDEX_RECORDS:
             self._index_behind()
@@ -428,13 +487,34 @@ class LoggedBackend(ByteStoreBackend):
 
     def _fold(self, name: str) -> int:
         """Folds a log, removes it, and returns how many objects it spoke of."""
-        entries, damaged = fold_log(self.journal.view(name), self.tree, self._head)
-        if entries:
+        entries, damaged = self._folded(name)
+        if entries and not self._feeds:
             write_notes(self.store, name, entries)
         if self.durability == "power":
             self.store.sync()
         self.journal.forget(name, damaged=damaged)
         return len(entries)
+
+    def _folded(self, name: str) -> tuple[list[Entry], bool]:
+        if not self.capabilities.history:
+            return fold_log(self.journal.view(name), self.tree, self._head)
+        for _ in range(ATTEMPTS):
+            view = self.journal.view(name)
+            view.poll()
+            view.scan()
+            try:
+                with self.store.batch(*messages.of_log(view, self._head, self.tree.head)):
+                    self._drop_listings()
+                    return fold_log(view, self.tree, self._head)
+            except ConflictError:  # somebody else, such as a push, changed the same in the tree
+                continue
+        raise ConflictError(f"{self.store.url} is changed too often by others; try again")
+
+    def _drop_listings(self) -> None:
+        """Removes logs and listings of a folder that became this store; they would know nothing of what comes."""
+        for prefix in (layout.LOG, layout.SNAPSHOTS):
+            for entry in self.store.list(prefix):
+                self.store.delete(entry.key)
 
     def _caught_up(self) -> Index:
         with self._lock:

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 100
+ATTEMPTS = 100
+"""How often a write is tried again when somebody else was faster."""
+
 _Answer = TypeVar("_Answer")
 
 Change = Callable[[Record | None], Record]
@@ -144,7 +146,7 @@ class ByteStoreBackend(Backend):
     def _replace(self, kind: str, id: str, change: Change) -> Record:
         """Makes a new head of the present one, again if somebody else was faster."""
         key = layout.record_key(kind, id)
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             records, version = self.tree.records(key)
             current = next((record for record in records if record.kind == kind and record.id == id), None)
             head = change(current)

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from padre_core.errors import AlreadyExistsError, BackendError, ConflictError, CorruptObjectError, UnavailableError
@@ -27,7 +26,7 @@ from padre_git.repository import (
 )
 
 if TYPE_CHECKING:
-    import pygit2
+    pass
 
 MARKER = "padre.json"
 BLOB_MODES = (0o100644, 0o100755, 0o100664)
@@ -74,9 +73,6 @@ class Branch:
 
     Args:
         make: Make the repository if it is not there.
-
-    Attributes:
-        power: Whether a commit survives the loss of power when it returns, and can never be half there.
     """
 
     def __init__(self, place: Place, *, make: bool) -> None:
@@ -84,7 +80,6 @@ class Branch:
         self.repo = open_repository(place.path, place.branch, make=make)
         self.common = common_folder(self.repo)
         self.ref = f"refs/heads/{place.branch}"
-        self.power = False
         self.folder = (make_folder if make else folder_of)(self.common, place.branch)
         self._lock = threading.RLock()
         self._root: tuple[str | None, Any] = (None, None)
@@ -158,7 +153,7 @@ class Branch:
                     root = root[folder]
                 except KeyError:
                     return
-                if int(root.filemode) != TREE_MODE:
+                if not _is_tree(root):
                     return
             left = MAX_ENTRIES
             for found in self._walk(root, folder + slash, start, after, folder.count("/")):
@@ -184,9 +179,9 @@ class Branch:
     def differing(self, before: Any, after: Any) -> Iterator[str]:
         """The keys under which two trees hold different things; what both share is not looked at."""
         with errors(self.place.url):
-            yield from self._differing(before, after, "", 0)
+            yield from self._differing(before, after, folder="", depth=0)
 
-    def _differing(self, before: Any, after: Any, folder: str, depth: int) -> Iterator[str]:
+    def _differing(self, before: Any, after: Any, *, folder: str, depth: int) -> Iterator[str]:
         if depth > MAX_DEPTH:
             raise CorruptObjectError(f"{self.place.url}: {folder} is deeper than {MAX_DEPTH} folders")
         old = {} if before is None else {entry.name: entry for entry in before}
@@ -195,10 +190,10 @@ class Branch:
             one, other = old.get(name), new.get(name)
             if one is not None and other is not None and (one.id, one.filemode) == (other.id, other.filemode):
                 continue
-            trees = [item if item is not None and int(item.filemode) == TREE_MODE else None for item in (one, other)]
-            if any(item is not None for item in trees):
-                yield from self._differing(*trees, f"{folder}{name}/", depth + 1)
-            if any(item is not None and item is not tree for item, tree in zip((one, other), trees, strict=True)):
+            if _is_tree(one) or _is_tree(other):
+                below = (item if _is_tree(item) else None for item in (one, other))
+                yield from self._differing(*below, folder=f"{folder}{name}/", depth=depth + 1)
+            if any(item is not None and not _is_tree(item) for item in (one, other)):
                 yield folder + name
 
     def follows(self, commit: str, earlier: str) -> bool:
@@ -242,8 +237,11 @@ class Branch:
             if expected is not None and (found is None or found.id != expected):
                 raise ConflictError(f"{key} in {self.place.url} was changed meanwhile")
 
-    def commit(self, change: Change, message: str, actor: str | None) -> str | None:
+    def commit(self, change: Change, message: str, actor: str | None, *, power: bool) -> str | None:
         """Makes one commit of a change, on top of whatever is there, and returns it; None if nothing changes.
+
+        Args:
+            power: Let it survive the loss of power when this returns, and never be half there.
 
         Raises:
             ConflictError: What the change expects does not hold.
@@ -265,8 +263,9 @@ class Branch:
                     author = self._signature(actor)
                     parents = [_oid(parent)] if parent else []
                     made = str(self.repo.create_commit(None, author, author, message, tree, parents))
-                self.sync()  # a branch must never name what a loss of power took away
-                if self._move(tip, made, message):
+                if power:
+                    self.sync()  # a branch must never name what a loss of power took away
+                if self._move(tip, made, message, power=power):
                     return made
             if attempt and time.monotonic() > deadline:
                 break
@@ -276,8 +275,8 @@ class Branch:
         )
 
     def sync(self) -> None:
-        """Returns when all objects that were written survive the loss of power, if this branch shall."""
-        if not self.power or not has_sync_tree():
+        """Returns when all objects that were written survive the loss of power."""
+        if not has_sync_tree():
             return  # elsewhere libgit2 syncs each file
         with errors(self.place.url):
             fd = os.open(self.common, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -332,14 +331,14 @@ class Branch:
             name = "".join(sign for sign in actor or "" if sign.isprintable() and sign not in "<>") or "padre"
             return pygit2.Signature(name, f"{'.'.join(name.split())}@localhost")
 
-    def _move(self, before: str | None, after: str, message: str) -> bool:
+    def _move(self, before: str | None, after: str, message: str, *, power: bool) -> bool:
         """Lets the branch name another commit if it still names the one before; false if it has to be tried again."""
         import pygit2
 
         note = self.folder / "moving"
         note.write_text(after)
         try:
-            with _synced(self.power):
+            with _synced(power=power):
                 if before is None:
                     self.repo.references.create(self.ref, _oid(after))
                 else:
@@ -373,7 +372,7 @@ class Branch:
 
 
 @contextlib.contextmanager
-def _synced(power: bool) -> Iterator[None]:
+def _synced(*, power: bool) -> Iterator[None]:
     """Lets libgit2 sync what it writes, within the block."""
     import pygit2
     from pygit2.enums import Option
@@ -386,10 +385,15 @@ def _synced(power: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            pygit2.option(Option.ENABLE_FSYNC_GITDIR, not has_sync_tree())
+            if has_sync_tree():
+                pygit2.option(Option.ENABLE_FSYNC_GITDIR, False)
 
 
 _SYNCING = threading.Lock()
+
+
+def _is_tree(entry: Any) -> bool:
+    return entry is not None and int(entry.filemode) == TREE_MODE
 
 
 def _oid(text: str) -> Any:

@@ -12,7 +12,9 @@ from padre_core.errors import InvalidObjectError
 DEFAULT_BRANCH = "padre"
 
 # Stricter than git: each part begins with a letter, a digit or an underscore, so that no branch is taken for an option.
-_BRANCH = re.compile(r"(?!.*(?:\.\.|\.lock(?:/|$)|\.(?:/|$)))[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+_BRANCH = re.compile(
+    r"(?!.*(?:\.\.|\.lock(?:/|$)|\.(?:/|$)))[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
+)
 
 
 @dataclass(frozen=True, slots=True)

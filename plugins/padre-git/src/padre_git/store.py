@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item
@@ -19,6 +20,19 @@ _APPENDABLE = 1024 * 1024
 """Up to how many bytes a file grows by being written anew; longer ones get a file beside them."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Changes that become one commit.
+
+    Attributes:
+        commit: The branch when it began, and `root` the tree of that: what is read in the batch.
+    """
+
+    commit: str | None
+    root: Any
+    change: Change
+
+
 class GitStore(ByteStore):
     """The tree of a branch, `git+file:///path[?branch=NAME]`: one git blob for each key.
 
@@ -28,12 +42,19 @@ class GitStore(ByteStore):
 
     Args:
         branch: Counts before the one in the URL.
+        linger: How many seconds after a run ended a commit is made, which holds all that was stored meanwhile; 0 makes
+            one for each run, before its end returns. It is durable, and seen by all on this machine, before that.
     """
 
-    capabilities = Capabilities(persistent=True, multi_process=True, conditional_write=True, history=True)
+    capabilities = Capabilities(
+        persistent=True, multi_process=True, conditional_write=True, change_feed=True, history=True
+    )
 
-    def __init__(self, url: str, *, readonly: bool = False, branch: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, url: str, *, readonly: bool = False, branch: str | None = None, linger: float = 1.0, **options: Any
+    ) -> None:
         super().__init__(url, readonly=readonly, **options)
+        self.linger = linger
         place = parse(url, branch)
         self.url = place.url
         self.branch = Branch(place, make=not readonly)
@@ -84,20 +105,22 @@ class GitStore(ByteStore):
         before = self.branch.tree(cursor) if cursor else None
         return tuple(filter(_is_ours, self.branch.differing(before, self.branch.tree(tip)))), tip
 
+    def state(self) -> object:
+        return self.branch.tip() if self._batch is None else self._batch.commit
+
     @contextlib.contextmanager
     def batch(self, message: str, actor: str | None = None) -> Iterator[None]:
         if self._batch is not None:
             yield
             return
-        root = self.branch.tree()
-        change = Change()
-        self._local.batch = root, change
+        commit = self.branch.tip()
+        batch = self._local.batch = _Batch(commit, self.branch.tree(commit), Change())
         try:
             yield
         finally:
             self._local.batch = None
-        if change.entries:
-            self.branch.commit(change, message, actor)
+        if batch.change.entries:
+            self.branch.commit(batch.change, message, actor, power=self._power)
 
     def sync(self) -> None:
         self.branch.sync()
@@ -106,17 +129,21 @@ class GitStore(ByteStore):
         self.branch.repo.free()
 
     @property
-    def _batch(self) -> tuple[Any, Change] | None:
-        """The tree that this thread's batch began with, and what it has changed."""
+    def _power(self) -> bool:
+        return self.durability == "power"
+
+    @property
+    def _batch(self) -> _Batch | None:
+        """What this thread has changed since its batch began."""
         return getattr(self._local, "batch", None)
 
     def _root(self) -> Any:
-        return self.branch.tree() if self._batch is None else self._batch[0]
+        return self.branch.tree() if self._batch is None else self._batch.root
 
     def _pending(self, prefix: str, after: str) -> dict[str, str | None]:
         if self._batch is None:
             return {}
-        return {key: id for key, id in self._batch[1].entries.items() if key.startswith(prefix) and key > after}
+        return {key: id for key, id in self._batch.change.entries.items() if key.startswith(prefix) and key > after}
 
     def _file(self, key: str) -> Found:
         found = self._find(key)
@@ -129,8 +156,8 @@ class GitStore(ByteStore):
         return found
 
     def _find(self, key: str) -> Found | None:
-        if self._batch is not None and key in self._batch[1].entries:
-            id = self._batch[1].entries[key]
+        if self._batch is not None and key in self._batch.change.entries:
+            id = self._batch.change.entries[key]
             return None if id is None else Found(key, id, 0o100644)
         return self.branch.find(self._root(), key)
 
@@ -142,9 +169,9 @@ class GitStore(ByteStore):
             change = Change({key: id})
             if if_match is not None:
                 change.guards[key] = None if isinstance(if_match, Absent) else if_match
-            self.branch.commit(change, message, None)
+            self.branch.commit(change, message, None, power=self._power)
             return
-        root, change = self._batch
+        root, change = self._batch.root, self._batch.change
         if if_match is not None:
             found = self._find(key)
             if isinstance(if_match, Absent) and found is not None:

@@ -1,0 +1,56 @@
+"""Taking up into an index what the change feed of a store tells."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from padre_core.backends import layout
+from padre_core.backends.bytestore import ByteStore, Item
+from padre_core.errors import CorruptObjectError
+
+if TYPE_CHECKING:
+    from padre_core.backends.index import Index
+
+logger = logging.getLogger(__name__)
+
+_FEED = "feed:"
+"""Before the cursor of the feed, in the name of the source that stands for it."""
+
+_TAKEN = 1
+
+
+def take_feed(store: ByteStore, index: Index) -> bool:
+    """Brings what is new in a store into its index; returns whether something vanished, which a comparison must undo.
+
+    All is taken anew, into an empty index, where the feed does not go on from what the index knows: then the store was
+    replaced by another state.
+    """
+    known = next((name for name in index.sources() if name.startswith(_FEED)), None)
+    found = None if known is None else store.changes(known.removeprefix(_FEED))
+    if found is None:
+        index.clear()
+        known, found = None, store.changes(None)
+    keys, cursor = found or ((), "")
+    keys = tuple(filter(layout.is_record_key, keys))
+    vanished = False
+    with index.transaction():
+        for key, item in zip(keys, store.read_many(keys), strict=True):
+            if item is None:
+                vanished = True
+            else:
+                _take(index, key, item)
+        if known != _FEED + cursor:
+            if known is not None:
+                index.drop_source(known)
+            index.set_source(_FEED + cursor, _TAKEN)
+    return vanished
+
+
+def _take(index: Index, key: str, item: Item) -> None:
+    try:
+        records = layout.decode_records(key, item.data)
+    except CorruptObjectError as error:
+        logger.warning("%s", error)
+        return
+    index.put(records, stamps={(record.kind, record.id): item.version for record in records})
