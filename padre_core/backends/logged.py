@@ -392,7 +392,7 @@ class LoggedBackend(ByteStoreBackend):
     def maintain(self, progress: Progress | None = None) -> dict[str, int]:
         self.fold()
         with self._folding, self.journal.folding(wait=True):
-            merged = merge_notes(self.store, few=1)
+            merged = 0 if self._feeds else merge_notes(self.store, few=1)
             if merged:
                 self.journal.changed()
         return ({"listings merged": merged} if merged else {}) | super().maintain(progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from padre_core.backends.store import lives_in_run
 from padre_core.errors import PadreError
@@ -20,6 +21,14 @@ _ORDER = ("run", "experiment", "project", "dataset", "artifact", "metric", "outp
 _NAMED = ("project", "experiment")
 
 
+class _Phrase(NamedTuple):
+    """What was done to one object."""
+
+    verb: str
+    kind: str
+    place: str
+
+
 def of_log(view: LogView, head: Head, rested: Head) -> tuple[str, str | None]:
     """A message for all that a log holds, and who wrote it, if that is one user.
 
@@ -34,11 +43,9 @@ def of_log(view: LogView, head: Head, rested: Head) -> tuple[str, str | None]:
     records = [record for record in view.records.values() if record.kind == "run" or lives_in_run(record) not in whole]
     records.sort(key=lambda record: _ORDER.index(record.kind) if record.kind in _ORDER else len(_ORDER))
     runs = {writer.run for writer in view.writers.values()} - {lives_in_run(record) for record in records}
-    phrases: list[tuple[str, str, str]] = []
-    for place, record in enumerate(records):
-        few = place < LISTED
-        phrases.append((_verb(record, rested, few=few), record.kind, _place(record, head) if few else ""))
-    phrases += [("Log", "run", id) for id in sorted(runs)]
+    phrases = [_phrase(record, head, rested) for record in records[:LISTED]]
+    phrases += [_Phrase(_verb(record, None), record.kind, "") for record in records[LISTED:]]
+    phrases += [_Phrase("Log", "run", id) for id in sorted(runs)]
     trailers = [f"Padre-Object: {record.kind} {record.id}" for record in records]
     trailers += [f"Padre-Object: run {id}" for id in sorted(runs)]
     actors = sorted({record.updated_by for record in records if record.updated_by})
@@ -47,15 +54,28 @@ def of_log(view: LogView, head: Head, rested: Head) -> tuple[str, str | None]:
     lines = [_subject(phrases)]
     if len(phrases) > 1:
         more = [f"… and {len(phrases) - LISTED} more"] if len(phrases) > LISTED else []
-        lines += ["", *(f"- {verb.lower()} {kind} {place}" for verb, kind, place in phrases[:LISTED]), *more]
+        lines += ["", *(f"- {item.verb.lower()} {item.kind} {item.place}" for item in phrases[:LISTED]), *more]
     lines += ["", *(f"Padre-Actor: {actor}" for actor in actors), *trailers]
     return "\n".join(lines).rstrip() + "\n", actors[0] if len(actors) == 1 else None
 
 
-def _subject(phrases: Iterable[tuple[str, str, str]]) -> str:
+def _phrase(record: Record, head: Head, rested: Head) -> _Phrase:
+    try:
+        before = rested(record.kind, record.id)
+    except PadreError:  # it is damaged, and about to be replaced
+        before = None
+    verb, place = _verb(record, before), _place(record, head)
+    if verb == "Update" and before is not None:
+        old, new = before.data(), record.data()
+        changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+        place += f" ({', '.join(changed)})" if changed else ""
+    return _Phrase(verb, record.kind, place)
+
+
+def _subject(phrases: Iterable[_Phrase]) -> str:
     groups: dict[tuple[str, str], list[str]] = {}
-    for verb, kind, place in phrases:
-        groups.setdefault((verb, kind), []).append(place)
+    for item in phrases:
+        groups.setdefault((item.verb, item.kind), []).append(item.place)
     parts = [
         f"{verb} {kind} {places[0]}" if len(places) == 1 else f"{verb} {len(places)} {_plural(kind)}{_within(places)}"
         for (verb, kind), places in groups.items()
@@ -68,15 +88,11 @@ def _subject(phrases: Iterable[tuple[str, str, str]]) -> str:
     return text + (f", and {others} more" if others else "")
 
 
-def _verb(record: Record, rested: Head, *, few: bool) -> str:
+def _verb(record: Record, before: Record | None) -> str:
     if record.vacant:
         return "Evict"
     if record.deleted is not None:
         return "Delete"
-    try:
-        before = rested(record.kind, record.id) if few and record.version > 1 else None
-    except PadreError:  # it is damaged, and about to be replaced
-        before = None
     if before is not None and before.deleted is not None:
         return "Restore"
     if record.kind == "run":

@@ -88,7 +88,8 @@ class ByteStoreBackend(Backend):
                 raise NotFoundError(f"{self.store.url} is no store: it has no {layout.MARKER}{self._reason}") from None
         try:
             if_match = ABSENT if self.store.capabilities.conditional_write else None
-            self.store.write(layout.MARKER, layout.encode_marker(str(uuid.uuid4())), if_match=if_match)
+            with self.store.batch("Make a store"):
+                self.store.write(layout.MARKER, layout.encode_marker(str(uuid.uuid4())), if_match=if_match)
             if self.durability == "power":
                 self.store.sync()
         except AlreadyExistsError:
