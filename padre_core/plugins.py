@@ -1,9 +1,10 @@
 """Finding, loading and diagnosing plugins.
 
-A plugin is an entry point of an installed distribution, in one of three groups: `padre.backends` (name = URL scheme,
-value = a `ByteStore` or `Backend` class), `padre.extensions` (an object with hook implementations) and
-`padre.commands` (name = command, value = a click command). Metadata is read once a process, at first need; code is
-imported only when its scheme is opened, its command called, or a workspace takes the extensions.
+A plugin is an entry point of an installed distribution, in one of three groups: `padre.backends` (name = URL scheme, or
+`start+` for all schemes that begin so and have no plugin of their own; value = a `ByteStore` or `Backend` class),
+`padre.extensions` (an object with hook implementations) and `padre.commands` (name = command, value = a click command).
+Metadata is read once a process, at first need; code is imported only when its scheme is opened, its command called or
+a workspace takes the extensions.
 """
 
 from __future__ import annotations
@@ -208,7 +209,10 @@ def backend_class(
         IncompatiblePluginError: It was made for another version of the contracts.
     """
     policy = policy or Policy.make()
-    served = [point for point in _discover()[BACKENDS] if point.name == scheme]
+    points = _discover()[BACKENDS]
+    served = [point for point in points if point.name == scheme]
+    if not served:
+        served = [point for point in points if point.name.endswith("+") and scheme.startswith(point.name)]
     allowed = [point for point in served if policy.permits(_distribution(point))]
     found = [point for point in allowed if provider in (None, _distribution(point))]
     if len(found) > 1:

@@ -113,7 +113,10 @@ class ByteStore(ABC):
 
     @abstractmethod
     def write(self, key: str, data: bytes, *, if_match: IfMatch = None) -> str:
-        """Stores bytes under a key and returns the new version, which differs from all before it."""
+        """Stores bytes under a key and returns the new version.
+
+        It differs from the version of all other bytes that the key ever held; the same bytes may have the same one.
+        """
 
     @abstractmethod
     def delete(self, key: str) -> None:

@@ -81,10 +81,10 @@ class Conditions(ByteStoreSuite, level="conditional_write"):
 
     def test_a_write_that_names_an_older_version_changes_nothing(self, store: ByteStore) -> None:
         older = store.write("key", b"first")
-        newer = store.write("key", b"first")
+        newer = store.write("key", b"later")
         with pytest.raises(ConflictError):
             store.write("key", b"second", if_match=older)
-        assert (store.read("key").data, store.read("key").version) == (b"first", newer)
+        assert (store.read("key").data, store.read("key").version) == (b"later", newer)
 
     def test_a_version_of_a_missing_key_does_not_hold(self, store: ByteStore) -> None:
         version = store.write("key", b"first")
@@ -123,8 +123,8 @@ class Reopening(ByteStoreSuite, level="persistent"):
 
     def test_versions_do_not_come_back_after_opening_again(self, store: ByteStore, opening: Opening) -> None:
         versions = []
-        for _ in range(3):
-            versions += [store.write("key", b"same"), store.write("key", b"same")]
+        for number in range(3):
+            versions += [store.write("key", b"%d-a" % number), store.write("key", b"%d-b" % number)]
             opening.close(store)
             store = opening()
         assert len(set(versions)) == 6

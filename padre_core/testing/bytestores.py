@@ -96,8 +96,8 @@ class Bytes(ByteStoreSuite, level="base"):
         assert store.stat("folder/key") == entry
         assert store.read("folder/key").version == version
 
-    def test_every_write_gives_a_version_that_was_not_there_before(self, store: ByteStore) -> None:
-        versions = [store.write("key", data) for data in (b"one", b"one", b"two", b"one")]
+    def test_other_bytes_have_a_version_that_was_not_there_before(self, store: ByteStore) -> None:
+        versions = [store.write("key", data) for data in (b"one", b"two", b"six", b"ten")]
         assert len(set(versions)) == 4
 
     def test_a_version_is_told_until_the_next_write(self, store: ByteStore) -> None:

@@ -30,19 +30,23 @@ class Proxy:
     """
 
     def __init__(self, url: str) -> None:
-        target = urlsplit(url.removeprefix("padre+"))
+        scheme, _, address = url.rpartition("://")
+        target = urlsplit(f"http://{address}")
         self._target = (target.hostname or "", target.port or 0)
-        self._faults: list[str] = []
+        self._faults: list[str | bytes] = []
         self._always: str | None = None
         self._after: bytes | None = None
         self._lock = threading.Lock()
         self.requests: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"padre+http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def spoil(self, *faults: str, only: bytes = b"") -> None:
-        """Lets something happen to the next exchanges, one after the other; `only` to those with these bytes."""
+    def spoil(self, *faults: str | bytes, only: bytes = b"") -> None:
+        """Lets something happen to the next exchanges, one after the other; `only` to those with these bytes.
+
+        Bytes are an answer that is given instead of the server's.
+        """
         with self._lock:
             self._faults, self._only = list(faults), only
 
@@ -68,7 +72,7 @@ class Proxy:
                 return
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _fault(self, request: bytes) -> str | None:
+    def _fault(self, request: bytes) -> str | bytes | None:
         with self._lock:
             if self._always is not None:
                 return self._always
@@ -78,13 +82,16 @@ class Proxy:
 
     def _serve(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError), client, client.makefile("rb") as incoming:
-            while request := read_message(incoming):
+            while request := read_message(incoming, client):
                 self.requests.append(request.partition(b"\r\n")[0].decode())
                 if not self._exchange(client, request, self._fault(request)):
                     return
 
-    def _exchange(self, client: socket.socket, request: bytes, fault: str | None) -> bool:
+    def _exchange(self, client: socket.socket, request: bytes, fault: str | bytes | None) -> bool:
         """Whether the connection goes on."""
+        if isinstance(fault, bytes):
+            client.sendall(fault)
+            return True
         if fault in ("refuse", "lose the request"):
             return reset(client)
         if fault in ("500", "busy", "garbage"):
@@ -101,6 +108,8 @@ class Proxy:
         with socket.create_connection(self._target) as upstream, upstream.makefile("rb") as answers:
             upstream.sendall(request)
             answer = read_message(answers, method=request.split(b" ", 1)[0])
+            while answer.startswith(b"HTTP/1.1 100 "):
+                answer = read_message(answers, method=request.split(b" ", 1)[0])
         if fault == "reset after the server acted":
             return reset(client)
         if fault == "hang":
@@ -123,14 +132,16 @@ class Proxy:
         return True
 
 
-def read_message(file: BinaryIO, method: bytes = b"") -> bytes:
-    """A request or an answer, as it stands on the line; empty at the end."""
+def read_message(file: BinaryIO, client: socket.socket | None = None, method: bytes = b"") -> bytes:
+    """A request of a client or an answer, as it stands on the line; empty at the end."""
     head = b"".join(_lines(file))
     if not head.endswith(b"\r\n\r\n"):
         return b""
     fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
-    if method and head.split(b" ", 2)[1] in (b"204", b"304"):
+    if method and (method == b"HEAD" or head.split(b" ", 2)[1] in (b"100", b"204", b"304")):
         return head
+    if client is not None and fields.get(b"expect", b"").strip().lower() == b"100-continue":
+        client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     if b"chunked" in fields.get(b"transfer-encoding", b""):
         parts = [head]
         while True:

@@ -54,10 +54,10 @@ class ListsAsFoldersAreWalked(MemoryStore):
         return iter(sorted(super().list(prefix, after=after), key=lambda entry: entry.key.split("/")))
 
 
-class NamesVersionsByContent(MemoryStore):
+class NamesVersionsBySize(MemoryStore):
     def write(self, key, data, *, if_match=None):
         super().write(key, data, if_match=if_match)
-        item = self._space.items[key] = Item(data, f"v{hash(data)}")
+        item = self._space.items[key] = Item(data, f"v{len(data)}")
         return item.version
 
 
@@ -183,7 +183,7 @@ BROKEN: dict[type[ByteStore], tuple[str, str]] = {
     ListsFoldersOnly: ("base", "test_a_prefix_is_text_and_need_not_end_at_a_slash"),
     ListsOnePage: ("base", "test_a_long_listing_is_complete"),
     TellsWrongSizes: ("base", "test_entries_tell_version_and_size_of_each_key"),
-    NamesVersionsByContent: ("base", "test_every_write_gives_a_version_that_was_not_there_before"),
+    NamesVersionsBySize: ("base", "test_other_bytes_have_a_version_that_was_not_there_before"),
     ReadsFromACache: ("base", "test_what_a_thread_wrote_it_reads"),
     KeepsNoEmptyBytes: ("base", "test_bytes_come_back_as_they_were_written"),
     KeepsText: ("base", "test_bytes_come_back_as_they_were_written"),

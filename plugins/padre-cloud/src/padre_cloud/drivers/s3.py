@@ -1,0 +1,224 @@
+"""Amazon S3 and what speaks like it, by the client of s3fs."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import functools
+import hashlib
+import math
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NoReturn
+
+import aiohttp
+import botocore.exceptions
+from s3fs import S3FileSystem
+
+from padre_cloud.drivers.base import (
+    BusyError,
+    CloudDriver,
+    ExpiredError,
+    Limits,
+    Part,
+    check_options,
+    fail,
+    no_bucket,
+)
+from padre_cloud.places import Place
+from padre_core.backends.bytestore import Absent, Entry, IfMatch
+from padre_core.errors import AccessDeniedError, AuthenticationError, ConflictError, NotFoundError, UnavailableError
+
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+_UNKNOWN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
+_LOST = (
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.IncompleteReadError,
+    aiohttp.ClientError,
+    asyncio.TimeoutError,
+    OSError,
+)
+
+
+class S3Driver(CloudDriver):
+    """A bucket, or a prefix in it.
+
+    A version is an etag, which follows from the bytes: the same bytes written again may have the same one.
+    """
+
+    conditional = True
+    presigns = True
+
+    def __init__(self, place: Place, options: dict[str, Any], limits: Limits) -> None:
+        super().__init__(place, limits)
+        check_options(place, S3FileSystem, options, {"profile"}, {"session", "use_listings_cache", "version_aware"})
+        config = {
+            "connect_timeout": limits.timeout,
+            "read_timeout": limits.timeout,
+            "max_pool_connections": 2 * limits.concurrency,
+            **(options.pop("config_kwargs", None) or {}),
+            "retries": {"total_max_attempts": 1},  # the store repeats, and knows then that an answer may be lost
+        }
+        self.fs = S3FileSystem(
+            **options, config_kwargs=config, use_listings_cache=False, skip_instance_cache=True, asynchronous=False
+        )
+        self._bucket = place.host
+        self._prefix = f"{place.folder}/" if place.folder else ""
+
+    @property
+    def endpoint(self) -> str:
+        return str(self.fs.endpoint_url or self.fs.client_kwargs.get("endpoint_url") or "")
+
+    async def _call(self, operation: str, **arguments: Any) -> Any:
+        client = await self.fs.set_session()
+        return await getattr(client, operation)(Bucket=self._bucket, **arguments)
+
+    def read(self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None) -> Part:
+        return self.run(self._read(key, start, end, version), key)
+
+    async def _read(self, key: str, start: int, end: int | None, version: str | None) -> Part:
+        arguments = {"IfMatch": version} if version else {}
+        if start or end is not None:
+            arguments["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        try:
+            answer = await self._call("get_object", Key=self._prefix + key, **arguments)
+        except botocore.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] != "InvalidRange":
+                raise
+            head = await self._call("head_object", Key=self._prefix + key)  # nothing is there, or no byte
+            return Part(b"", head["ETag"], head["ContentLength"])
+        async with answer["Body"] as body:
+            data = await body.read()
+        size = int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else len(data)
+        return Part(data, answer["ETag"], size)
+
+    def write(self, key: str, data: bytes, if_match: IfMatch = None) -> str:
+        condition = {}
+        if isinstance(if_match, Absent):
+            condition["IfNoneMatch"] = "*"
+        elif if_match is not None:
+            condition["IfMatch"] = if_match
+        try:
+            answer = self.run(self._call("put_object", Key=self._prefix + key, Body=data, **condition), key)
+        except NotFoundError as error:  # there is nothing whose version could be the one that is named
+            raise ConflictError(str(error)) from None
+        return str(answer["ETag"])
+
+    def delete(self, key: str) -> None:
+        self.run(self._call("delete_object", Key=self._prefix + key), key)
+
+    def list(self, prefix: str, after: str) -> Iterator[Entry]:
+        where: dict[str, Any] = {"Prefix": self._prefix + prefix}
+        if after:
+            where["StartAfter"] = self._prefix + after
+        while True:
+            page = self.run(self._call("list_objects_v2", **where), prefix or "the listing")
+            for item in page.get("Contents", ()):
+                yield Entry(item["Key"][len(self._prefix) :], item["ETag"], item["Size"])
+            if not page.get("IsTruncated"):
+                return
+            where["ContinuationToken"] = page["NextContinuationToken"]
+
+    def stat(self, key: str) -> Entry:
+        head = self.run(self._call("head_object", Key=self._prefix + key), key)
+        return Entry(key, head["ETag"], head["ContentLength"])
+
+    def upload(self, key: str, file: BinaryIO, size: int) -> None:
+        self.run(self._upload(self._prefix + key, file, size), key, timeout=math.inf)
+
+    async def _upload(self, key: str, file: BinaryIO, size: int) -> None:
+        upload, done = await self._begun(key)
+        if upload is None:
+            answer = await self.patiently(lambda: self._call("create_multipart_upload", Key=key), key)
+            upload = answer["UploadId"]
+
+        async def send(number: int, data: bytes) -> dict[str, Any]:
+            etag = done.get(number + 1)
+            if etag is None or etag.strip('"') != hashlib.md5(data, usedforsecurity=False).hexdigest():
+                answer = await self.patiently(
+                    lambda: self._call("upload_part", Key=key, UploadId=upload, PartNumber=number + 1, Body=data), key
+                )
+                etag = answer["ETag"]
+            return {"ETag": etag, "PartNumber": number + 1}
+
+        try:
+            parts = {"Parts": await self.parts(file, size, send)}
+            await self.patiently(
+                lambda: self._call("complete_multipart_upload", Key=key, UploadId=upload, MultipartUpload=parts), key
+            )
+        except NotFoundError:
+            # Somebody who had the same bytes completed it, or the answer to our own completion was lost.
+            try:
+                await self.patiently(lambda: self._call("head_object", Key=key), key)
+            except NotFoundError:
+                raise UnavailableError(f"{self.place.url}: the upload of {key} was aborted; try again") from None
+
+    async def _begun(self, key: str) -> tuple[str | None, dict[int, str]]:
+        """An upload of this key that did not end, and the etags of its parts."""
+        try:
+            page = await self.patiently(lambda: self._call("list_multipart_uploads", Prefix=key), key)
+        except AccessDeniedError:
+            return None, {}  # whoever may write may perhaps not list
+        begun = [item for item in page.get("Uploads", ()) if item["Key"] == key]
+        if not begun:
+            return None, {}
+        upload = max(begun, key=lambda item: (item["Initiated"], item["UploadId"]))["UploadId"]
+        done: dict[int, str] = {}
+        marker: dict[str, Any] = {}
+        while True:
+            parts = await self.patiently(
+                functools.partial(self._call, "list_parts", Key=key, UploadId=upload, **marker), key
+            )
+            done.update({part["PartNumber"]: part["ETag"] for part in parts.get("Parts", ())})
+            if not parts.get("IsTruncated"):
+                return upload, done
+            marker = {"PartNumberMarker": parts["NextPartNumberMarker"]}
+
+    def presign(self, key: str, seconds: int) -> str:
+        return str(self.fs.sign(f"{self._bucket}/{self._prefix}{key}", expiration=seconds))
+
+    def tidy(self, seconds: float) -> int:
+        return self.run(self._tidy(seconds), "unfinished uploads")
+
+    async def _tidy(self, seconds: float) -> int:
+        before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
+        count = 0
+        where: dict[str, Any] = {"Prefix": self._prefix}
+        while True:
+            page = await self._call("list_multipart_uploads", **where)
+            for item in page.get("Uploads", ()):
+                if item["Initiated"] <= before:
+                    await self._call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
+                    count += 1
+            if not page.get("IsTruncated"):
+                return count
+            where |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def refresh(self) -> None:
+        self.run(self.fs.set_session(refresh=True), "the credentials")
+
+    def failed(self, error: Exception, what: str) -> NoReturn:
+        if isinstance(error, botocore.exceptions.ClientError):
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if code in _EXPIRED:
+                raise ExpiredError(f"{self.place.url}: the credentials have expired; sign in again") from None
+            if code in _UNKNOWN:
+                raise AuthenticationError(f"{self.place.url}: {code}: the credentials are not valid there") from None
+            if code == "NoSuchBucket":
+                no_bucket(self.place)
+            if code in ("ConditionalRequestConflict", "OperationAborted"):
+                raise BusyError(f"{what} in {self.place.url} is being written by another; try again") from None
+            fail(what, status, code, self.place)
+        if isinstance(error, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
+            raise AuthenticationError(
+                f"{self.place.url}: no credentials were found: run `aws configure`, set AWS_PROFILE or "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) from None
+        if isinstance(error, _LOST):
+            raise UnavailableError(f"{self.place.url}: no answer for {what}: {type(error).__name__}") from None
+        fail(what, 400, type(error).__name__, self.place)
+
+    def close(self) -> None:
+        client = self.fs._s3
+        if client is not None and self.fs.loop.is_running():
+            self.run(client.close(), "the connections")

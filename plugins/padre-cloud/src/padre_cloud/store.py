@@ -1,0 +1,268 @@
+"""A place in the cloud as a byte store."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO, TypeVar
+
+from padre_cloud import places
+from padre_cloud.drivers import open_driver
+from padre_cloud.drivers.base import BusyError, Driver, ExpiredError, Limits, Part, pause
+from padre_cloud.files import open_reader, open_writer
+from padre_cloud.probe import obeys_conditions
+from padre_core.backends.bytestore import ABSENT, Absent, ByteStore, Entry, IfMatch, Item, Progress
+from padre_core.backends.capabilities import Capabilities
+from padre_core.errors import (
+    AlreadyExistsError,
+    AuthenticationError,
+    ConflictError,
+    InvalidObjectError,
+    NotFoundError,
+    UnavailableError,
+)
+
+Answer = TypeVar("Answer")
+
+ABANDONED = 24 * 3600
+"""Seconds after which an upload that did not end counts as left behind."""
+
+
+class CloudStore(ByteStore):
+    """A bucket, a container or a folder on a server: `s3://bucket/folder`, `gs://…`, `az://…`, `sftp://…` and others.
+
+    Many processes and machines may use it at once where the provider has conditional writes. That is found out when
+    the store is opened for writing, once for each place and machine. Where they are missing, the store is read-only
+    unless the caller says `single_writer=True`.
+
+    Args:
+        timeout: Seconds for one request.
+        attempts: How often a request is made before the store counts as unavailable.
+        concurrency: Requests on their way at once.
+        options: For the fsspec filesystem, such as `endpoint_url`; fsspec's own configuration holds too.
+
+    Raises:
+        InvalidObjectError: The URL holds a password, or more than a place.
+        UnsupportedError: The scheme is not allowed, or an option unknown.
+        PluginLoadError: The provider's filesystem is not installed; the message says what to install.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        readonly: bool = False,
+        timeout: float = Limits.timeout,
+        attempts: int = Limits.attempts,
+        concurrency: int = Limits.concurrency,
+        **options: Any,
+    ) -> None:
+        super().__init__(url, readonly=readonly)
+        if not (timeout > 0 and attempts >= 1 and 1 <= concurrency <= 256):
+            raise InvalidObjectError(f"{url}: timeout is above 0, attempts from 1 on, concurrency from 1 to 256")
+        self._place = places.parse(url)
+        self.url = self._place.url
+        self._limits = Limits(timeout, attempts, concurrency)
+        self._options: Mapping[str, Any] = options
+        self._writing = threading.RLock()
+        self._connect()
+        driver = self._driver
+        self.capabilities = Capabilities(
+            persistent=driver.persistent,
+            multi_process=driver.persistent,
+            shared=driver.persistent,
+            conditional_write=driver.conditional and (readonly or obeys_conditions(driver)),
+            streaming=True,
+            presign=driver.presigns,
+        )
+
+    def _connect(self) -> None:
+        self._process = os.getpid()
+        self._made = open_driver(self._place, self._options, self._limits)
+        self._pool = ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="padre-cloud")
+
+    @property
+    def _driver(self) -> Driver:
+        if self._process != os.getpid():  # connections and loops are not for the child of a fork
+            self._writing = threading.RLock()
+            self._connect()
+        return self._made
+
+    def read(self, key: str) -> Item:
+        part = self._repeat(lambda: self._driver.read(key))
+        return Item(part.data, part.version)
+
+    def read_many(self, keys: Iterable[str]) -> Iterator[Item | None]:
+        def read(key: str) -> Item | None:
+            try:
+                return self.read(key)
+            except NotFoundError:
+                return None
+
+        return self._ahead(read, keys)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        if not length:
+            self.stat(key)
+            return b""
+        return self._repeat(lambda: self._driver.read(key, start, start + length)).data
+
+    def write(self, key: str, data: bytes, *, if_match: IfMatch = None) -> str:
+        driver = self._driver
+        guarded = if_match is not None and not (self.capabilities.conditional_write and driver.persistent)
+        lost = False
+
+        def attempt() -> str:
+            nonlocal lost
+            try:
+                if guarded:
+                    self._check(key, if_match)
+                return driver.write(key, data, if_match)
+            except BusyError:
+                raise
+            except UnavailableError:
+                lost = True
+                raise
+            except ConflictError:
+                # After a lost answer the one who was faster may have been ourselves.
+                if lost and (there := self._there(key)) is not None and there.data == data:
+                    return there.version
+                raise
+
+        with self._writing if guarded else contextlib.nullcontext():
+            try:
+                return self._repeat(attempt)
+            except AlreadyExistsError:
+                raise
+            except ConflictError as error:
+                if isinstance(if_match, Absent):
+                    raise AlreadyExistsError(f"{self.url} has {key} already") from error
+                raise
+
+    def _check(self, key: str, if_match: IfMatch) -> None:
+        """Looks whether a condition holds, for the one writer of a store that cannot."""
+        try:
+            version = self._driver.stat(key).version
+        except NotFoundError:
+            version = None
+        if version is not None if isinstance(if_match, Absent) else version != if_match:
+            raise ConflictError(f"{key} in {self.url} was changed meanwhile")
+
+    def _there(self, key: str) -> Item | None:
+        try:
+            return self.read(key)
+        except NotFoundError:
+            return None
+
+    def delete(self, key: str) -> None:
+        with contextlib.suppress(NotFoundError):
+            self._repeat(lambda: self._driver.delete(key))
+
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        last = after
+        failed = 0
+        while True:
+            try:
+                for entry in self._driver.list(prefix, last):
+                    if not _hidden(entry.key):
+                        yield entry
+                    last, failed = entry.key, 0
+                return
+            except ExpiredError:
+                failed += 1
+                if failed > 1:
+                    raise
+                self._driver.refresh()
+            except UnavailableError:
+                failed += 1
+                if failed >= self._limits.attempts:
+                    raise
+                time.sleep(pause(failed))
+
+    def stat(self, key: str) -> Entry:
+        return self._repeat(lambda: self._driver.stat(key))
+
+    def open_reader(self, key: str) -> BinaryIO:
+        def read(start: int, end: int, *, version: str | None = None) -> Part:
+            return self._repeat(lambda: self._driver.read(key, start, end, version=version))
+
+        return open_reader(read, self._pool)
+
+    def open_writer(self, key: Callable[[], str]) -> AbstractContextManager[BinaryIO]:
+        def small(name: str, data: bytes) -> None:
+            with contextlib.suppress(AlreadyExistsError):  # a name that follows from the bytes has the same bytes
+                self.write(name, data, if_match=ABSENT)
+
+        def large(name: str, file: BinaryIO, size: int) -> None:
+            try:
+                if self.stat(name).size == size:
+                    return
+            except NotFoundError:
+                pass
+            self._repeat(lambda: self._driver.upload(name, file, size))
+
+        return open_writer(key, small, large)
+
+    def presign(self, key: str, seconds: int = 3600) -> str:
+        """A URL by which whoever has it reads a key for a while, past PaDRe and its permissions.
+
+        Raises:
+            UnsupportedError: The provider has none.
+            AuthenticationError: The credentials cannot sign.
+        """
+        self.capabilities.require("presign", self.url)
+        return self._driver.presign(key, seconds)
+
+    def maintain(self, progress: Progress) -> dict[str, int]:
+        progress("looking for uploads that did not end", 0, 0)
+        count = self._repeat(lambda: self._driver.tidy(ABANDONED))
+        return {"unfinished uploads removed": count} if count else {}
+
+    def close(self) -> None:
+        if self._process == os.getpid():
+            self._pool.shutdown()
+            self._made.close()
+
+    def _repeat(self, call: Callable[[], Answer]) -> Answer:
+        """Makes a call again while the provider cannot be reached, and once if credentials have expired."""
+        refreshed = False
+        for attempt in itertools.count(1):
+            try:
+                return call()
+            except ExpiredError as error:
+                if refreshed:
+                    raise AuthenticationError(str(error)) from error
+                refreshed = True
+                self._driver.refresh()
+            except UnavailableError:
+                if attempt >= self._limits.attempts:
+                    raise
+                time.sleep(pause(attempt))
+        raise AssertionError
+
+    def _ahead(self, call: Callable[[str], Answer], keys: Iterable[str]) -> Iterator[Answer]:
+        """The answers in the order of the keys, while those for the next keys are asked for already."""
+        pending: deque[Future[Answer]] = deque()
+        todo = iter(keys)
+        try:
+            while True:
+                for key in itertools.islice(todo, 2 * self._limits.concurrency - len(pending)):
+                    pending.append(self._pool.submit(call, key))
+                if not pending:
+                    return
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _hidden(key: str) -> bool:
+    """Whether a key is none of a store: temporary files, and what others put there to stand for folders."""
+    return key.endswith("/") or key.startswith(".") or "/." in key

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import getpass
+import itertools
+import json
+import sys
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Test modules share helpers that stand beside them, under names that no other folder of tests has.
+sys.path.append(str(Path(__file__).parent))
+
+import emulators
+
+_serial = itertools.count()
+
+ACCOUNT = "devstoreaccount1"
+# The manual of Azurite has it.
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running server: where stores may be made on it, and the options to open them."""
+
+    url: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def fresh(self) -> str:
+        """A place where no store is."""
+        return f"{self.url}/store-{next(_serial)}"
+
+    def open(self, url: str | None = None, **options: Any) -> Any:
+        from padre_cloud import CloudStore
+
+        return CloudStore(url or self.fresh(), **{**self.options, **options})
+
+
+def s3_options(endpoint: str) -> dict[str, Any]:
+    return {"key": "test", "secret": "test", "endpoint_url": endpoint, "client_kwargs": {"region_name": "us-east-1"}}
+
+
+def make_bucket(endpoint: str, name: str) -> None:
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=60).close()
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path, monkeypatch):
+    """Keeps indices, notes and spools out of the user's folders, and the user's credentials out of the tests."""
+    monkeypatch.setenv("PADRE_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setenv("PADRE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("PADRE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory):
+    with emulators.moto(tmp_path_factory.mktemp("moto")) as port:
+        endpoint = f"http://127.0.0.1:{port}"
+        make_bucket(endpoint, "bucket")
+        yield Service("s3://bucket", s3_options(endpoint))
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory):
+    with emulators.ministack(tmp_path_factory.mktemp("ministack")) as port:
+        endpoint = f"http://127.0.0.1:{port}"
+        make_bucket(endpoint, "bucket")
+        yield Service("s3://bucket", s3_options(endpoint))
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory):
+    from azure.storage.blob import BlobServiceClient
+
+    with emulators.azurite(tmp_path_factory.mktemp("azurite")) as port:
+        connection = (
+            f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};"
+            f"BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
+        )
+        with BlobServiceClient.from_connection_string(connection) as client:
+            client.create_container("container")
+        yield Service("az://container", {"connection_string": connection})
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory):
+    with emulators.fake_gcs(tmp_path_factory.mktemp("gcs")) as port:
+        endpoint = f"http://127.0.0.1:{port}"
+        request = urllib.request.Request(
+            f"{endpoint}/storage/v1/b?project=test", json.dumps({"name": "bucket"}).encode(),
+            {"Content-Type": "application/json"},
+        )  # fmt: skip
+        urllib.request.urlopen(request, timeout=60).close()
+        yield Service("gs://bucket", {"endpoint_url": endpoint, "token": "anon", "project": "test"})
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sshd")
+    with emulators.sshd(folder) as port:
+        options = {"key_filename": str(folder / "user"), "known_hosts": str(folder / "known_hosts")}
+        quiet = {"allow_agent": False, "look_for_keys": False}
+        yield Service(f"sftp://{getpass.getuser()}@127.0.0.1:{port}{folder}/data", {**options, **quiet})
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory):
+    with emulators.rclone(tmp_path_factory.mktemp("rclone")) as port:
+        yield Service(f"webdav://127.0.0.1:{port}")

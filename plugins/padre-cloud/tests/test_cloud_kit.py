@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from padre_core.testing import BackendTests, Budget, ByteStoreTests
+
+_serial = itertools.count()
+
+MIB = 1024 * 1024
+
+
+class _OfService:
+    """Opens stores on a server; the subclass says on which."""
+
+    @pytest.fixture
+    def url(self, service):
+        return service.fresh()
+
+    @pytest.fixture
+    def options(self, service):
+        return service.options
+
+    @pytest.fixture
+    def budget(self):
+        # Up to four parts of 8 MiB and their copies are on their way at once.
+        return Budget(rounds=8, examples=4, steps=15, large=288 * MIB)
+
+
+class _S3(_OfService):
+    @pytest.fixture
+    def service(self, ministack):
+        return ministack
+
+
+class TestS3Bytes(_S3, ByteStoreTests):
+    pass
+
+
+class TestS3(_S3, BackendTests):
+    pass
+
+
+class TestAzureBytes(_OfService, ByteStoreTests):
+    @pytest.fixture
+    def service(self, azurite):
+        return azurite
+
+
+class TestGcsBytes(_OfService, ByteStoreTests):
+    @pytest.fixture
+    def service(self, gcs):
+        return gcs
+
+
+class TestSftpBytes(_OfService, ByteStoreTests):
+    @pytest.fixture
+    def service(self, sshd):
+        return sshd
+
+
+class TestWebdavBytes(_OfService, ByteStoreTests):
+    @pytest.fixture
+    def service(self, rclone):
+        return rclone
+
+
+class TestMemoryBytes(ByteStoreTests):
+    @pytest.fixture
+    def url(self):
+        return f"fsspec+memory://kit-{next(_serial)}"
+
+
+class TestMemory(BackendTests):
+    @pytest.fixture
+    def url(self):
+        return f"fsspec+memory://kit-{next(_serial)}"
