@@ -17,6 +17,11 @@ def state_folder() -> Path:
     return _folder("PADRE_STATE", "XDG_STATE_HOME", ".local/state", "Application Support")
 
 
+def data_folder() -> Path:
+    """What belongs to the user, such as clones of what is elsewhere: `$PADRE_DATA`, or the system's place for it."""
+    return _folder("PADRE_DATA", "XDG_DATA_HOME", ".local/share", "Application Support")
+
+
 def settings_folder() -> Path:
     """What the user decided, such as remotes: `$PADRE_CONFIG`, or the system's place for it."""
     return _folder("PADRE_CONFIG", "XDG_CONFIG_HOME", ".config", "Application Support")

@@ -317,6 +317,22 @@ class Backend(ABC):
         folder, _, id = place.partition("/")
         return (folder, id) if store == self.info().url else None
 
+    def pull(self) -> None:
+        """Takes up what others stored, where this is a copy of a place elsewhere; `sync` calls it before it looks.
+
+        Raises:
+            UnavailableError: That place is away; what is here can still be read and written.
+        """
+        return
+
+    def publish(self) -> None:
+        """Returns when that place has what was stored here; `sync` calls it when it has written.
+
+        Raises:
+            UnavailableError: It is away; what was stored is kept, and goes there with the next call.
+        """
+        return
+
     def refresh(self, *, accept_edits: bool = False) -> int:
         """Looks for what was changed past PaDRe, and returns how many objects were."""
         return 0

@@ -397,6 +397,26 @@ class LoggedBackend(ByteStoreBackend):
                 self.journal.changed()
         return ({"listings merged": merged} if merged else {}) | super().maintain(progress)
 
+    @contextlib.contextmanager
+    def adopting(self) -> Iterator[Mapping[str, list[Record]]]:
+        """While held, the tree may be replaced by one that others changed: nobody writes a record or folds a log.
+
+        Gives the records that only the logs hold, by the file that they belong to. What replaces the tree must count
+        them in, with greater versions: a log that is folded later brings its own only where they are the newest.
+        """
+        with self._folding, self.journal.folding(wait=True), self.journal.exclusive():
+            self.journal.refresh()
+            found: dict[str, list[Record]] = {}
+            for ref in {ref for view in self.journal.views.values() for ref in view.records}:
+                head = self.journal.head(ref)
+                rested = self.tree.head(*ref)
+                if head is not None and (rested is None or rested.version < head.version):
+                    found.setdefault(layout.record_key(*ref), []).append(head)
+            try:
+                yield found
+            finally:
+                self.journal.changed()
+
     def close(self) -> None:
         if self._closed:
             return

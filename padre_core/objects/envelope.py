@@ -115,6 +115,38 @@ def parse(data: Mapping[str, Any], where: str) -> Envelope:
     return Envelope(remotes, bodies)
 
 
+def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """The notes of two copies of one store about the same object.
+
+    What only one of them knows stays. Where they differ about a remote, the later base is right, for both sides had
+    it; an intent that keeps things from travelling is stronger than one that lets them, and that than a delete.
+    """
+    if ours == theirs or not theirs:
+        return ours
+    if not ours:
+        return theirs
+    one, other = parse(ours, where), parse(theirs, where)
+    remotes = {name: _merged_entry(one.of(name), other.of(name)) for name in {*one.remotes, *other.remotes}}
+    return Envelope(remotes, {**other.bodies, **one.bodies}).as_json()
+
+
+def _merged_entry(one: RemoteEntry, other: RemoteEntry) -> RemoteEntry:
+    newer, older = sorted((one, other), key=_progress, reverse=True)
+    entry = replace(newer, url=newer.url or older.url, hidden=one.hidden or other.hidden)
+    entry = replace(entry, intent=max(one.intent, other.intent, key=_CAUTION.index) if older.base else newer.intent)
+    earlier = dict.fromkeys((*newer.acknowledged, *([older.base] if older.base else []), *older.acknowledged))
+    earlier.pop(newer.base or "", None)
+    return replace(entry, acknowledged=tuple(earlier)[:ACKNOWLEDGED])
+
+
+_CAUTION = (Intent.DELETE, Intent.TRACK, Intent.LOCAL_ONLY)
+
+
+def _progress(entry: RemoteEntry) -> tuple[int, str, str]:
+    number, _, digest = (entry.base or "0-").partition("-")
+    return int(number) if number.isdecimal() else 0, digest, entry.url or ""
+
+
 def keeping_base(envelope: Mapping[str, Any], etag: str, content: bytes) -> Mapping[str, Any]:
     """The envelope when a version is about to be replaced: a base keeps its body, for a merge needs it."""
     if not envelope:

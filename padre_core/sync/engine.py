@@ -132,6 +132,11 @@ class Engine(Stores):
             self._delete_all(ref, looked, bury or self._bury)
         else:
             self._delete_remote(ref, looked, actions, pending)
+        for name, (going, _) in looked.items():
+            try:
+                going.pair.remote.publish()
+            except UnavailableError:
+                pending.append(name)
         return Deleted(actions, tuple(pending))
 
     def conflicts(self) -> Iterator[Conflicted]:
@@ -281,6 +286,7 @@ class Engine(Stores):
         """Whether the local copy may go; a remote that answers is asked for the object's hash, streams and blobs."""
         refused: Action | None = None
         for going, _ in looked.values():
+            going.pair.remote.publish()
             (both,) = going.pair.look([ref])
             action = self._row_of(going, both).delete_local
             removable = action is Action.EVICT or (not action and both.state().settled)

@@ -92,20 +92,25 @@ def all_refs(backend: Backend) -> dict[Ref, str]:
 
 def rival(pair: Pair, record: Record) -> Ref | None:
     """A living object, on either side, that has the name of a deleted one."""
+    for ref in generations(record):
+        (both,) = pair.look([ref])
+        if both.ours is None and both.theirs is None:
+            return None
+        if ref[1] != record.id and both.living:
+            return both.ref
+    return None
+
+
+def generations(record: Record) -> Iterator[Ref]:
+    """All objects that may ever have had the name of one; none for runs, endless for others."""
     if record.kind == "run":
-        return None
+        return
     key = kind_of(record.kind).from_content(record.content).key()
     for number in itertools.count():
         if run_of(record.id) is not None and record.parent is not None:
-            id = run_child_id(record.parent, record.kind, *key, *([number] if number else []))
+            yield record.kind, run_child_id(record.parent, record.kind, *key, *([number] if number else []))
         else:
-            id = object_id(record.kind, record.parent, *key, generation=number)
-        (both,) = pair.look([(record.kind, id)])
-        if both.ours is None and both.theirs is None:
-            return None
-        if id != record.id and both.living:
-            return both.ref
-    return None
+            yield record.kind, object_id(record.kind, record.parent, *key, generation=number)
 
 
 def by_depth(objects: Sequence[Both]) -> list[Both]:

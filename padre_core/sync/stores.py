@@ -124,6 +124,7 @@ class Stores:
             backend = self._opened.get(name)
             if backend is None:
                 backend = self._kept(name, remote.open())
+        backend.pull()
         return Pair(self.local, name, backend, tally or Tally(tell=self.progress))
 
     def _kept(self, name: str, backend: Backend) -> Backend:
@@ -164,9 +165,13 @@ class Stores:
                     self._revive(pair, refs)
                 family = self._family(pair, way, refs)
                 report.steps[pair.name] = _due_steps(going.plan(family)) if dry else going.run(family)
+                if not dry:
+                    pair.remote.publish()
                 return
             due, cursors, found = self._due(pair, way, anew=anew)
             report.steps[pair.name] = _due_steps(going.plan(due)) if dry else going.run(due)
+            if not dry:
+                pair.remote.publish()
             if way in (Way.BOTH, Way.KNOWN) and not dry:
                 self._remember(pair, cursors, found, report.steps[pair.name])
 
