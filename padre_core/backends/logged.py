@@ -190,7 +190,7 @@ class LoggedBackend(ByteStoreBackend):
                 self._batches.rests = True
             else:
                 self.sync()
-                self._settle()
+                self.settle()
         self._relieve()
 
     def _in_running_run(self, record: Record) -> bool:
@@ -209,7 +209,7 @@ class LoggedBackend(ByteStoreBackend):
         if len(self.journal.sealed) > BACKLOG and thread is not None and thread.is_alive():
             thread.join()  # who writes faster than the disk takes it must wait, or memory would not suffice
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Brings what came to rest into the tree, as soon as the store asks for it."""
         if self.store.linger == 0:
             self._fold_quietly(self._seal_and_fold)
@@ -231,7 +231,7 @@ class LoggedBackend(ByteStoreBackend):
                 self.sync()
                 if getattr(self._batches, "rests", False):
                     self._batches.rests = False
-                    self._settle()
+                    self.settle()
 
     def sync(self) -> None:
         if self.durability != "power" or self.readonly:

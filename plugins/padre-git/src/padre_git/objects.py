@@ -249,7 +249,7 @@ class Branch:
         """
         deadline = time.monotonic() + _LOCK_SECONDS
         for attempt in range(_ATTEMPTS):
-            with self._exclusive():
+            with self.exclusive():
                 check_free(self.repo, self.common, self.place.branch)
                 self._clear_left_lock()
                 tip = self.tip()
@@ -257,15 +257,15 @@ class Branch:
                 root = self.tree(parent) if parent else None
                 self.check(change, root)
                 with errors(self.place.url):
-                    tree = self._rebuilt(root, change.entries) or self.repo.TreeBuilder().write()
+                    tree = self.rebuilt(root, change.entries) or self.repo.TreeBuilder().write()
                     if root is not None and tree == root.id and tip is not None:
                         return None
-                    author = self._signature(actor)
+                    author = self.signature(actor)
                     parents = [_oid(parent)] if parent else []
                     made = str(self.repo.create_commit(None, author, author, message, tree, parents))
                 if power:
                     self.sync()  # a branch must never name what a loss of power took away
-                if self._move(tip, made, message, power=power):
+                if self.move(tip, made, message, power=power):
                     return made
             if attempt and time.monotonic() > deadline:
                 break
@@ -285,7 +285,7 @@ class Branch:
             finally:
                 os.close(fd)
 
-    def _rebuilt(self, tree: Any, entries: Mapping[str, str | None]) -> Any:
+    def rebuilt(self, tree: Any, entries: Mapping[str, str | None]) -> Any:
         """The id of a tree with some entries changed, level by level; None if nothing is left of it."""
         builder = self.repo.TreeBuilder() if tree is None else self.repo.TreeBuilder(tree)
         below: dict[str, dict[str, str | None]] = {}
@@ -300,7 +300,7 @@ class Branch:
         for name, part in below.items():
             present = builder.get(name)
             kept = present if present is not None and int(present.filemode) == TREE_MODE else None
-            made = self._rebuilt(kept, part)
+            made = self.rebuilt(kept, part)
             if made is not None:
                 builder.insert(name, made, TREE_MODE)
             elif kept is not None:
@@ -308,7 +308,7 @@ class Branch:
         return builder.write() if len(builder) else None
 
     @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """While held, no other process of this plugin moves the branch: losing the race would cost more."""
         with self._lock:
             try:
@@ -321,7 +321,7 @@ class Branch:
             finally:
                 os.close(fd)
 
-    def _signature(self, actor: str | None) -> Any:
+    def signature(self, actor: str | None) -> Any:
         """Who is said to have made a commit: the user that git knows, else who wrote the objects."""
         import pygit2
 
@@ -331,7 +331,7 @@ class Branch:
             name = "".join(sign for sign in actor or "" if sign.isprintable() and sign not in "<>") or "padre"
             return pygit2.Signature(name, f"{'.'.join(name.split())}@localhost")
 
-    def _move(self, before: str | None, after: str, message: str, *, power: bool) -> bool:
+    def move(self, before: str | None, after: str, message: str, *, power: bool) -> bool:
         """Lets the branch name another commit if it still names the one before; false if it has to be tried again."""
         import pygit2
 

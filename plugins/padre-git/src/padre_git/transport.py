@@ -1,0 +1,250 @@
+"""Fetching from a repository elsewhere, and pushing to it.
+
+The program never sees the clone's own configuration, hooks or references: each transfer has a git directory of its own,
+which borrows the clone's objects. What is fetched stays there until somebody has looked at it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from padre_core.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    BackendError,
+    CorruptObjectError,
+    NotFoundError,
+    PadreError,
+    UnavailableError,
+)
+from padre_core.streams.filesystems import sync_folder
+from padre_git import program
+from padre_git.address import Address, Credentials
+from padre_git.program import GitFailedError, Setting, Watch
+
+MAX_FETCH = 64 << 30
+"""How many bytes one fetch may bring."""
+
+_THEIRS = "refs/padre/theirs"
+_HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$PADRE_SIGN_USER" "$PADRE_SIGN_TOKEN"; }; f'
+_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
+
+Tell = Callable[[str], None]
+
+
+class RefusedError(Exception):
+    """The branch elsewhere has moved on: fetch, merge, and push again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What was fetched, and not yet taken up.
+
+    Attributes:
+        folder: A git directory that holds the new objects, and borrows the clone's.
+        tip: The commit that the branch elsewhere points to.
+    """
+
+    folder: Path
+    tip: str
+
+
+class Transport:
+    """One repository elsewhere, by the `git` program. Safe for threads.
+
+    Args:
+        repository: The clone's git directory.
+        idle: For how many seconds a transfer may make no progress.
+        limit: How many bytes a fetch may bring.
+        tell: Called with lines about progress.
+    """
+
+    def __init__(
+        self, address: Address, repository: Path, signing: Credentials | None = None, *, idle: float = program.IDLE,
+        limit: int = MAX_FETCH, tell: Tell = lambda line: None,
+    ) -> None:  # fmt: skip
+        self.address, self.repository = address, repository
+        self._signing, self._idle, self._limit, self._tell = signing, idle, limit, tell
+        self._lock = threading.Lock()
+        self._settings: list[Setting] | None = None
+
+    @contextlib.contextmanager
+    def fetch(self, branch: str, have: Sequence[str]) -> Iterator[Fetched | None]:
+        """The commits of a branch elsewhere, in a folder that is removed afterwards; None if it has no such branch.
+
+        Args:
+            have: Commits that the clone has, and need not be sent.
+
+        Raises:
+            PadreError: It cannot be reached, refuses, or sends what is no sound repository.
+        """
+        with self._folder(have) as folder:
+            try:
+                self._run(
+                    folder, "fetch", "--progress", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
+                    "--end-of-options", self.address.url, f"+refs/heads/{branch}:{_THEIRS}",
+                )  # fmt: skip
+            except GitFailedError as error:
+                if "couldn't find remote ref" in error.message:
+                    yield None
+                    return
+                raise self._meaning(error) from None
+            yield Fetched(folder, (folder / _THEIRS).read_text("ascii").strip())
+
+    def take_up(self, fetched: Fetched) -> None:
+        """Moves what was fetched to the objects of the clone; it survives the loss of power afterwards."""
+        target = self.repository / "objects"
+        for source in sorted((fetched.folder / "objects").glob("[0-9a-f][0-9a-f]/*")):
+            _move(source, target / source.parent.name / source.name)
+        for suffix in (".pack", ".rev", ".idx"):  # readers look for the last
+            for source in sorted((fetched.folder / "objects" / "pack").glob(f"pack-*{suffix}")):
+                _move(source, target / "pack" / source.name)
+        sync_folder(target / "pack")
+
+    def push(self, branch: str, tip: str) -> None:
+        """Moves a branch elsewhere to a commit that follows on it, or makes it.
+
+        Raises:
+            RefusedError: It does not follow.
+            PadreError: It cannot be reached, or does not allow it.
+        """
+        with self._folder([tip]) as folder:
+            try:
+                self._run(
+                    folder, "push", "--porcelain", "--progress", "--no-verify", "--no-follow-tags", "--thin",
+                    "--end-of-options", self.address.url, f"{tip}:refs/heads/{branch}",
+                )  # fmt: skip
+            except GitFailedError as error:
+                refusal = _refusal(error.output)
+                if refusal is None:
+                    raise self._meaning(error) from None
+                if _RACED.search(refusal):
+                    raise RefusedError(refusal) from None
+                raise AccessDeniedError(
+                    f"{self.address.url} does not take the branch {branch}: {refusal}"
+                    f"{_quoted(error.message)}; may you push to it, and is it protected?"
+                ) from None
+
+    @contextlib.contextmanager
+    def _folder(self, have: Sequence[str]) -> Iterator[Path]:
+        """A git directory for one transfer, beside the objects that it borrows."""
+        folder = Path(tempfile.mkdtemp(prefix="padre-transfer-", dir=self.repository))
+        try:
+            for name in ("objects/pack", "objects/info", "refs/padre", "refs/heads"):
+                (folder / name).mkdir(parents=True)
+            (folder / "HEAD").write_text("ref: refs/heads/none\n")
+            (folder / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = true\n")
+            (folder / "objects/info/alternates").write_text(f"{self.repository / 'objects'}\n")
+            for place, commit in enumerate(dict.fromkeys(have)):
+                (folder / f"refs/heads/have-{place}").write_text(f"{commit}\n")
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run(self, folder: Path, *arguments: str) -> bytes:
+        settings = [*self._honoured(folder)]
+        environment: dict[str, str] = {}
+        if self._signing is not None:
+            settings += [("credential.helper", ""), (f"credential.{self._signing.origin}.helper", ""),
+                         (f"credential.{self._signing.origin}.helper", _HELPER)]  # fmt: skip
+            environment = {"PADRE_SIGN_USER": self._signing.user, "PADRE_SIGN_TOKEN": self._signing.token}
+        if self.address.protocol == "ssh":
+            own = next((value for key, value in reversed(settings) if key.lower() == "core.sshcommand"), _SSH)
+            environment["GIT_SSH_COMMAND"] = os.environ.get("GIT_SSH_COMMAND", own)
+        watch = Watch(self._idle, self._tell, lambda: self._weigh(folder))
+        return program.run(
+            folder,
+            *arguments,
+            settings=settings,
+            protocols=[self.address.protocol],
+            environment=environment,
+            watch=watch,
+        )
+
+    def _honoured(self, folder: Path) -> list[Setting]:
+        with self._lock:
+            if self._settings is None:
+                self._settings = program.honoured(folder)
+            return self._settings
+
+    def _weigh(self, folder: Path) -> None:
+        size = 0
+        for file in (folder / "objects" / "pack").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                size += file.stat().st_size
+        if size > self._limit:
+            raise CorruptObjectError(
+                f"{self.address.url} sends more than {self._limit} bytes at once; nothing of it was kept. "
+                "If that is right, open it with a greater max_fetch"
+            )
+
+    def _meaning(self, error: GitFailedError) -> PadreError:
+        """What a failure is for the caller."""
+        url, said = self.address.url, _quoted(error.message)
+        if _SIGN_IN.search(error.message):
+            return AuthenticationError(
+                f"{url}: you are not signed in{said}; sign in with git's credential helper or PADRE_GIT_TOKEN, "
+                "or for ssh with a key that the server knows"
+            )
+        if _REDIRECT.search(error.message):
+            return BackendError(f"{url} redirects elsewhere, which is not followed{said}; use its new address")
+        if _DENIED.search(error.message):
+            return AccessDeniedError(f"{url}: you may not do this{said}")
+        if _MISSING.search(error.message):
+            return NotFoundError(f"{url}: there is no such repository, or you may not see it{said}")
+        if _AWAY.search(error.message) or error.code < 0:
+            return UnavailableError(f"{url} cannot be reached{said}; what you store is kept here, try again later")
+        if _UNSOUND.search(error.message):
+            return CorruptObjectError(f"{url} sends what is no sound repository; nothing of it was kept{said}")
+        return BackendError(f"{url}: git failed{said}")
+
+
+_SIGN_IN = re.compile(
+    r"Authentication failed|could not read (Username|Password)|terminal prompts disabled|Permission denied \("
+    r"|error: 401|Host key verification failed|No user authentication methods"
+)
+_DENIED = re.compile(r"error: 403|denied|not allowed to|insufficient permission", re.IGNORECASE)
+_MISSING = re.compile(
+    r"not found|does not appear to be a git repo|error: 404|Could not find repository|does not exist", re.IGNORECASE
+)
+_REDIRECT = re.compile(r"redirect|error: 30[12378]", re.IGNORECASE)
+_UNSOUND = re.compile(r"fsck|index-pack|bad object|corrupt|inflate|missing|did not send|unpack", re.IGNORECASE)
+_AWAY = re.compile(
+    r"Could not resolve|Failed to connect|Couldn't connect|Connection (refused|timed out|reset|closed)|timed out"
+    r"|hung up|early EOF|RPC failed|error: 5\d\d|error: 429|unreachable|Empty reply|Operation too slow|SSL|TLS"
+    r"|unexpected disconnect|No route to host|transfer closed|certificate",
+    re.IGNORECASE,
+)
+_RACED = re.compile(
+    r"non-fast-forward|fetch first|stale info|failed to (lock|update ref)|cannot lock|reference already"
+)
+
+
+def _refusal(output: bytes) -> str | None:
+    """Why the other side refused the branch, as `--porcelain` tells; None if it did not get that far."""
+    for line in output.decode(errors="replace").splitlines():
+        if line.startswith("!"):
+            return program.plain(line.rpartition("\t")[2])
+    return None
+
+
+def _quoted(message: str) -> str:
+    """The lines with which git said why."""
+    lines = [line for line in message.splitlines() if not line.startswith("error: failed to push some refs")]
+    return f" ({'; '.join(lines[-4:])[:600]})" if lines else ""
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    if target.exists():
+        return
+    os.rename(source, target)
+    sync_folder(target.parent)
