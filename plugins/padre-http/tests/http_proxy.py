@@ -113,11 +113,11 @@ class Proxy:
         if fault == "reset after the server acted":
             return reset(client)
         if fault == "hang":
-            time.sleep(30)
-        if fault == "drip":
+            time.sleep(60)
+        if fault == "drip":  # a minute and more for a head, each byte within the time of a call
             for byte in answer:
                 client.sendall(bytes([byte]))
-                time.sleep(0.3)
+                time.sleep(0.25)
         if fault in ("500 after the server acted", "garbage after the server acted"):
             client.sendall(ERROR if fault.startswith("500") else _GARBAGE)
             return fault.startswith("500")

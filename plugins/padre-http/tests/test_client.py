@@ -266,7 +266,7 @@ def test_what_lies_above_an_object_is_not_read_again_while_nothing_was_written(s
 
 
 def test_a_busy_server_says_when_to_come_again(server, proxy, make, monkeypatch):
-    client = make(proxy.url, token=server.token, timeout=3)
+    client = make(proxy.url, token=server.token)
     monkeypatch.setattr(proxies, "BUSY", b"HTTP/1.1 429 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
     proxy.spoil("busy")
     began = time.monotonic()
@@ -275,13 +275,13 @@ def test_a_busy_server_says_when_to_come_again(server, proxy, make, monkeypatch)
 
 
 def test_nobody_waits_for_a_server_that_is_busy_for_too_long(server, proxy, make, monkeypatch):
-    client = make(proxy.url, token=server.token, timeout=3)
-    monkeypatch.setattr(proxies, "BUSY", b"HTTP/1.1 503 Busy\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n")
+    client = make(proxy.url, token=server.token)
+    monkeypatch.setattr(proxies, "BUSY", b"HTTP/1.1 503 Busy\r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n")
     proxy.spoil("busy")
     began = time.monotonic()
     with pytest.raises(UnavailableError):
         client.whoami()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 20
 
 
 def test_a_blob_that_is_not_what_was_asked_for_is_noticed(server, proxy, monkeypatch):
