@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pytest
+import urllib3
 
 import padre_core as padre
 from padre_core.objects.identity import new_run_id
 from padre_core.streams.columns import make_points
 from padre_http.wire.records import encode_record
 from padre_http.wire.streams import encode_columns
-from padre_server.app import make_app
+from padre_server.app import RECHECK_SECONDS, make_app
 from padre_server.rights import GRANTABLE, Scope
 from padre_server.route import Route, RouteTableError
 from padre_server.routes import TABLE
@@ -165,6 +171,48 @@ def test_a_revoked_token_ends_at_once(served: Served) -> None:
         assert client("GET", "/v1/whoami").status == 200
         tokens.revoke(token.id)
         assert client("GET", "/v1/whoami").status == 401
+
+
+@contextmanager
+def revocable(served: Served) -> Iterator[tuple[Client, Callable[[], None]]]:
+    """A client, and what ends its token."""
+    with served.tokens() as tokens:
+        text, token = tokens.create("long", scopes=["read", "write"])
+        yield served.client.as_(text), lambda: tokens.revoke(token.id)
+
+
+def test_a_download_ends_soon_after_its_token(served: Served) -> None:
+    data = secrets.token_bytes(40 * 1024 * 1024)
+    target = f"/v1/blobs/{hashlib.sha256(data).hexdigest()}"
+    served.client("PUT", target, data, headers={"Content-Type": "application/octet-stream"})
+    with revocable(served) as (client, revoke):
+        answer = client.pool.request(
+            "GET", client.url + target, headers={"Authorization": f"Bearer {client.token}"}, preload_content=False
+        )
+        assert data.startswith(answer.read(1024))
+        revoke()
+        time.sleep(2 * RECHECK_SECONDS)
+        with pytest.raises(urllib3.exceptions.HTTPError):
+            answer.read()
+        answer.release_conn()
+    assert served.client("GET", "/readyz").status == 200
+
+
+def test_an_upload_whose_token_ends_stores_nothing(served: Served) -> None:
+    data = secrets.token_bytes(4 * 1024 * 1024)
+    digest = hashlib.sha256(data).hexdigest()
+    with revocable(served) as (client, revoke):
+
+        def parts() -> Iterator[bytes]:
+            yield data[: 2 * 1024 * 1024]
+            revoke()
+            time.sleep(2 * RECHECK_SECONDS)
+            yield data[2 * 1024 * 1024 :]
+
+        headers = {"Authorization": f"Bearer {client.token}", "Content-Type": "application/octet-stream"}
+        answer = client.pool.request("PUT", f"{client.url}/v1/blobs/{digest}", body=parts(), headers=headers)
+        assert answer.status == 401
+    assert served.client("GET", f"/v1/blobs/{digest}").status == 404
 
 
 def test_tombstones_need_the_scope_delete_wherever_they_come_in(served: Served) -> None:

@@ -38,6 +38,8 @@ from padre_server.state import State
 THREADS = 32
 SMALL_PART = 64 * 1024
 MAX_TOKEN = 200
+RECHECK_SECONDS = 0.5
+"""How long what is sent or taken part by part goes on before the caller's token is looked at again."""
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger(f"{__name__}.access")
@@ -133,6 +135,8 @@ class _Exchange:
         self._caller = NOBODY
         self._headers: dict[str, str] = {}
         self._held = 0
+        self._asked: Call | None = None
+        self._admitted = 0.0
         self._reader = Reader(receive, engine.settings.limits)
 
     async def run(self) -> None:
@@ -141,6 +145,9 @@ class _Exchange:
             answer = await self._answer()
             status = answer.status
             await self._reply(answer)
+        except PadreError as error:  # the answer has begun: that its end is missing tells the client
+            status = self._refusal(error).status
+            logger.warning("%s ended early: %s", self._route.name if self._route else self._method, error)
         finally:
             self._engine.held -= self._held
             self._finish(status, time.perf_counter() - started)
@@ -239,7 +246,13 @@ class _Exchange:
                 raise AccessDeniedError(f"this needs a token with the scope {scope}{where}")
         admitted = replace(call, caller=caller)
         admitted.query  # noqa: B018  # refuses malformed parameters before anything happens
+        self._asked, self._admitted = call, time.monotonic()
         return admitted
+
+    async def _admit_again(self) -> None:
+        """Checks now and then, while something long travels, that the caller may still do it."""
+        if self._asked is not None and time.monotonic() - self._admitted > RECHECK_SECONDS:
+            await self._engine.in_thread(self._admit, self._asked)
 
     async def _stream(self, call: Call) -> Answer:
         if self._engine.streams >= call.state.settings.limits.streams:
@@ -249,6 +262,7 @@ class _Exchange:
             sink: Sink = await self._engine.in_thread(call.route.handler, call)
             try:
                 async for data in self._reader.parts(call.route.body.limit if call.route.body else 0):
+                    await self._admit_again()
                     await self._engine.in_thread(sink.write, data)
                 return await self._engine.in_thread(sink.finish)
             except BaseException:
@@ -284,6 +298,7 @@ class _Exchange:
         try:
             if self._method != "HEAD":
                 while (part := await engine.in_thread(next, parts, None)) is not None:
+                    await self._admit_again()
                     await self._send({"type": "http.response.body", "body": part, "more_body": True})
             await self._send({"type": "http.response.body", "body": b""})
         finally:
