@@ -244,10 +244,11 @@ def hook_name(kind: str, action: Action) -> str:
 def crud_specs() -> type:
     """The CRUD hooks of all registered kinds, as pluggy takes them."""
     specs = type("Crud", (), {})
+    texts = {action: inspect.cleandoc(function.__doc__ or "") for action, function in CRUD.items()}
     for model in kinds():
         for action, function in CRUD.items():
             spec = types.FunctionType(function.__code__, function.__globals__, hook_name(model.kind, action))
-            spec.__doc__ = inspect.cleandoc(function.__doc__ or "").format(kind=model.kind, folder=model.folder)
+            spec.__doc__ = texts[action].format(kind=model.kind, folder=model.folder)
             spec.__annotations__ = function.__annotations__
             setattr(specs, spec.__name__, _hookspec(spec, firstresult=True))
     return specs

@@ -53,14 +53,15 @@ class Padre(Subject["ActiveRun"]):
         return self.workspace.runs.points(run_id, name).values
 
     def list_runs(self) -> Sequence[object]:
-        return list(self.workspace.runs.list())
+        return [(run, last_values(run)) for run in self.workspace.runs.list()]
 
     def search(self, accuracy: float, model: str, top: int) -> Sequence[object]:
         where = f"metrics.accuracy.last > {accuracy} and parameters.model == '{model}'"
         return list(self.workspace.runs.list(where=where, order_by="-metrics.accuracy.last", limit=top))
 
     def get(self, run_id: str) -> object:
-        return self.workspace.runs.get(run_id)
+        run = self.workspace.runs.get(run_id)
+        return run, last_values(run)
 
     def put_files(self, run: ActiveRun, source: Path) -> None:
         if source.is_dir():
@@ -80,6 +81,11 @@ class Padre(Subject["ActiveRun"]):
     def search_all(self) -> Sequence[object]:
         where = "parameters.p3 == 1.5 and not tags.stage == 'final'"
         return list(self.workspace.runs.list(where=where, order_by="-metrics.loss.mean", limit=20))
+
+
+def last_values(run: padre.Run) -> dict[str, float]:
+    """The last value of each metric."""
+    return {name: summary.last for name, summary in run.metrics.items()}
 
 
 class ProcessPadre(Padre):

@@ -47,9 +47,9 @@ class Trackio(Subject[trackio.Run]):
         return [row["value"] for row in sorted(rows, key=lambda row: row["step"])]
 
     def list_runs(self) -> Sequence[object]:
-        runs = list(trackio.Api().runs(PROJECT))
-        logs = SQLiteStorage.get_logs_batch(PROJECT, [{"run_id": run.id} for run in runs])
-        return [(run, run.config, last_values(item["logs"])) for run, item in zip(runs, logs, strict=True)]
+        configs = SQLiteStorage.get_all_run_configs(PROJECT)
+        logs = SQLiteStorage.get_logs_batch(PROJECT, [{"run_id": run_id} for run_id in configs])
+        return [(item["run_id"], configs[item["run_id"]], last_values(item["logs"])) for item in logs]
 
     def search(self, accuracy: float, model: str, top: int) -> Sequence[object]:
         found: list[object] = SQLiteStorage.query_project(PROJECT, best(accuracy, model, top))["rows"]

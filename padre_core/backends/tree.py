@@ -200,7 +200,7 @@ def _put_together(chain: list[Segment]) -> Iterator[Segment]:
     size = 0
     for segment in chain:
         size += len(segment.columns)
-        if group and size > points.FEW:
+        if group and size > points.MAX_POINTS:
             yield _one(group)
             group, size = [], len(segment.columns)
         group.append(segment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
@@ -21,6 +21,7 @@ from pydantic_core import core_schema
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_digest, check_key, check_name, is_id
+from padre_core.objects.summary import WriterSummary
 
 
 class Given:
@@ -112,6 +113,7 @@ class Stored:
     stale: bool = False
     conflicts: tuple[str, ...] = ()
     remotes: Mapping[str, RemoteState] = field(default_factory=dict)
+    summaries: Sequence[WriterSummary] = field(default=(), repr=False, compare=False)
 
 
 class PadreObject(BaseModel):

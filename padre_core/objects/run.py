@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from padre_core.objects.base import BlobReference, JsonMap, PadreObject, Part, Reference
+from padre_core.objects.summary import Summary, combine
 
 
 class RunStatus(StrEnum):
@@ -87,3 +88,8 @@ class Run(PadreObject):
     progress: Progress | None = None
     error: RunError | None = None
     moved_from: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> dict[str, Summary]:
+        """What the run's points came to, by metric, when the run was read; `runs.metrics` looks anew."""
+        return combine(self._stored.summaries) if self._stored else {}

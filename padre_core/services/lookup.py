@@ -183,6 +183,7 @@ class Lookup(Generic[T]):
             deleted=record.deleted is not None,
             conflicts=tuple(conflict.etag for conflict in record.conflicts) if record.conflicts else (),
             remotes=states(record) if record.envelope else NOWHERE,
+            summaries=record.summaries,
             key=self._key(object),
             record=record,
         )

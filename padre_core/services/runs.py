@@ -17,7 +17,7 @@ from padre_core.objects.run import Progress, Run, RunStatus
 from padre_core.objects.summary import Summary, combine
 from padre_core.query.model import And, Compare, Deleted, Expression, Field, In, Not, Operator, Or, Query
 from padre_core.services.listing import Row, row
-from padre_core.services.lookup import Key, record_of
+from padre_core.services.lookup import Key
 from padre_core.services.records import describe, restore_call
 from padre_core.services.series import Series, series_of
 from padre_core.services.service import Service
@@ -99,10 +99,6 @@ class RunService(Service[Run]):
         lines = [line for part in parts for line in cast("Lines", part.columns).lines]
         return sorted(lines, key=lambda line: line.time)
 
-    def _seen(self, run: Run | str) -> Record:
-        """The stored record of a run that the user may read."""
-        return record_of(self.get(run, refresh="never"))
-
     def _identify(self, draft: Run, above: str | None, parent: str | None) -> tuple[str, Record | None]:
         if draft.id is None:
             return new_run_id(), None
@@ -147,7 +143,7 @@ class RunService(Service[Run]):
 
     def _row(self, object: Run) -> Row:
         values = row(object)
-        for name, summary in combine(record_of(object).summaries).items():
+        for name, summary in object.metrics.items():
             statistics = asdict(summary)
             del statistics["metric"]
             values.update({f"metrics.{name}.{statistic}": value for statistic, value in statistics.items()})

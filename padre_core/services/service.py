@@ -87,6 +87,10 @@ class Service(Putting[T]):
 
     def _here(self, object: T | str) -> T:
         """The object as it is stored here."""
+        return self._load(self._seen(object))
+
+    def _seen(self, object: T | str) -> Record:
+        """The record of an object that is stored here, alive, and readable for the user."""
         id = self._id_of(object)
         if id is None:
             found = self._locate(object)
@@ -102,7 +106,7 @@ class Service(Putting[T]):
                 f"{describe(record)} is hidden because {describe(hidden)} was deleted; "
                 f"bring both back with {restore_call(hidden)}"
             )
-        return self._load(record)
+        return record
 
     def has_anywhere(self, path: str) -> bool:
         """Whether something of this kind has a name path, here or on a remote that answers."""

@@ -317,6 +317,7 @@ class Journal:
             if own is not None and name in self.views:
                 view.records = dict(self.views[name].records)
                 view.reader.skip_records(own.tip)
+                view.reader.end_at(own.next)
         return view
 
     def forget(self, name: str, *, damaged: bool) -> None:

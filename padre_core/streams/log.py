@@ -273,6 +273,10 @@ class LogReader:
         """Leaves out the records up to a slot: the caller knows them."""
         self.tip = tip
 
+    def end_at(self, slot: int) -> None:
+        """Looks no further than a slot, at which the log's writer is known to have stopped."""
+        self._slots = slot
+
     def new_frames(self) -> Iterator[Frame]:
         """All frames since the last call, oldest first; consecutive points as one."""
         if not self.valid:

@@ -37,9 +37,6 @@ _MAGIC = b"PDP1"
 _CRC = struct.Struct("<I")
 HEADER_SIZE = _HEADER.size + _CRC.size
 
-FEW = 1000
-"""Up to how many points are put together into one block; what is larger already is not worth the copy."""
-
 
 def encode(first: int, points: Points) -> Iterator[bytes | memoryview]:
     """The blocks of some points, the first of which has the sequence number `first`."""

@@ -33,6 +33,8 @@ from padre_file.confined import check_regular, make_folders, open_beneath
 
 _MARKER = "padre.json"
 _TEMPORARY = ".tmp"  # with a dot in front, so that listings leave it out
+_PART = 256 * 1024
+"""Bytes of one write: for more at once Linux looks for large pages, and may take ten times as long to find them."""
 _FEW = 8
 """Up to how many files and folders are synced one by one: a sync of all also waits for what others wrote."""
 
@@ -387,4 +389,4 @@ def _read_all(fd: int, size: int) -> bytes:
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        view = view[os.write(fd, view[:_PART]) :]
