@@ -149,6 +149,10 @@ def open_backend(
 
 
 def _backend_of(store: ByteStore, *, readonly: bool, durability: str, single_writer: bool) -> Backend:
+    if store.log_folder is None and store.capabilities.persistent:
+        from padre_core.backends.spooled import SpooledBackend
+
+        return SpooledBackend(store, readonly=readonly, single_writer=single_writer)
     if store.log_folder is None:
         from padre_core.backends.store import ByteStoreBackend
 

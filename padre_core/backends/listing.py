@@ -194,7 +194,7 @@ def merge_notes(store: ByteStore, *, few: int | None = None) -> int:
 def _write_snapshots(store: ByteStore, entries: Iterable[Entry]) -> dict[str, bool]:
     """Writes the newest of some entries as snapshots; returns their keys, and whether each is full."""
     written: dict[str, bool] = {}
-    for part, full in _parts(_newest(entries).values()):
+    for part, full in _parts(newest(entries)):
         key = f"{layout.SNAPSHOTS}{secrets.token_hex(8)}"
         store.write(key, _compressed(encode_listing(Listing(tuple(part)))))
         written[key] = full
@@ -219,7 +219,7 @@ def _parts(entries: Iterable[Entry]) -> Iterator[tuple[list[Entry], bool]]:
         yield part, len(owners) >= SNAPSHOT_OBJECTS
 
 
-def _newest(entries: Iterable[Entry]) -> dict[tuple[str, str], Entry]:
+def newest(entries: Iterable[Entry]) -> list[Entry]:
     """The newest entry of each object, with the summaries that go furthest."""
     found: dict[tuple[str, str], Entry] = {}
     for version, record in entries:
@@ -229,4 +229,4 @@ def _newest(entries: Iterable[Entry]) -> dict[tuple[str, str], Entry]:
             found[ref] = version, record
         else:
             found[ref] = version if record.version >= known[1].version else known[0], united(known[1], record)
-    return found
+    return list(found.values())

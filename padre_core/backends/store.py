@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from padre_core.backends import blobs, layout
 from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Segment
 from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch, Progress
+from padre_core.backends.listing import Entry
 from padre_core.backends.merge import evict, resolve
 from padre_core.backends.tree import Tree, joined, summaries_with, with_summaries
 from padre_core.backends.verify import verify
@@ -86,12 +87,14 @@ class ByteStoreBackend(Backend):
         except NotFoundError:
             if self.readonly:
                 raise NotFoundError(f"{self.store.url} is no store: it has no {layout.MARKER}{self._reason}") from None
+        id = str(uuid.uuid4())
         try:
             if_match = ABSENT if self.store.capabilities.conditional_write else None
             with self.store.batch("Make a store"):
-                self.store.write(layout.MARKER, layout.encode_marker(str(uuid.uuid4())), if_match=if_match)
+                self.store.write(layout.MARKER, layout.encode_marker(id), if_match=if_match)
             if self.durability == "power":
                 self.store.sync()
+            return id
         except AlreadyExistsError:
             logger.debug("%s was made a store by somebody else meanwhile", self.store.url)
         return layout.decode_marker(self.store.read(layout.MARKER).data, self.store.url)
@@ -320,7 +323,9 @@ class ByteStoreBackend(Backend):
                 if layout.is_record_key(entry.key):
                     yield entry
 
-    def _apply(self, index: Index, keys: Sequence[str], *, accept_edits: bool = False) -> None:
+    def _apply(self, index: Index, keys: Sequence[str], *, accept_edits: bool = False) -> list[Entry]:
+        """Reads files of records into the index, and returns what they hold."""
+        found: list[Entry] = []
         for key, item in zip(keys, self.store.read_many(keys), strict=True):
             if item is None:
                 continue
@@ -332,6 +337,8 @@ class ByteStoreBackend(Backend):
                     continue
                 records = self._accept(key, item.data)
             index.put(records, stamps={(record.kind, record.id): item.version for record in records})
+            found += [(item.version, record) for record in records]
+        return found
 
     def _accept(self, key: str, data: bytes) -> list[Record]:
         """Takes what somebody edited by hand as new versions."""

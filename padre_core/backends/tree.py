@@ -127,7 +127,7 @@ class Tree:
         """
         writer, stream = chain[0].writer, stream_of(chain[0].columns)
         start, key, sound = self.end(run, writer, stream, evicted)
-        news = [rest for segment in chain if (rest := _behind(segment, start))]
+        news = [rest for segment in chain if (rest := behind(segment, start))]
         if not news:
             return start
         first = news[0].first
@@ -177,7 +177,7 @@ def joined(parts: Iterable[Part]) -> Iterator[Segment]:
     for writer, first, columns in sorted(parts, key=lambda part: (part[0], stream_of(part[2]), part[1])):
         if place != (writer, stream_of(columns)):
             place, next_ = (writer, stream_of(columns)), 0
-        segment = _behind(Segment(writer, first, columns), next_)
+        segment = behind(Segment(writer, first, columns), next_)
         if segment is not None:
             yield segment
             next_ = _end(segment)
@@ -224,7 +224,7 @@ def _end(segment: Segment) -> int:
     return segment.first + len(segment.columns)
 
 
-def _behind(segment: Segment, start: int) -> Segment | None:
+def behind(segment: Segment, start: int) -> Segment | None:
     """What of a segment lies at or behind a sequence number."""
     if segment.first >= start:
         return segment

@@ -85,15 +85,16 @@ class Spool:
         send: Brings a part of a stream to the store; what is there already must do no harm.
         beat: Tells the store that a writer of a run lives.
         sent: Called when all that was in the log is in the store.
-        slowest: Up to how many seconds pass between shipments of a run that goes on; they grow from `SHIP_SECONDS`.
+        pace: How many seconds pass before the first shipment of a run that goes on, and at most between two later
+            ones; None for `SHIP_SECONDS`.
     """
 
     def __init__(
         self, folder: Path, send: Send, *, beat: Beat | None = None, sent: Callable[[], object] | None = None,
-        slowest: float = SHIP_SECONDS,
+        pace: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
         self._folder, self._send, self._beat, self._sent = folder, send, beat, sent
-        self._slowest = slowest
+        self._pace = pace
         self._journal: Journal | None = None
         self._start()
         _SPOOLS.add(self)
@@ -163,6 +164,15 @@ class Spool:
         """The runs that this process has writers of."""
         with self._lock:
             return {writer.run for writer in self._writers.values()}
+
+    def live_runs(self) -> set[str]:
+        """The runs that living processes of this machine have writers of, as far as they write to this spool."""
+        if not self._folder.is_dir():
+            return set()
+        journal = self._opened()
+        with journal.lock:
+            journal.refresh()
+            return journal.live_runs()
 
     def open_writer(self, run: str, evicted: int = 0) -> SpoolWriter:
         """A writer of a run's streams since an eviction of the run."""
@@ -253,13 +263,15 @@ class Spool:
             if self._waiting:
                 return True
             if sealed:
+                if self._sent is not None:  # before the log goes, which would make good for it
+                    self._sent()
                 self._views.pop(name).reader.close()
                 journal.forget(name, damaged=view.reader.damaged)
         return False
 
     def _run(self, ended: threading.Event) -> None:
         """The thread that ships."""
-        wait = SHIP_SECONDS
+        wait, slowest = self._pace or (SHIP_SECONDS, SHIP_SECONDS)
         while not ended.wait(wait):
             try:
                 shipped = self.ship_quietly()
@@ -267,8 +279,7 @@ class Spool:
             except PadreError as error:
                 logger.warning("points wait in %s: %s", self._folder, error)
                 shipped = False
-            limit = max(SHIP_SECONDS, self._slowest) if shipped else MAX_WAIT_SECONDS
-            wait = min(2 * wait, limit)
+            wait = min(2 * wait, slowest if shipped else max(slowest, MAX_WAIT_SECONDS))
 
     def _tell_who_lives(self) -> None:
         if self._beat is None:
