@@ -144,7 +144,7 @@ def test_kill_9_loses_no_point_and_no_line_that_was_acknowledged(url):
             assert len(points) >= 4 * int(count)
             assert len(texts) >= int(count)
             assert sum(item.count for item in backend.get("run", run).summaries) == len(points)
-            assert {problem.code for problem in backend.verify()} .isdisjoint({"summary", "gap", "missing-blob"})
+            assert {problem.code for problem in backend.verify()}.isdisjoint({"summary", "gap", "missing-blob"})
 
 
 def test_nothing_is_left_on_the_machine_when_all_is_in_the_store(opened, state):
