@@ -109,6 +109,18 @@ class Problem:
     quarantined: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A version that an object has or had.
+
+    Attributes:
+        place: What the store calls the state that it came with, such as a commit; None if it is not in one yet.
+    """
+
+    record: Record
+    place: str | None = None
+
+
 class Backend(ABC):
     """An opened place for records, streams and blobs: a folder, a server, a database.
 
@@ -274,6 +286,18 @@ class Backend(ABC):
             UnsupportedError: The backend cannot.
         """
         raise UnsupportedError(f"{type(self).__name__} cannot remove the local copy of an object (not yet)")
+
+    def history(self, kind: str, id: str, *, at: str | None = None) -> Iterator[Revision]:
+        """The versions of an object, newest first. Backends that keep them have the capability `history`.
+
+        Args:
+            at: Begin with the one that the store held in the state of this name, such as a commit or a tag.
+
+        Raises:
+            NotFoundError: There is no such state.
+            UnsupportedError: The backend keeps the newest version only.
+        """
+        raise UnsupportedError(f"{self.info().url} keeps no old versions (impossible)")
 
     def open_writer(self, run: str) -> StreamWriter:
         """A new writer of a run's streams, for one process."""

@@ -55,6 +55,20 @@ class Entry:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a key once held; `data` is None where it was removed.
+
+    Attributes:
+        place: What the store calls the state that this came with, such as a commit.
+        at: When that was, in UTC, as `2026-11-23T12:00:00.000000Z`.
+    """
+
+    data: bytes | None
+    place: str
+    at: str
+
+
 class ByteStore(ABC):
     """Bytes under `/`-separated keys: subclass this to write a storage plugin.
 
@@ -180,6 +194,17 @@ class ByteStore(ABC):
         Only used on stores that name a `log_folder`: None says that their tree is changed by core alone.
         """
         return None
+
+    def history(self, key: str, *, at: str | None = None) -> Iterator[Past]:
+        """What a key held, newest first, where the store declares `history`.
+
+        Args:
+            at: Begin with the state of this name instead of the newest; the store says what names a state.
+
+        Raises:
+            NotFoundError: There is no such state.
+        """
+        raise UnsupportedError(f"{self.url} keeps no old versions (impossible)")
 
     def strangers(self) -> Iterator[str]:
         """Where something lies that the store refuses to read, such as a symlink; `verify` names it."""

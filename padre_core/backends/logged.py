@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from padre_core.backends import blobs, layout, messages
-from padre_core.backends.backend import Problem, Segment
+from padre_core.backends.backend import Problem, Revision, Segment
 from padre_core.backends.bytestore import UNBORN, ByteStore, IfMatch, Progress
 from padre_core.backends.catchup import CatchUp
 from padre_core.backends.fold import adopt_logs, fold_log
@@ -252,6 +252,16 @@ class LoggedBackend(ByteStoreBackend):
         self.journal.put_blob(digest, start)
         self._relieve()
         return BlobReference(digest=digest, media_type=media_type, size=len(start))
+
+    def history(self, kind: str, id: str, *, at: str | None = None) -> Iterator[Revision]:
+        found = super().history(kind, id, at=at)
+        head = self._head(kind, id) if at is None else None
+        first = next(found, None)
+        if head is not None and not head.vacant and (first is None or first.record.etag != head.etag):
+            yield Revision(head)
+        if first is not None:
+            yield first
+        yield from found
 
     def open_blob(self, digest: str) -> BinaryIO:
         check_digest(digest)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from padre_core.backends import blobs, layout
-from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Segment
+from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Revision, Segment
 from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch, Progress
 from padre_core.backends.listing import Entry
 from padre_core.backends.merge import evict, resolve
@@ -172,6 +172,21 @@ class ByteStoreBackend(Backend):
         head = self._replace(kind, id, lambda current: evict(current, kind, id, if_match))
         if kind == "run":
             self.tree.sweep(id, head.evicted)  # they count no more from the line above on, whatever happens here
+
+    def history(self, kind: str, id: str, *, at: str | None = None) -> Iterator[Revision]:
+        self.capabilities.require("history", self.store.url)
+        key = layout.record_key(kind, id)
+        last = ""
+        for past in self.store.history(key, at=at):
+            try:
+                records = [] if past.data is None else layout.decode_records(key, past.data)
+            except CorruptObjectError as error:
+                logger.warning("%s of %s: %s", past.place, past.at, error)
+                continue
+            record = next((item for item in records if item.kind == kind and item.id == id), None)
+            if record is not None and not record.vacant and record.etag != last:
+                last = record.etag
+                yield Revision(record, past.place)
 
     def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:
         self._writable()

@@ -22,6 +22,8 @@ _COMMANDS = {
     "get": ("objects", "Write an object as JSON, or download its files."),
     "rm": ("objects", "Delete objects."),
     "restore": ("objects", "Bring deleted objects back."),
+    "history": ("history", "Show the versions of an object."),
+    "diff": ("history", "Show in what two versions, or two objects, differ."),
     "search": ("search", "Find runs by a filter."),
     "log": ("streams", "Show the log of a run."),
     "points": ("streams", "Show the points of one metric of a run."),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import click
 
 from padre_core.cli.progress import byte_bar
-from padre_core.cli.stored import as_data, find, json_option, kind_option, with_workspace
+from padre_core.cli.stored import as_data, at_option, find, json_option, kind_option, with_workspace
 from padre_core.cli.terminal import print_fields, print_json, safe
 from padre_core.errors import ConflictError, InvalidObjectError
 from padre_core.objects import canonical
@@ -25,11 +25,12 @@ _BOOKKEEPING = ("kind", "id", "etag", "created_at", "created_by", "updated_at", 
 @click.command()
 @click.argument("object", metavar="OBJECT")
 @kind_option
+@at_option
 @json_option
 @with_workspace(fetch=True)
-def show(workspace: Workspace, object: str, kind: str | None, as_json: bool) -> None:
+def show(workspace: Workspace, object: str, kind: str | None, at: str | None, as_json: bool) -> None:
     """Show one object, named by id, URL or name path such as iris/svc."""
-    found = find(workspace, object, kind)
+    found = find(workspace, object, kind, at)
     if as_json:
         print_json(as_data(found))
         return
@@ -80,11 +81,14 @@ def put(
 @click.argument("object", metavar="OBJECT")
 @kind_option
 @click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="Download artifacts to here.")
+@at_option
 @json_option
 @with_workspace(fetch=True)
-def get(workspace: Workspace, object: str, kind: str | None, folder: Path | None, as_json: bool) -> None:
+def get(
+    workspace: Workspace, object: str, kind: str | None, folder: Path | None, at: str | None, as_json: bool
+) -> None:
     """Write an object as JSON; or, with --to, download an artifact, or all artifacts of an object."""
-    found = find(workspace, object, kind)
+    found = find(workspace, object, kind, at)
     if folder is None:
         print_json(as_data(found))
         return
@@ -131,12 +135,16 @@ def rm(
 @click.command()
 @click.argument("objects", metavar="OBJECT...", nargs=-1, required=True)
 @kind_option
+@at_option
 @json_option
 @with_workspace()
-def restore(workspace: Workspace, objects: tuple[str, ...], kind: str | None, as_json: bool) -> None:
-    """Bring deleted objects back, with all that their deletion hid. Name them by id."""
+def restore(workspace: Workspace, objects: tuple[str, ...], kind: str | None, at: str | None, as_json: bool) -> None:
+    """Bring deleted objects back, with all that their deletion hid. Name them by id.
+
+    With --at, make a new version that says what an old one did.
+    """
     for object in objects:
-        found = workspace.service_of(object, kind).restore(object)
+        found = workspace.service_of(object, kind).restore(object, at=at)
         if as_json:
             print_json(as_data(found))
         else:

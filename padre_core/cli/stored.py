@@ -18,6 +18,7 @@ from padre_core.workspace import open as open_workspace
 F = TypeVar("F", bound=Callable[..., Any])
 
 kind_option = click.option("--kind", metavar="KIND", help="What a name means, where several kinds have it.")
+at_option = click.option("--at", metavar="VERSION", help="An old version: an etag, a time, a commit, a tag.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
@@ -51,10 +52,10 @@ def _opened(store: str | None, *, readonly: bool, make: bool) -> Workspace:
         raise NotFoundError(f"{error}; make a store with `padre init`, or name one with --store") from error
 
 
-def find(workspace: Workspace, reference: str, kind: str | None = None) -> PadreObject:
-    """The object that an id, URL or name path means."""
+def find(workspace: Workspace, reference: str, kind: str | None = None, at: str | None = None) -> PadreObject:
+    """The object that an id, URL or name path means, or an old version of it."""
     service = workspace.service_of(reference, kind)
-    found: PadreObject = service.get(reference)
+    found: PadreObject = service.get(reference, at=at)
     if found.stale:
         click.echo("a remote is away; this is the copy that is here", err=True)
     return found

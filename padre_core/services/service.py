@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from padre_core import query
+from padre_core.backends.backend import Revision
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, UnsupportedError
 from padre_core.objects.base import PadreObject
 from padre_core.objects.record import Record
 from padre_core.query.model import Deleted, Expression, Query
 from padre_core.services.listing import Listing, Row, row
 from padre_core.services.lookup import T, Version, record_of
+from padre_core.services.moments import moment
 from padre_core.services.putting import ATTEMPTS, Putting
 from padre_core.services.records import Records, describe, restore_call
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from padre_core.services.remotes import Remotes
 
 logger = logging.getLogger(__name__)
+
+_ETAG = re.compile(r"[1-9]\d*-[0-9a-f]{16}")
 
 Refresh = Literal["auto", "required", "never"]
 Mode = Literal["all", "local", "remote"]
@@ -63,16 +68,24 @@ class Service(Putting[T]):
         self._bind(state, self.backend.get(record.kind, record.id))
         return state
 
-    def get(self, object: T | str, *, refresh: Refresh = "auto") -> T:
+    def get(self, object: T | str, *, refresh: Refresh = "auto", at: str | None = None) -> T:
         """The stored object; where a remote has a newer one, or it is not here yet, that is downloaded first.
 
         Args:
             refresh: Whether a remote must, may or must not be asked for a newer version.
+            at: An old version, where the store keeps them: that of a time such as `2026-11-23` (UTC), of an etag, or in
+                a state of the store, which in git is a commit, a tag or a branch. No remote is asked.
 
         Raises:
             NotFoundError: It does not exist; the message tells if it was deleted and how to restore it.
             UnavailableError: It is not here, and a remote is away; or `refresh` is required and all are.
+            UnsupportedError: The store keeps no old versions.
         """
+        if at is not None:
+            past = self._past(object, at)
+            if past.deleted is not None:
+                raise NotFoundError(f"{describe(past)} was deleted at that time")
+            return self._load(past)
         remotes = self.records.remotes
         if remotes is None and refresh == "required":
             raise UnsupportedError(f"{self.records.url} has no remote to refresh from")
@@ -227,8 +240,11 @@ class Service(Putting[T]):
         lived = held is not None and held.deleted is None
         return int(lived or (mode != "local" and any(done.actions.values())))
 
-    def restore(self, object: T | str) -> T:
+    def restore(self, object: T | str, *, at: str | None = None) -> T:
         """Brings a deleted object back, with all that its deletion hid; one that is there is returned as it is.
+
+        Args:
+            at: Make a new version that says what an old one did; see `get`.
 
         Raises:
             NotFoundError: There never was such an object.
@@ -248,9 +264,10 @@ class Service(Putting[T]):
         hidden = self.records.deleted_ancestor(record)
         if hidden is not None:
             raise ConflictError(f"{describe(hidden)} above it was deleted: first {restore_call(hidden)}")
-        if record.deleted is None:
+        content = record.content if at is None else self._past(object, at).content
+        if record.deleted is None and content == record.content:
             return self._load(record)
-        return self._load(self.records.update(record, record.content, action="restore"))
+        return self._load(self.records.update(record, content, action="restore"))
 
     def history(self, object: T | str) -> Iterator[T]:
         """Earlier versions of an object, newest first, where the backend keeps them.
@@ -258,8 +275,39 @@ class Service(Putting[T]):
         Raises:
             UnsupportedError: The backend keeps the newest version only.
         """
+        return (self._load(revision.record) for revision in self._revisions(object))
+
+    def revisions(self, object: T | str) -> Iterator[tuple[T, str | None]]:
+        """The same, each with what the store calls the state that it came with: in git, the commit."""
+        return ((self._load(revision.record), revision.place) for revision in self._revisions(object))
+
+    def _revisions(self, object: T | str) -> Iterator[Revision]:
         self.backend.capabilities.require("history", self.records.url)
-        raise UnsupportedError(f"{self.records.url} keeps old versions, but this padre-core cannot read them (not yet)")
+        head = self._locate(object)
+        if head is None or not self.records.in_scope(head):
+            raise self._not_found(object)
+        return self.backend.history(self.kind, head.id)
+
+    def _past(self, object: T | str, at: str) -> Record:
+        """The version that was the newest at a time, in a state of the store that has a name, or of an etag."""
+        self.backend.capabilities.require("history", self.records.url)
+        head = self._locate(object)
+        if head is None or not self.records.in_scope(head):
+            raise self._not_found(object)
+        time = moment(at)
+        etag = _ETAG.fullmatch(at) is not None
+        named = None if etag or time is not None else at
+        found = (revision.record for revision in self.backend.history(self.kind, head.id, at=named))
+        if etag:
+            found = (record for record in found if record.etag == at)
+        elif time is not None:
+            found = (record for record in found if record.updated_at <= time)
+        record = next(found, None)
+        if record is None:
+            raise NotFoundError(
+                f"{describe(head)} was not there at {at!r:.80}; `padre history {head.id}` lists its versions"
+            )
+        return record
 
     def url(self, object: T | str) -> str:
         """The URL of an object, which `get` takes."""

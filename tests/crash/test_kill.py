@@ -76,10 +76,17 @@ def kill_somebody(zygotes: list[Zygote], url: str, folder: Path, seed: int) -> l
     return [(name, folder / name[1:]) for _, _, name in victims]
 
 
-def test_nothing_acknowledged_is_lost_and_nothing_half_written_is_seen(zygotes, tmp_path):
+def check_repository(folder: Path) -> None:
+    command = ["git", "fsck", "--strict", "--no-dangling"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("scheme", ["file", "git+file"])
+def test_nothing_acknowledged_is_lost_and_nothing_half_written_is_seen(zygotes, tmp_path, scheme):
     seed = int(os.environ.get("PADRE_CRASH_SEED", time.time_ns() % 1_000_000_000))
     for epoch in range(-(-ROUNDS // ROUNDS_A_STORE)):
-        url = f"file://{tmp_path}/store-{epoch}"
+        url = f"{scheme}://{tmp_path}/store-{epoch}"
         reports: list[tuple[str, Path]] = []
         for _ in range(ROUNDS_A_STORE):
             seed += 1
@@ -93,3 +100,5 @@ def test_nothing_acknowledged_is_lost_and_nothing_half_written_is_seen(zygotes, 
                 assert disagreements(report, seen(workspace, name)) == [], f"in the end, up to seed {seed}"
             problems = [problem for problem in workspace.verify() if problem.code != "unused-blob"]
             assert problems == [], f"up to seed {seed}"
+        if scheme == "git+file":
+            check_repository(tmp_path / f"store-{epoch}")

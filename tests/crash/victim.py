@@ -45,7 +45,8 @@ class Victim:
             self.random.choice(acts)()
 
     def open(self) -> padre.Workspace:
-        return padre.open(self.url, durability=self.random.choice(["process", "process", "process", "power"]))
+        options = {"linger": self.random.choice([0, 0.01, 1])} if self.url.startswith("git") else {}
+        return padre.open(self.url, durability=self.random.choice(["process"] * 3 + ["power"]), **options)
 
     def reopen(self) -> None:
         self.finish()
@@ -162,10 +163,11 @@ def look(url: str) -> None:
 
 def warm_up() -> None:
     """Imports and finds out all that is done once a process."""
-    with tempfile.TemporaryDirectory() as folder, padre.open(folder) as workspace:
-        with workspace.start_run() as run:
-            run.log_metric("loss", 1.0)
-        workspace.runs.count("metrics.loss.last > 0")
+    for scheme in ("file", "git+file"):
+        with tempfile.TemporaryDirectory() as folder, padre.open(f"{scheme}://{folder}") as workspace:
+            with workspace.start_run() as run:
+                run.log_metric("loss", 1.0)
+            workspace.runs.count("metrics.loss.last > 0")
 
 
 def main() -> None:

@@ -274,6 +274,28 @@ class Branch:
             f"{self.place.url} is being changed by another program; if none runs, remove {self.common / self.ref}.lock"
         )
 
+    def tags(self) -> list[str]:
+        """The names of all tags of the repository."""
+        with errors(self.place.url):
+            prefix = "refs/tags/"
+            return sorted(name.removeprefix(prefix) for name in self.repo.references if name.startswith(prefix))
+
+    def tag(self, name: str, message: str | None, actor: str | None) -> str:
+        """Gives the newest commit a name that stays, and returns it.
+
+        Raises:
+            AlreadyExistsError: There is such a tag.
+        """
+        with self._exclusive(), errors(self.place.url):
+            tip = str(self.tip() or self.start())
+            if f"refs/tags/{name}" in self.repo.references:
+                raise AlreadyExistsError(f"{self.place.url} has a tag {name} already; `git tag -d {name}` removes it")
+            if message is None:
+                self.repo.references.create(f"refs/tags/{name}", _oid(tip))
+            else:
+                self.repo.create_tag(name, _oid(tip), 1, self._signature(actor), message)  # type: ignore[arg-type]
+            return tip
+
     def sync(self) -> None:
         """Returns when all objects that were written survive the loss of power."""
         if not has_sync_tree():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +21,7 @@ from padre_core.errors import (
     ReadOnlyError,
     UnsupportedError,
 )
-from padre_core.streams.filesystems import failure, sync_folder
+from padre_core.streams.filesystems import failure, sync_folder, sync_tree
 
 if TYPE_CHECKING:
     import pygit2
@@ -45,10 +48,7 @@ def open_repository(path: Path, branch: str, *, make: bool) -> pygit2.Repository
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             if not make:
                 raise NotFoundError(f"there is no repository at {path}")
-            missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-            pygit2.init_repository(str(path), bare=True, initial_head=branch)
-            for folder in missing or [path]:
-                sync_folder(folder.parent)
+            _make(path, branch)
         elif not any((path / name).exists() for name in (".git", "HEAD")):
             raise InvalidObjectError(
                 f"{path} is no git repository, and not empty: choose another folder, or run `git init` in it"
@@ -67,6 +67,35 @@ def open_repository(path: Path, branch: str, *, make: bool) -> pygit2.Repository
                     "loose or packed refs, as `git init` makes it"
                 ) from error
             raise BackendError(f"{path} cannot be opened as a git repository: {error}") from error
+
+
+def _make(path: Path, branch: str) -> None:
+    """Makes a bare repository, whole or not at all."""
+    import pygit2
+
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        repository = making / "repository"  # with the rights that new folders get, which `making` has not
+        pygit2.init_repository(str(repository), bare=True, initial_head=branch)
+        _sync(repository)
+        repository.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else somebody else was faster
+            raise
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    for folder in missing or [path]:
+        sync_folder(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_tree(fd)
+    finally:
+        os.close(fd)
 
 
 def common_folder(repository: pygit2.Repository) -> Path:

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item
+from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item, Past
 from padre_core.backends.capabilities import Capabilities
 from padre_core.errors import AccessDeniedError, AlreadyExistsError, ConflictError, NotFoundError, UnsupportedError
+from padre_git.history import history
 from padre_git.objects import Branch, Change, Found
 from padre_git.place import parse
+from padre_git.repository import errors
 
 _APPENDABLE = 1024 * 1024
 """Up to how many bytes a file grows by being written anew; longer ones get a file beside them."""
@@ -104,6 +106,10 @@ class GitStore(ByteStore):
             return None
         before = self.branch.tree(cursor) if cursor else None
         return tuple(filter(_is_ours, self.branch.differing(before, self.branch.tree(tip)))), tip
+
+    def history(self, key: str, *, at: str | None = None) -> Iterator[Past]:
+        with errors(self.url):
+            yield from history(self.branch, key, at)
 
     def state(self) -> object:
         return self.branch.tip() if self._batch is None else self._batch.commit

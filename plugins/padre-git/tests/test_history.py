@@ -1,0 +1,104 @@
+"""Old versions: read, compared, restored."""
+
+import subprocess
+
+import pytest
+
+import padre_core as padre
+from padre_core.errors import InvalidObjectError, NotFoundError, UnsupportedError
+
+
+def git(folder, *arguments):
+    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "lab.git"
+
+
+@pytest.fixture
+def workspace(folder):
+    with padre.open(f"git+{folder.as_uri()}", durability="process", linger=0) as workspace:
+        yield workspace
+
+
+@pytest.fixture
+def experiment(workspace):
+    """An experiment with three titles; the last but one is under a tag."""
+    found = workspace.experiments.put(padre.Experiment(name="svc", project="iris", title="first"))
+    for title in ("second", "third"):
+        found.title = title
+        found = workspace.experiments.put(found)
+        if title == "second":
+            git(workspace.backend.store.branch.common, "tag", "published", "padre")
+    return found
+
+
+def test_history_tells_all_versions_newest_first(workspace, experiment):
+    versions = list(workspace.experiments.history("iris/svc"))
+    assert [version.title for version in versions] == ["third", "second", "first"]
+    assert [version.etag.partition("-")[0] for version in versions] == ["3", "2", "1"]
+
+
+def test_each_version_names_the_commit_that_it_came_with(workspace, experiment, folder):
+    commits = git(folder, "log", "--format=%H", "padre").split()
+    assert [place for _, place in workspace.experiments.revisions(experiment)] == commits[:3]
+
+
+def test_what_is_acknowledged_and_not_committed_is_the_newest_version(folder):
+    with padre.open(f"git+{folder.as_uri()}", linger=1000) as workspace:
+        found = workspace.experiments.put(padre.Experiment(name="svc", project="iris", title="only"))
+        ((version, place),) = workspace.experiments.revisions(found)
+        assert (version.title, place) == ("only", None)
+
+
+def test_an_old_version_is_read_by_etag_commit_tag_and_time(workspace, experiment, folder):
+    first, second = list(workspace.experiments.history(experiment))[:0:-1]
+    commit = git(folder, "rev-parse", "padre~1").strip()
+    for at in (second.etag, commit, commit[:10], "published", second.updated_at.isoformat()):
+        assert workspace.experiments.get("iris/svc", at=at).title == "second"
+    assert workspace.experiments.get(experiment, at=first.updated_at.isoformat()).title == "first"
+    assert workspace.experiments.get(experiment, at="2100-01-01").title == "third"
+
+
+@pytest.mark.parametrize("at", ["9-0123456789abcdef", "0" * 40, "no-such-tag", "2000-01-01", ":/first", "padre^{/x}"])
+def test_a_version_that_never_was_is_not_found(workspace, experiment, at):
+    with pytest.raises(NotFoundError):
+        workspace.experiments.get(experiment, at=at)
+
+
+def test_a_time_that_is_none_is_refused(workspace, experiment):
+    with pytest.raises(InvalidObjectError, match="is no time"):
+        workspace.experiments.get(experiment, at="2026-13-01")
+
+
+def test_restoring_an_old_version_makes_a_new_one_that_says_the_same(workspace, experiment):
+    restored = workspace.experiments.restore(experiment, at="published")
+    assert restored.title == "second"
+    assert restored.etag.startswith("4-")
+    assert workspace.experiments.get("iris/svc") == restored
+
+
+def test_a_deleted_object_has_a_history_and_comes_back_as_it_was_at_a_tag(workspace, experiment):
+    workspace.experiments.delete(experiment)
+    assert len(list(workspace.experiments.history(experiment.id))) == 4
+    assert workspace.experiments.get(experiment.id, at="published").title == "second"
+    assert workspace.experiments.restore(experiment.id, at="published").title == "second"
+
+
+def test_what_lives_in_a_run_has_a_history_of_its_own(workspace):
+    with workspace.start_run("iris/svc") as run:
+        run.log_artifact(__file__, "one.py")
+    artifact = next(iter(workspace.artifacts.list(within=run.id)))
+    artifact.description = "changed"
+    workspace.artifacts.put(artifact)
+    assert [version.description for version in workspace.artifacts.history(artifact)] == ["changed", None]
+
+
+def test_a_store_without_history_says_so(tmp_path):
+    with padre.open(tmp_path / "store") as workspace:
+        project = workspace.projects.put(padre.Project(name="iris"))
+        for call in (workspace.projects.history, lambda item: workspace.projects.get(item, at="2026-11-23")):
+            with pytest.raises(UnsupportedError, match="history"):
+                call(project)
