@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import getpass
-import itertools
 import json
 import sys
 import urllib.request
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,37 +12,11 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 import emulators
-
-_serial = itertools.count()
+from emulators import Service, make_bucket, s3_options
 
 ACCOUNT = "devstoreaccount1"
 # The manual of Azurite has it.
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-
-
-@dataclass(frozen=True)
-class Service:
-    """A running server: where stores may be made on it, and the options to open them."""
-
-    url: str
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def fresh(self) -> str:
-        """A place where no store is."""
-        return f"{self.url}/store-{next(_serial)}"
-
-    def open(self, url: str | None = None, **options: Any) -> Any:
-        from padre_cloud import CloudStore
-
-        return CloudStore(url or self.fresh(), **{**self.options, **options})
-
-
-def s3_options(endpoint: str) -> dict[str, Any]:
-    return {"key": "test", "secret": "test", "endpoint_url": endpoint, "client_kwargs": {"region_name": "us-east-1"}}
-
-
-def make_bucket(endpoint: str, name: str) -> None:
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=60).close()
 
 
 @pytest.fixture(autouse=True)

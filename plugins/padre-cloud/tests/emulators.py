@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from padre_cloud import CloudStore
+
+_serial = itertools.count()
+
 PATIENCE = 60
 """Seconds within which a server must answer; the machine may be busy."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running server: where stores may be made on it, and the options to open them."""
+
+    url: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def fresh(self) -> str:
+        """A place where no store is."""
+        return f"{self.url}/store-{next(_serial)}"
+
+    def open(self, url: str | None = None, **options: Any) -> CloudStore:
+        return CloudStore(url or self.fresh(), **{**self.options, **options})
+
+
+def s3_options(endpoint: str) -> dict[str, Any]:
+    return {"key": "test", "secret": "test", "endpoint_url": endpoint, "client_kwargs": {"region_name": "us-east-1"}}
+
+
+def make_bucket(endpoint: str, name: str) -> None:
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=60).close()
 
 
 def free_port() -> int:

@@ -31,6 +31,9 @@ from padre_core.errors import (
 
 Answer = TypeVar("Answer")
 
+_OF_PARENTS: list[object] = []
+"""What a fork copied: it must not be freed here, for that would close what the parent goes on using."""
+
 ABANDONED = 24 * 3600
 """Seconds after which an upload that did not end counts as left behind."""
 
@@ -92,6 +95,7 @@ class CloudStore(ByteStore):
     def _driver(self) -> Driver:
         if self._process != os.getpid():  # connections and loops are not for the child of a fork
             self._writing = threading.RLock()
+            _OF_PARENTS.append((self._made, self._pool))
             self._connect()
         return self._made
 

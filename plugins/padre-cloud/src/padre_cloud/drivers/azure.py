@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any, BinaryIO, NoReturn
 
 from adlfs import AzureBlobFileSystem
@@ -19,7 +19,17 @@ from azure.core.exceptions import (
 )
 from azure.storage.blob import BlobBlock
 
-from padre_cloud.drivers.base import CloudDriver, ExpiredError, Limits, Part, check_options, fail, no_bucket
+from padre_cloud.drivers.base import (
+    Answer,
+    CloudDriver,
+    ExpiredError,
+    Limits,
+    Part,
+    check_options,
+    fail,
+    no_bucket,
+    without_repeats,
+)
 from padre_cloud.places import Place
 from padre_core.backends.bytestore import Absent, Entry, IfMatch
 from padre_core.errors import AuthenticationError, ConflictError, NotFoundError, UnavailableError
@@ -53,6 +63,15 @@ class AzureDriver(CloudDriver):
         self.fs = AzureBlobFileSystem(
             **self._options, use_listings_cache=False, skip_instance_cache=True, asynchronous=False
         )
+
+    def run(self, coroutine: Coroutine[Any, Any, Answer], what: str, timeout: float | None = None) -> Answer:
+        async def prepared() -> Answer:
+            transport = self.fs.service_client._pipeline._transport
+            await transport.open()
+            without_repeats(transport.session)
+            return await coroutine
+
+        return super().run(prepared(), what, timeout)
 
     def _blob(self, key: str) -> Any:
         return self.fs.service_client.get_blob_client(self._container, self._prefix + key)

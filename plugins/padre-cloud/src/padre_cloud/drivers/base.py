@@ -192,6 +192,16 @@ class CloudDriver(Driver):
                 task.cancel()
 
 
+def without_repeats(session: Any) -> Any:
+    """Keeps an HTTP session of aiohttp from sending a PUT twice by itself.
+
+    It does so when a kept connection breaks, and hides that the first answer was lost: our own bytes would then look
+    like those of another who was faster.
+    """
+    session._retry_connection = False
+    return session
+
+
 def pause(attempt: int) -> float:
     """Seconds to wait after so many attempts failed."""
     return float(min(0.05 * 4**attempt, 10.0))

@@ -14,7 +14,17 @@ from urllib.parse import quote
 
 import aiohttp
 
-from padre_cloud.drivers.base import PART, CloudDriver, ExpiredError, Limits, Part, check_options, fail, no_bucket
+from padre_cloud.drivers.base import (
+    PART,
+    CloudDriver,
+    ExpiredError,
+    Limits,
+    Part,
+    check_options,
+    fail,
+    no_bucket,
+    without_repeats,
+)
 from padre_cloud.places import Place
 from padre_core.backends.bytestore import Absent, Entry, IfMatch
 from padre_core.errors import AuthenticationError, ConflictError, UnavailableError
@@ -64,7 +74,7 @@ class GcsDriver(CloudDriver):
         data: bytes | None = None,
         **parameters: Any,
     ) -> tuple[Mapping[str, str], bytes]:
-        await self.fs._set_session()
+        without_repeats(await self.fs._set_session())
         if not url.startswith("http"):
             url = f"{self.fs._location}{url}"
         async with self.fs.session.request(
@@ -169,6 +179,10 @@ class GcsDriver(CloudDriver):
                 sent = await self._send(session, file, sent, size)
             except (_AnswerError, aiohttp.ClientError, OSError):
                 sent = await self.patiently(lambda: self._held(session, size), key)
+        entry = await self._stat(key)
+        if entry.size != size:
+            await self._ask("DELETE", self._object(key))
+            raise UnavailableError(f"{self.place.url}: the upload of {key} was torn; try again")
 
     async def _send(self, session: str, file: BinaryIO, start: int, size: int) -> int:
         """Sends one part, and returns where the next one begins."""

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import aiohttp
 import botocore.exceptions
+from aiobotocore.httpsession import AIOHTTPSession
 from s3fs import S3FileSystem
 
 from padre_cloud.drivers.base import (
@@ -23,6 +24,7 @@ from padre_cloud.drivers.base import (
     check_options,
     fail,
     no_bucket,
+    without_repeats,
 )
 from padre_cloud.places import Place
 from padre_core.backends.bytestore import Absent, Entry, IfMatch
@@ -31,12 +33,18 @@ from padre_core.errors import AccessDeniedError, AuthenticationError, ConflictEr
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _UNKNOWN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
 _LOST = (
+    botocore.exceptions.ConnectionError,
     botocore.exceptions.HTTPClientError,
     botocore.exceptions.IncompleteReadError,
     aiohttp.ClientError,
     asyncio.TimeoutError,
     OSError,
 )
+
+
+class _Session(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        return without_repeats(await super()._get_session(proxy_url))
 
 
 class S3Driver(CloudDriver):
@@ -56,6 +64,7 @@ class S3Driver(CloudDriver):
             "read_timeout": limits.timeout,
             "max_pool_connections": 2 * limits.concurrency,
             **(options.pop("config_kwargs", None) or {}),
+            "http_session_cls": _Session,
             "retries": {"total_max_attempts": 1},  # the store repeats, and knows then that an answer may be lost
         }
         self.fs = S3FileSystem(
