@@ -99,7 +99,9 @@ class ByteStore(ABC):
     capabilities: Capabilities = Capabilities()
 
     log_folder: Path | None = None
-    """A local folder, shared by all who open this store, for the writers' logs; None writes all through."""
+    """A local folder, shared by all who open this store, for the writers' logs.
+
+    Without one a store that is `persistent` gets change notes beside its objects, and points in batches."""
 
     linger: float | None = None
     """How many seconds after a run ended, or something outside of runs was stored, a log is brought into the tree.

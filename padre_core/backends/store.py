@@ -56,7 +56,7 @@ class ByteStoreBackend(Backend):
     """Records, streams and blobs on a byte store, in the open layout.
 
     This class writes all through, by compare-and-swap, and answers queries from an index that it brings up to date
-    from the store's listing. `LoggedBackend` adds the writer's log.
+    from the store's listing. `LoggedBackend` adds the writer's log, `SpooledBackend` spares requests.
     """
 
     durability = "process"

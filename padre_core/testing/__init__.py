@@ -24,7 +24,8 @@ for _module in (
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from padre_core.testing.backends import BackendTests, ByteStoreTests  # noqa: E402  # asserts are rewritten first
+from padre_core.testing.counting import CountingStore  # noqa: E402
 from padre_core.testing.faults import Fault, FaultyStore  # noqa: E402
 from padre_core.testing.suite import Budget, Suite, replaces  # noqa: E402
 
-__all__ = ["BackendTests", "Budget", "ByteStoreTests", "Fault", "FaultyStore", "Suite", "replaces"]
+__all__ = ["BackendTests", "Budget", "ByteStoreTests", "CountingStore", "Fault", "FaultyStore", "Suite", "replaces"]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 import padre_core as padre
 from padre_core.backends.backend import Write
-from padre_core.backends.bytestore import ABSENT
+from padre_core.backends.bytestore import ABSENT, UNBORN
 from padre_core.backends.memory import MemoryStore
 from padre_core.backends.spooled import SpooledBackend
 from padre_core.objects.identity import run_child_id
 from padre_core.query.model import Query
 from padre_core.testing import samples
 from padre_core.testing.counting import CountingStore
+
+CLOUD = Path(__file__).parents[2] / "docs" / "cloud.md"
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +65,81 @@ def test_a_store_of_10_000_runs_is_opened_and_searched_by_at_most_60_requests(op
         assert len(search(backend).records) == 20
         assert backend.count("run", Query()) >= 10_000
         assert backend.store.total <= 60
+
+
+def ours(text):
+    """The figures of the table in the docs."""
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| ")]
+    return {name.strip(): int(count) for name, count in rows if count.strip().isdecimal()}
+
+
+def test_the_table_in_the_docs_says_what_is_counted(opened, bucket):
+    counted = {}
+
+    @contextmanager
+    def counting(name, backend=None):
+        before = 0 if backend is None else backend.store.total
+        made.clear()
+        yield
+        counted[name] = (backend or made[-1]).store.total - before
+
+    made = []
+
+    def again(**options):
+        made.append(opened(**options))
+        return made[-1]
+
+    with counting("make a store"):
+        backend = again()
+    with counting("open a store"):
+        other = again()
+    project = samples.project()
+    with counting("put a new object", backend):
+        head = backend.put(project, if_match=ABSENT)
+    with counting("get an object", other):
+        other.get("project", project.id)
+    with counting("put an object that this process read or wrote", other):
+        head = other.put(samples.edited(head, title="one"), if_match=head.etag)
+    fresh = opened()
+    before = fresh.store.total
+    fresh.put(samples.edited(head, title="two"), if_match=head.etag)
+    counted["put an object that others may have changed"] = fresh.store.total - before
+    run = fresh.put(samples.run(), if_match=UNBORN)
+    ids = [run_child_id(run.id, "metric", str(number)) for number in range(100)]
+    with counting("put 100 objects that live in one run", fresh):
+        fresh.put_many([Write(samples.record("metric", id, {}, (run.id,)), ABSENT) for id in ids])
+    fill(opened, sessions=40, runs=1)
+    search(opened(readonly=True))
+    with counting("open and search, nothing new"):
+        search(again(readonly=True))
+    fill(opened, sessions=3, runs=1)
+    with counting("open and search, three new notes"):
+        search(again(readonly=True))
+    assert counted.items() <= ours(CLOUD.read_text()).items()
+
+
+def test_the_table_in_the_docs_says_what_a_run_costs():
+    counted = {}
+    backend = SpooledBackend(CountingStore(MemoryStore("memory://")))
+    with padre.Workspace(backend) as workspace:
+        for name in ("first run in a new store, with 100,000 points", "next run of the process"):
+            before = 0 if not counted else backend.store.total
+            with workspace.start_run("iris/svc", parameters={"C": 1.0}) as run:
+                run.log_points("loss", range(100_000))
+                run.log("done")
+            counted[name] = backend.store.total - before
+        with workspace.start_run("iris/svc") as live:
+            live.log_metric("loss", 1.0)
+            before = backend.store.total
+            live.flush()
+            counted["points of a running run, each time they are shipped"] = backend.store.total - before
+        workspace.backend.get("run", run.id)
+        before = backend.store.total
+        backend._recent.clear()
+        assert sum(len(part.columns) for part in backend.read_stream(run.id, "points")) == 100_000
+        counted["points of a finished run"] = backend.store.total - before
+    counted["first run in a new store, with 100,000 points"] += 1  # closing looks at the notes
+    assert counted.items() <= ours(CLOUD.read_text()).items()
 
 
 def test_a_warm_index_costs_2_requests_and_one_for_each_new_note(opened):
