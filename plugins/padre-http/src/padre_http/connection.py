@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from padre_core.errors import UnavailableError
 from padre_http.origin import Origin
+from padre_http.proxy import Proxy, proxy_for
 
 CONNECT_SECONDS: Final = 10.0
 KEEP: Final = 16
@@ -85,16 +86,21 @@ class _Incoming:
 class Connection:
     """One connection, used by one call at a time."""
 
-    def __init__(self, origin: Origin, context: ssl.SSLContext | None, deadline: Deadline) -> None:
+    def __init__(
+        self, origin: Origin, context: ssl.SSLContext | None, deadline: Deadline, proxy: Proxy | None = None
+    ) -> None:
         self.origin, self.deadline = origin, deadline
         self.idle_since = 0.0
         self._response: http.client.HTTPResponse | None = None
         self.socket: socket.socket = socket.create_connection(
-            (origin.host, origin.port), min(CONNECT_SECONDS, deadline.left)
+            (proxy.host, proxy.port) if proxy else (origin.host, origin.port), min(CONNECT_SECONDS, deadline.left)
         )
         try:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if proxy is not None:
+                proxy.tunnel(self.socket, origin, lambda: deadline.left)
             if context is not None:
+                self.socket.settimeout(deadline.left)
                 self.socket = context.wrap_socket(self.socket, server_hostname=origin.host)
         except BaseException:
             self.socket.close()
@@ -155,6 +161,7 @@ class Pool:
     def __init__(self, origin: Origin, *, ca_file: str | None = None) -> None:
         self.origin = origin
         self._context: ssl.SSLContext | None = None
+        self._proxy = proxy_for(origin)
         if origin.scheme == "https":
             self._context = ssl.create_default_context(cafile=ca_file)
             self._context.set_alpn_protocols(["http/1.1"])
@@ -186,7 +193,7 @@ class Pool:
             connection.close()
         if self._closed:
             raise UnavailableError(f"the connection to {self.origin.url} was closed")
-        return Connection(self.origin, self._context, deadline), False
+        return Connection(self.origin, self._context, deadline, self._proxy), False
 
     def give_back(self, connection: Connection) -> None:
         """Takes a connection back whose answer was read to the end."""
