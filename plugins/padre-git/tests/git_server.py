@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         user = self._user()
         self.server.requests.append((self.command, self.path, user))
-        body = self._body()
+        body = self.body = self._body()
         if self.server.answer(self):
             return
         if self.server.users is not None and user is None:

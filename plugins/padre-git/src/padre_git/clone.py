@@ -27,6 +27,7 @@ from padre_core.errors import (
 from padre_core.places import data_folder
 from padre_git import address as addresses
 from padre_git.commits import commit_merge, merge_base, reference, set_reference
+from padre_git.large import CloneFiles
 from padre_git.merge import Logged, TreeMerge, check_tree
 from padre_git.objects import MARKER, Branch
 from padre_git.place import DEFAULT_BRANCH, check_branch
@@ -41,7 +42,7 @@ ATTEMPTS = 20
 PAUSE = 1.0
 """For how many seconds what was stored may wait for more, before it is pushed in the background."""
 
-_OPTIONS = frozenset({"branch", "clone", "idle", "linger", "max_fetch", "token", "user"})
+_OPTIONS = frozenset({"branch", "clone", "idle", "lfs", "lfs_url", "linger", "max_fetch", "token", "user"})
 
 
 class CloneBackend(LoggedBackend):
@@ -56,7 +57,8 @@ class CloneBackend(LoggedBackend):
         clone: Where the clone lies; by default in the user's data folder.
         token: For https, instead of git's credential helpers; also in `PADRE_GIT_TOKEN`.
         user: The name that goes with the token.
-        linger: As that of `git+file`.
+        linger: As those of `git+file`, also `lfs`.
+        lfs_url: Where the LFS API is, if not where `git lfs` looks for it.
         idle: For how many seconds a transfer may make no progress.
         max_fetch: How many bytes a fetch may bring.
 
@@ -77,6 +79,7 @@ class CloneBackend(LoggedBackend):
             path.as_uri().replace("file:", "git+file:", 1),
             branch=self.branch_name,
             linger=float(options.get("linger", 1.0)),
+            lfs=bool(options.get("lfs", True)),
         )
         self._url = url
         self._power = durability == "power"
@@ -91,6 +94,11 @@ class CloneBackend(LoggedBackend):
             self.address, self._branch.common, signing,
             idle=float(options.get("idle") or 60.0), limit=int(options.get("max_fetch") or MAX_FETCH),
         )  # fmt: skip
+        idle = float(options.get("idle") or 60.0)
+        self._large = CloneFiles(
+            self.transport, store.large, self.branch_name, idle=idle, endpoint=options.get("lfs_url")
+        )
+        store.accept_large, store.fetch_large = self._large.accept, self._large.fetch
         try:
             self._own()
             new = self._begin()
@@ -136,6 +144,7 @@ class CloneBackend(LoggedBackend):
                 if tip is None or tip == self._tracked():
                     return
                 try:
+                    self._large.send(self._branch, self._tracked(), tip)
                     self.transport.push(self.branch_name, tip)
                 except RefusedError:
                     self.pull()

@@ -11,13 +11,16 @@ from padre_core.backends import layout
 from padre_core.errors import CorruptObjectError, InvalidObjectError
 from padre_core.objects.record import Record, encode
 from padre_core.sync.copies import Copies
-from padre_git.objects import BLOB_MODES, MARKER, MAX_ENTRIES
+from padre_git.objects import BLOB_MODES, MARKER
 
 if TYPE_CHECKING:
     from padre_git.objects import Branch
 
 _RUN = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f-]{36})/")
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\\\u202a-\u202e\u2066-\u2069]{1,300}")
+
+MAX_NEW = 5_000_000
+"""How many files one fetch may bring: a tree of a kilobyte may hold itself a million times."""
 
 Logged = Mapping[str, list[Record]]
 """Records that only logs hold, by the file that they belong to."""
@@ -34,14 +37,14 @@ def check_tree(branch: Branch, before: Any, after: Any, where: str) -> None:
     if found is None:
         raise InvalidObjectError(f"{where} has no {MARKER}, so it is no store: choose another branch with branch=")
     layout.decode_marker(after[MARKER].data, where)
-    left = MAX_ENTRIES
-    for key in branch.differing(before, after):
-        left -= 1
+    for count, key in enumerate(branch.differing(before, after)):
+        if count >= MAX_NEW:
+            raise CorruptObjectError(f"{where} holds more than {MAX_NEW} new files; nothing of it was taken up")
         found = branch.find(after, key)
         bad = found is not None and (found.mode not in BLOB_MODES or ".git" in key.lower().split("/"))
-        if bad or not left or not _NAME.fullmatch(key):
+        if bad or not _NAME.fullmatch(key):
             raise CorruptObjectError(
-                f"{where} holds {key!r:.100}, which is no plain file with a plain name; nothing of it was taken up"
+                f"{where} holds {key!a:.100}, which is no plain file with a plain name; nothing of it was taken up"
             )
 
 
@@ -104,7 +107,10 @@ class TreeMerge:
         if ours is None:
             self._take([key])
             return
-        merged = self._copies.file(key, ours, theirs, base)
+        if key.endswith(".gitattributes"):
+            merged = b"".join(sorted({*ours.splitlines(keepends=True), *theirs.splitlines(keepends=True)}))
+        else:
+            merged = self._copies.file(key, ours, theirs, base)
         if merged != self._data(self.ours, key):
             self.entries[key] = self.branch.add(merged)
 

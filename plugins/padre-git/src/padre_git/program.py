@@ -137,6 +137,21 @@ def run(
     return output
 
 
+def converse(words: Sequence[str], *, idle: float = IDLE) -> bytes:
+    """Runs an ssh command, as the user set it up, and returns its standard output; empty if it fails."""
+    environment = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
+    try:
+        done = subprocess.run(
+            words, cwd="/", env={**environment, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}, capture_output=True,
+            check=False, stdin=subprocess.DEVNULL, timeout=idle,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"{words[0]} made no progress for {idle:.0f} s and was ended") from None
+    except OSError as error:
+        raise BackendError(f"{words[0]} cannot be started: {error.strerror}") from error
+    return done.stdout if not done.returncode else b""
+
+
 def honoured(folder: Path) -> list[Setting]:
     """What of the user's and the system's git configuration holds for transfers: how to sign in, and the way there.
 

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import itertools
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item, Past
 from padre_core.backends.capabilities import Capabilities
-from padre_core.errors import AccessDeniedError, AlreadyExistsError, ConflictError, NotFoundError, UnsupportedError
+from padre_core.backends.layout import BLOBS
+from padre_core.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    ConflictError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
 from padre_git.history import history
-from padre_git.objects import Branch, Change, Found
+from padre_git.lfs import MAX_PLAIN, MAX_POINTER, THRESHOLD, LocalFiles, Pointer, attributes, pointer_at
+from padre_git.objects import MARKER, Branch, Change, Found
 from padre_git.place import parse
 from padre_git.repository import errors
 
+_ATTRIBUTES = ".gitattributes"
+_ATTEMPTS = 100
 _APPENDABLE = 1024 * 1024
 """Up to how many bytes a file grows by being written anew; longer ones get a file beside them."""
 
@@ -44,6 +57,7 @@ class GitStore(ByteStore):
 
     Args:
         branch: Counts before the one in the URL.
+        lfs: Whether blobs of 8 MiB and more lie beside the repository, by Git LFS; git then holds a pointer to each.
         linger: How many seconds after a run ended a commit is made, which holds all that was stored meanwhile; 0 makes
             one for each run, before its end returns. It is durable, and seen by all on this machine, before that.
     """
@@ -53,27 +67,68 @@ class GitStore(ByteStore):
     )
 
     def __init__(
-        self, url: str, *, readonly: bool = False, branch: str | None = None, linger: float = 1.0, **options: Any
-    ) -> None:
+        self, url: str, *, readonly: bool = False, branch: str | None = None, linger: float = 1.0, lfs: bool = True,
+        **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__(url, readonly=readonly, **options)
         self.linger = linger
         place = parse(url, branch)
         self.url = place.url
         self.branch = Branch(place, make=not readonly)
         self.log_folder = self.branch.folder / "log"
+        self.large = LocalFiles(self.branch.common)
+        self.accept_large: Callable[[Pointer], None] = lambda pointer: None
+        self.fetch_large: Callable[[Pointer], None] | None = None
+        self._lfs = lfs
         self._local = threading.local()
         _STORES.add(self)
 
     def read(self, key: str) -> Item:
         found = self._file(key)
-        return Item(self.branch.data(found.id, f"{key} in {self.url}"), found.id)
+        data = self.branch.data(found.id, f"{key} in {self.url}")
+        pointer = pointer_at(key, data)
+        if pointer is not None:
+            with self._open_large(pointer) as file:
+                data = file.read()
+        return Item(data, found.id)
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        with self.open_reader(key) as file:
+            file.seek(start)
+            return file.read(length)
+
+    def open_reader(self, key: str) -> BinaryIO:
+        data = self.branch.data(self._file(key).id, f"{key} in {self.url}")
+        pointer = pointer_at(key, data)
+        return io.BytesIO(data) if pointer is None else self._open_large(pointer)
+
+    @contextlib.contextmanager
+    def open_writer(self, key: Callable[[], str]) -> Iterator[BinaryIO]:
+        with self.large.spool() as file:
+            yield file
+            name, size = key(), file.tell()
+            if self._lfs and size >= THRESHOLD and name.startswith(BLOBS):
+                self._keep_large(name, size, file)
+                return
+            if size > MAX_PLAIN:
+                raise UnsupportedError(
+                    f"{self.url} keeps no file of {size} bytes without Git LFS: open it without lfs=False"
+                )
+            file.seek(0)
+            self.write(name, file.read())
 
     def stat(self, key: str) -> Entry:
         return self._entry(self._file(key))
 
     def write(self, key: str, data: bytes, *, if_match: IfMatch = None) -> str:
         id = self.branch.add(data)
-        self._change(key, id, if_match, f"Store {key}")
+        if key != MARKER:
+            self._change(key, id, if_match, f"Store {key}")
+            return id
+        with self.batch("Begin a store"):
+            self._change(key, id, if_match, "")
+            if self._find(_ATTRIBUTES) is None:  # else a checkout might change line ends, and with them checksums
+                self._change(_ATTRIBUTES, self.branch.add(b"* -text\n"), None, "")
         return id
 
     def delete(self, key: str) -> None:
@@ -168,7 +223,43 @@ class GitStore(ByteStore):
         return self.branch.find(self._root(), key)
 
     def _entry(self, found: Found) -> Entry:
-        return Entry(found.key, found.id, self.branch.size(found.id, f"{found.key} in {self.url}"))
+        what = f"{found.key} in {self.url}"
+        size = self.branch.size(found.id, what)
+        if size <= MAX_POINTER and found.key.startswith(BLOBS):
+            pointer = pointer_at(found.key, self.branch.data(found.id, what))
+            size = size if pointer is None else pointer.size
+        return Entry(found.key, found.id, size)
+
+    def _open_large(self, pointer: Pointer) -> BinaryIO:
+        file = self.large.open(pointer.digest)
+        if file is None and self.fetch_large is not None:
+            self.fetch_large(pointer)
+            file = self.large.open(pointer.digest)
+        if file is None:
+            raise UnavailableError(
+                f"the large file {pointer.digest} of {self.url} is not on this machine: "
+                "run `git lfs fetch --all` in the repository, or copy its folder lfs/objects here"
+            )
+        return file
+
+    def _keep_large(self, key: str, size: int, file: BinaryIO) -> None:
+        """Keeps a file by LFS: its bytes, a pointer, and a line that tells `git lfs` of it."""
+        folder, _, digest = key.rpartition("/")
+        pointer = Pointer(digest, size)
+        self.accept_large(pointer)
+        self.large.keep(file, digest)
+        place = f"{folder}/{_ATTRIBUTES}"
+        for attempt in itertools.count(1):
+            try:
+                with self.batch(f"Store a file of {size} bytes"):
+                    before = self._find(place)
+                    lines = b"" if before is None else self.branch.data(before.id, place)
+                    self._change(place, self.branch.add(attributes(lines, [digest])), None, "")
+                    self._change(key, self.branch.add(pointer.encode()), None, "")
+                return
+            except ConflictError:  # another large file came to the same folder meanwhile
+                if attempt == _ATTEMPTS:
+                    raise
 
     def _change(self, key: str, id: str | None, if_match: IfMatch, message: str) -> None:
         if self._batch is None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from padre_core.errors import (
     AccessDeniedError,
@@ -133,6 +135,36 @@ class Transport:
                     f"{_quoted(error.message)}; may you push to it, and is it protected?"
                 ) from None
 
+    def credentials(self) -> tuple[str, str] | None:
+        """Name and token for what else the server has, from the same places as git's own; None if there are none."""
+        if self._signing is not None:
+            return self._signing.user, self._signing.token
+        with self._folder([]) as folder:
+            asked = f"url={self.address.url}\n\n".encode()
+            try:
+                said = program.run(folder, "credential", "fill", settings=self._honoured(folder), given=asked)
+            except GitFailedError:
+                return None  # nobody knows any, and nobody was asked
+        found = dict(line.partition("=")[::2] for line in said.decode(errors="replace").splitlines())
+        return (found["username"], found["password"]) if {"username", "password"} <= found.keys() else None
+
+    def authenticate(self, operation: str) -> bytes:
+        """What the server's `git-lfs-authenticate` says, over ssh."""
+        with self._folder([]) as folder:
+            command = self._ssh_command(self._honoured(folder))
+            parts = urlsplit(self.address.url)
+            port = ["-p", str(parts.port)] if parts.port else []
+            host = f"{parts.username}@{parts.hostname}" if parts.username else str(parts.hostname)
+            path = shlex.quote(parts.path.lstrip("/"))
+            words = [*shlex.split(command), *port, host, f"git-lfs-authenticate {path} {operation}"]
+            return program.converse(words, idle=self._idle)
+
+    def authority(self) -> str | None:
+        """The file of certificates that the user trusts besides the system's, if git knows one."""
+        with self._folder([]) as folder:
+            keys = {key.lower(): value for key, value in self._honoured(folder)}
+        return os.environ.get("GIT_SSL_CAINFO", keys.get("http.sslcainfo"))
+
     @contextlib.contextmanager
     def _folder(self, have: Sequence[str]) -> Iterator[Path]:
         """A git directory for one transfer, beside the objects that it borrows."""
@@ -157,8 +189,7 @@ class Transport:
                          (f"credential.{self._signing.origin}.helper", _HELPER)]  # fmt: skip
             environment = {"PADRE_SIGN_USER": self._signing.user, "PADRE_SIGN_TOKEN": self._signing.token}
         if self.address.protocol == "ssh":
-            own = next((value for key, value in reversed(settings) if key.lower() == "core.sshcommand"), _SSH)
-            environment["GIT_SSH_COMMAND"] = os.environ.get("GIT_SSH_COMMAND", own)
+            environment["GIT_SSH_COMMAND"] = self._ssh_command(settings)
         watch = Watch(self._idle, self._tell, lambda: self._weigh(folder))
         return program.run(
             folder,
@@ -168,6 +199,10 @@ class Transport:
             environment=environment,
             watch=watch,
         )
+
+    def _ssh_command(self, settings: Sequence[Setting]) -> str:
+        own = next((value for key, value in reversed(settings) if key.lower() == "core.sshcommand"), _SSH)
+        return os.environ.get("GIT_SSH_COMMAND", own)
 
     def _honoured(self, folder: Path) -> list[Setting]:
         with self._lock:
