@@ -286,14 +286,14 @@ class Branch:
         Raises:
             AlreadyExistsError: There is such a tag.
         """
-        with self._exclusive(), errors(self.place.url):
+        with self.exclusive(), errors(self.place.url):
             tip = str(self.tip() or self.start())
             if f"refs/tags/{name}" in self.repo.references:
                 raise AlreadyExistsError(f"{self.place.url} has a tag {name} already; `git tag -d {name}` removes it")
             if message is None:
                 self.repo.references.create(f"refs/tags/{name}", _oid(tip))
             else:
-                self.repo.create_tag(name, _oid(tip), 1, self._signature(actor), message)  # type: ignore[arg-type]
+                self.repo.create_tag(name, _oid(tip), 1, self.signature(actor), message)  # type: ignore[arg-type]
             return tip
 
     def sync(self) -> None:
