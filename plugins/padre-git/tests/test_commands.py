@@ -58,5 +58,6 @@ def test_an_old_version_is_shown_and_restored_by_a_tag(command, tmp_path):
     assert json.loads(command("show", "iris/svc", "--at", "v1", "--json"))["title"] == "one"
     command("restore", "iris/svc", "--at", "v1")
     assert json.loads(command("show", "iris/svc", "--json"))["title"] == "one"
-    assert command("tag") == "v1\n"
-    assert subprocess.check_output(["git", "tag"], cwd=tmp_path / "lab.git", text=True) == "v1\n"
+    command("tag", "v2", "-m", "Published")
+    assert command("tag") == "v1\nv2\n"
+    assert subprocess.check_output(["git", "tag"], cwd=tmp_path / "lab.git", text=True) == "v1\nv2\n"

@@ -218,6 +218,14 @@ class Branch:
 
     # Writing
 
+    def check_free(self) -> None:
+        """Checks that the branch is in no work tree, where all that is committed would look deleted.
+
+        Raises:
+            InvalidObjectError: It is.
+        """
+        check_free(self.repo, self.common, self.place.branch)
+
     def add(self, data: bytes) -> str:
         """Stores a blob; nothing refers to it yet."""
         with self._lock, errors(self.place.url):
@@ -250,7 +258,7 @@ class Branch:
         deadline = time.monotonic() + _LOCK_SECONDS
         for attempt in range(_ATTEMPTS):
             with self.exclusive():
-                check_free(self.repo, self.common, self.place.branch)
+                self.check_free()
                 self._clear_left_lock()
                 tip = self.tip()
                 parent = tip or self.start()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item, Past
+from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item, Past, Progress
 from padre_core.backends.capabilities import Capabilities
 from padre_core.backends.layout import BLOBS
 from padre_core.errors import (
@@ -25,6 +25,7 @@ from padre_core.errors import (
 )
 from padre_git.history import history
 from padre_git.lfs import MAX_PLAIN, MAX_POINTER, THRESHOLD, LocalFiles, Pointer, attributes, pointer_at
+from padre_git.maintenance import repack
 from padre_git.objects import MARKER, Branch, Change, Found
 from padre_git.place import parse
 from padre_git.repository import errors
@@ -75,6 +76,8 @@ class GitStore(ByteStore):
         place = parse(url, branch)
         self.url = place.url
         self.branch = Branch(place, make=not readonly)
+        if not readonly:
+            self.branch.check_free()
         self.log_folder = self.branch.folder / "log"
         self.large = LocalFiles(self.branch.common)
         self.accept_large: Callable[[Pointer], None] = lambda pointer: None
@@ -185,6 +188,9 @@ class GitStore(ByteStore):
 
     def sync(self) -> None:
         self.branch.sync()
+
+    def maintain(self, progress: Progress) -> dict[str, int]:
+        return repack(self.branch.common, progress)
 
     def close(self) -> None:
         self.branch.repo.free()

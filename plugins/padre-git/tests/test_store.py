@@ -1,0 +1,401 @@
+"""What a store in git leaves alone, what it opens, and what it refuses."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import padre_core as padre
+from padre_core.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    BackendError,
+    ConflictError,
+    CorruptObjectError,
+    InvalidObjectError,
+    NotFoundError,
+    UnsupportedError,
+)
+from padre_git.store import GitStore
+
+
+def git(folder, *arguments, data=None):
+    command = ["git", "-c", "user.name=ada", "-c", "user.email=ada@example.org", *arguments]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, input=data)
+    return done.stdout.decode(errors="replace").strip()
+
+
+def url_of(folder, query=""):
+    return f"git+{Path(folder).as_uri()}{query}"
+
+
+def log_runs(workspace, count=2):
+    for number in range(count):
+        with workspace.start_run("iris/svc", name=f"run-{number}") as run:
+            run.log_points("loss", [1.0, 0.5])
+            run.log("done")
+
+
+def names(url, **options):
+    with padre.open(url, **options) as workspace:
+        return sorted(run.name for run in workspace.runs.list("metrics.loss.last == 0.5"))
+
+
+def contents(folder):
+    """All files below a folder but those that belong to the branch or to PaDRe."""
+    found = {}
+    for path in sorted(Path(folder).rglob("*")):
+        name = str(path.relative_to(folder))
+        if not name.startswith((".git/objects/", ".git/padre", ".git/refs/heads/padre", ".git/logs/refs/heads/padre")):
+            found[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+    return found
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Somebody's repository, with a work tree, an index, and changes in both."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    (folder / "train.py").write_text("print(1)\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "Begin")
+    (folder / "train.py").write_text("print(2)\n")
+    (folder / "new.py").write_text("new\n")
+    git(folder, "add", "new.py")
+    (folder / "untracked").write_text("mine\n")
+    return folder
+
+
+def test_a_repository_with_a_work_tree_stays_as_it_is(project):
+    before, status, config = (
+        contents(project),
+        git(project, "status", "--porcelain"),
+        git(project, "config", "-l", "--local"),
+    )
+    with padre.open(url_of(project)) as workspace:
+        log_runs(workspace)
+        workspace.runs.delete(next(iter(workspace.runs.list())))
+    assert contents(project) == before
+    assert git(project, "status", "--porcelain") == status
+    assert git(project, "config", "-l", "--local") == config
+    assert git(project, "branch", "--format=%(refname:short)").split() == ["main", "padre"]
+    git(project, "fsck", "--strict")
+
+
+def test_no_hook_is_run(project):
+    for name in ("reference-transaction", "post-commit", "pre-commit", "post-index-change"):
+        hook = project / ".git" / "hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\ntouch hook-ran\n")
+        hook.chmod(0o755)
+    git(project, "config", "core.fsmonitor", "touch monitor-ran")
+    git(project, "config", "filter.evil.clean", "touch filter-ran")
+    with padre.open(url_of(project)) as workspace:
+        log_runs(workspace)
+    assert not [*project.rglob("*-ran")]
+
+
+def test_a_clone_of_the_branch_is_a_store_in_a_folder(tmp_path):
+    with padre.open(url_of(tmp_path / "lab.git")) as workspace:
+        log_runs(workspace)
+    git(tmp_path, "clone", "-q", "lab.git", "clone")
+    assert names(tmp_path / "clone") == ["run-0", "run-1"]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_folder_that_was_put_under_git_is_a_store_in_git(tmp_path, closed):
+    workspace = padre.open(tmp_path / "store")
+    log_runs(workspace)
+    if closed:
+        workspace.close()
+    git(tmp_path / "store", "init", "-q", "-b", "main")
+    git(tmp_path / "store", "add", ".")
+    git(tmp_path / "store", "commit", "-qm", "Put experiments under git")
+    assert names(url_of(tmp_path / "store")) == ["run-0", "run-1"]
+    if not closed:
+        tree = git(tmp_path / "store", "ls-tree", "-r", "--name-only", "padre").split("\n")
+        assert not [name for name in tree if name.startswith("log/")]
+        workspace.close()
+    assert git(tmp_path / "store", "rev-list", "--count", "main") == "1"
+
+
+def test_what_a_folder_holds_is_read_without_making_a_branch(tmp_path):
+    with padre.open(tmp_path / "store") as workspace:
+        log_runs(workspace)
+    git(tmp_path / "store", "init", "-q", "-b", "main")
+    git(tmp_path / "store", "add", ".")
+    git(tmp_path / "store", "commit", "-qm", "Put experiments under git")
+    assert names(url_of(tmp_path / "store"), readonly=True) == ["run-0", "run-1"]
+    assert git(tmp_path / "store", "branch", "--list", "padre") == ""
+
+
+def test_a_clone_goes_on_from_the_branch_of_its_origin(tmp_path, project):
+    with padre.open(url_of(project)) as workspace:
+        log_runs(workspace, 1)
+    git(tmp_path, "clone", "-q", "project", "clone")
+    with padre.open(url_of(tmp_path / "clone")) as workspace:
+        workspace.start_run("iris/svc", name="more").finish()
+        assert workspace.runs.count() == 2
+    git(tmp_path / "clone", "merge-base", "--is-ancestor", "origin/padre", "padre")
+
+
+def test_a_copy_of_a_folder_says_the_same(tmp_path):
+    with padre.open(tmp_path / "store") as workspace:
+        log_runs(workspace)
+        workspace.experiments.delete("iris/svc")
+    report = padre.copy(tmp_path / "store", url_of(tmp_path / "lab.git"))
+    assert report.objects > 4
+    back = padre.copy(url_of(tmp_path / "lab.git"), tmp_path / "back")
+    assert back.objects == report.objects
+
+
+def test_a_branch_that_is_checked_out_is_only_read(tmp_path):
+    with padre.open(url_of(tmp_path / "lab.git")) as workspace:
+        log_runs(workspace)
+    git(tmp_path, "clone", "-q", "lab.git", "clone")
+    git(tmp_path / "clone", "worktree", "add", "-q", "-b", "other", "../tree")
+    assert names(url_of(tmp_path / "clone"), readonly=True) == ["run-0", "run-1"]
+    for query in ("", "?branch=other"):
+        with pytest.raises(InvalidObjectError, match=r"checked out in .*switch --detach"):
+            padre.open(url_of(tmp_path / "clone", query))
+    assert names(url_of(tmp_path / "tree"), readonly=True) == ["run-0", "run-1"]
+
+
+def test_two_branches_are_two_stores(tmp_path):
+    with (
+        padre.open(url_of(tmp_path / "lab.git")) as one,
+        padre.open(url_of(tmp_path / "lab.git", "?branch=team/b")) as two,
+    ):
+        one.projects.put(padre.Project(name="one"))
+        two.projects.put(padre.Project(name="two"))
+        assert [project.name for project in one.projects.list()] == ["one"]
+        assert [project.name for project in two.projects.list()] == ["two"]
+
+
+@pytest.mark.parametrize("branch", ["-x", "a..b", "a.lock", "a b", "", "refs/../x", "a/", ".a", "x" * 300, "a\n"])
+def test_a_branch_that_may_mean_something_else_is_refused(tmp_path, branch):
+    with pytest.raises(InvalidObjectError):
+        GitStore(url_of(tmp_path / "lab.git"), branch=branch or "-")
+
+
+@pytest.mark.parametrize(
+    "url", ["git+file://host/x", "git+file:relative", "git+file:///x?other=1", "git+file:///x%00y"]
+)
+def test_a_url_that_names_no_repository_is_refused(url):
+    with pytest.raises((InvalidObjectError, ValueError)):
+        padre.open(url)
+
+
+def test_a_repository_that_libgit2_cannot_read_is_refused_with_the_reason(tmp_path):
+    git(tmp_path, "init", "-q", "--object-format=sha256", "new")
+    with pytest.raises(UnsupportedError, match="SHA-1"):
+        padre.open(url_of(tmp_path / "new"))
+
+
+def test_a_folder_with_other_things_is_no_repository(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(InvalidObjectError, match="git init"):
+        padre.open(url_of(tmp_path))
+    assert [*tmp_path.iterdir()] == [tmp_path / "mine"]
+    with pytest.raises(NotFoundError):
+        padre.open(url_of(tmp_path / "none"), readonly=True)
+
+
+def test_a_folder_inside_a_repository_is_not_taken_for_it(project):
+    (project / "sub").mkdir()
+    (project / "sub" / "file").write_text("mine")
+    with pytest.raises(InvalidObjectError):
+        padre.open(url_of(project / "sub"))
+
+
+def test_broken_configuration_is_an_error_that_says_where(tmp_path):
+    padre.open(url_of(tmp_path / "lab.git")).close()
+    (tmp_path / "lab.git" / "config").write_text("[core\n bare = maybe")
+    with pytest.raises(BackendError, match=r"lab\.git"):
+        padre.open(url_of(tmp_path / "lab.git"))
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A store whose tree holds what no store should."""
+    url = url_of(tmp_path / "lab.git")
+    with padre.open(url) as workspace:
+        log_runs(workspace, 1)
+        project = workspace.projects.put(padre.Project(name="kept"))
+    folder = tmp_path / "lab.git"
+    link = git(folder, "hash-object", "-w", "--stdin", data=b"/etc/passwd")
+    environment = {**os.environ, "GIT_INDEX_FILE": str(tmp_path / "index")}
+    commit = git(folder, "rev-parse", "padre")
+    entries = f"120000 {link}\tprojects/aa/link.json\n160000 {commit}\tmodule\n100755 {link}\tprojects/aa/run.json\n"
+    for command in (["read-tree", "padre"], ["update-index", "--index-info"]):
+        subprocess.run(["git", *command], cwd=folder, check=True, env=environment, input=entries.encode())
+    tree = subprocess.check_output(["git", "write-tree"], cwd=folder, env=environment, text=True).strip()
+    git(folder, "update-ref", "refs/heads/padre", git(folder, "commit-tree", tree, "-p", "padre", "-m", "Hostile"))
+    return url, project
+
+
+def test_links_and_submodules_are_named_and_never_followed(hostile):
+    url, project = hostile
+    store = GitStore(url, readonly=True)
+    assert "projects/aa/link.json" not in [entry.key for entry in store.list("")]
+    with pytest.raises(AccessDeniedError, match="symlink"):
+        store.read("projects/aa/link.json")
+    with pytest.raises(AccessDeniedError):
+        store.read("module")
+    with pytest.raises(NotFoundError):
+        store.read("projects/aa/link.json/below")
+    with padre.open(url, readonly=True) as workspace:
+        assert workspace.projects.get(project.id).name == "kept"
+        where = {problem.where for problem in workspace.verify() if problem.code in ("foreign", "corrupt")}
+        assert where >= {"projects/aa/link.json", "module", "projects/aa/run.json"}
+
+
+def test_a_tree_that_refers_to_itself_a_billion_times_is_refused(tmp_path):
+    url = url_of(tmp_path / "lab.git")
+    with padre.open(url) as workspace:
+        log_runs(workspace, 1)
+    store = GitStore(url)
+    branch = store.branch
+    id = branch.repo.TreeBuilder().write()
+    for _ in range(20):
+        builder = branch.repo.TreeBuilder()
+        for number in range(16):
+            builder.insert(f"{number:02x}", id, 0o040000)
+        id = builder.write()
+    root = branch.repo.TreeBuilder(branch.tree())
+    root.insert("projects", id, 0o040000)
+    tree = str(root.write())
+    commit = git(tmp_path / "lab.git", "commit-tree", tree, "-p", "padre", "-m", "Bomb")
+    git(tmp_path / "lab.git", "update-ref", "refs/heads/padre", commit)
+    with pytest.raises(CorruptObjectError, match="deep"):
+        list(GitStore(url).list("projects/"))
+
+
+def test_a_missing_object_is_an_error_that_names_it_and_hurts_nothing_else(tmp_path):
+    url = url_of(tmp_path / "lab.git")
+    with padre.open(url) as workspace:
+        log_runs(workspace, 1)
+        project = workspace.projects.put(padre.Project(name="whole"))
+        run = next(iter(workspace.runs.list()))
+    store = GitStore(url)
+    (key,) = (entry.key for entry in store.list("runs/") if entry.key.endswith("run.json"))
+    id = store.read(key).version
+    (tmp_path / "lab.git" / "objects" / id[:2] / id[2:]).unlink()
+    with padre.open(url, readonly=True) as workspace:
+        with pytest.raises(CorruptObjectError, match=id):
+            workspace.runs.get(run.id)
+        assert workspace.projects.get(project.id).name == "whole"
+
+
+WRITER = """
+import sys, padre_core as padre
+url, name = sys.argv[1:]
+with padre.open(url, durability="process", linger=0) as workspace:
+    for number in range(15):
+        with workspace.start_run("iris/svc", name=f"{name}-{number}") as run:
+            run.log_metric("loss", 0.5)
+"""
+
+
+def test_two_processes_and_git_itself_commit_at_once_and_nothing_is_lost(tmp_path):
+    url = url_of(tmp_path / "lab.git")
+    padre.open(url).close()
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, url, name]) for name in ("a", "b")]
+    moved = 0
+    while any(writer.poll() is None for writer in writers):
+        tip = git(tmp_path / "lab.git", "rev-parse", "padre")
+        commit = git(tmp_path / "lab.git", "commit-tree", f"{tip}^{{tree}}", "-p", tip, "-m", f"by hand {moved}")
+        command = ["git", "update-ref", "refs/heads/padre", commit, tip]
+        moved += not subprocess.run(command, cwd=tmp_path / "lab.git", capture_output=True, check=False).returncode
+        time.sleep(0.02)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert len(names(url)) == 30
+    subjects = git(tmp_path / "lab.git", "log", "--format=%s", "padre").splitlines()
+    assert sum(subject.startswith("by hand") for subject in subjects) == moved > 0
+    git(tmp_path / "lab.git", "fsck", "--strict")
+
+
+def test_what_is_acknowledged_is_seen_by_other_openers_before_its_commit(tmp_path):
+    url = url_of(tmp_path / "lab.git")
+    with padre.open(url, linger=1000) as one, padre.open(url) as other:
+        log_runs(one)
+        tip = git(tmp_path / "lab.git", "log", "--format=%s", "-1", "padre")
+        assert other.runs.count("metrics.loss.last == 0.5") == 2
+        assert tip == "Make a store"
+
+
+def test_a_batch_is_one_commit_or_none(tmp_path):
+    store = GitStore(url_of(tmp_path / "lab.git"))
+    with store.batch("Write two", "ada"):
+        store.write("a", b"1")
+        store.write("b/c", b"2")
+        assert [entry.key for entry in store.list("")] == ["a", "b/c"]
+    assert git(tmp_path / "lab.git", "log", "--format=%s", "padre") == "Write two"
+    with pytest.raises(ZeroDivisionError), store.batch("Never"):
+        store.write("a", b"3")
+        1 / 0  # noqa: B018
+    assert store.read("a").data == b"1"
+
+
+def test_a_batch_does_not_overwrite_what_somebody_else_wrote_meanwhile(tmp_path):
+    url = url_of(tmp_path / "lab.git")
+    store, other = GitStore(url), GitStore(url)
+    store.write("a", b"1")
+    with pytest.raises(ConflictError), store.batch("Count"):
+        data = store.read("a").data
+        other.write("a", b"2")
+        store.write("a", data + b"!")
+        store.write("new", b"")
+    assert store.read("a").data == b"2"
+    with pytest.raises(AlreadyExistsError), store.batch("Make"):
+        other.write("b", b"theirs")
+        store.write("b", b"ours")
+    with store.batch("Elsewhere"):
+        other.write("c", b"theirs")
+        store.write("d", b"ours")
+    assert [entry.key for entry in store.list("")] == ["a", "b", "c", "d"]
+
+
+def test_the_lock_of_a_process_that_was_killed_does_not_stop_the_next(tmp_path):
+    store = GitStore(url_of(tmp_path / "lab.git"))
+    store.write("a", b"1")
+    tip = store.branch.tip()
+    lock = tmp_path / "lab.git" / "refs" / "heads" / "padre.lock"
+    lock.write_text(f"{tip}\n")
+    (store.branch.folder / "moving").write_text(tip)
+    store.write("a", b"2")
+    assert not lock.exists()
+
+
+def test_the_lock_of_another_program_is_respected(tmp_path, monkeypatch):
+    monkeypatch.setattr("padre_git.objects._LOCK_SECONDS", 0.2)
+    store = GitStore(url_of(tmp_path / "lab.git"))
+    store.write("a", b"1")
+    lock = tmp_path / "lab.git" / "refs" / "heads" / "padre.lock"
+    lock.write_text("")
+    with pytest.raises(BackendError, match=r"padre\.lock"):
+        store.write("a", b"2")
+    assert lock.exists()
+    assert store.read("a").data == b"1"
+
+
+def test_maintain_repacks_and_drops_nothing(tmp_path):
+    url = url_of(tmp_path / "lab.git")
+    with padre.open(url, linger=0) as workspace:
+        log_runs(workspace, 5)
+        loose = git(tmp_path / "lab.git", "hash-object", "-w", "--stdin", data=b"of somebody else")
+        phases = []
+        done = workspace.maintain(lambda phase, number, total: phases.append(phase))
+        assert done["kilobytes after"] < done["kilobytes before"] / 2
+        assert done["loose objects packed"] > 30
+        assert phases == ["repacking"]
+        assert workspace.runs.count("metrics.loss.last == 0.5") == 5
+        workspace.start_run("iris/svc", name="more").finish()
+        assert len(list(workspace.runs.history(next(iter(workspace.runs.list("name == 'more'")))))) == 1
+    assert git(tmp_path / "lab.git", "cat-file", "-t", loose) == "blob"
+    git(tmp_path / "lab.git", "fsck", "--strict")
+    assert len(names(url)) == 5
