@@ -23,7 +23,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", metavar="WORKLOAD", action="append", choices=[w.key for w in WORKLOADS])
     parser.add_argument("--subjects", metavar="A,B", help="only these; `padre` means all of its variants")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--budget", type=float, default=10, help="seconds for a workload of a slow tracker")
+    parser.add_argument("--budget", type=float, default=5, help="seconds for a workload of a slow tracker")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where environments are kept between runs")
     parser.add_argument("--folder", type=Path, help="where stores are made: the disk to measure; default: the cache")
     parser.add_argument("--keep", action="store_true", help="leave the stores for a look at them")

@@ -51,11 +51,14 @@ class Result:
 class Runner:
     """Measures in folders under a root that is its own.
 
+    Attributes:
+        spent: How many seconds the last process took.
+
     Args:
         root: An empty folder on the disk to measure.
         venvs: Where the subjects are installed.
         budget: Seconds for each workload of a subject, after which it is scaled.
-        rounds: How often each is repeated; what used up its budget is not.
+        rounds: How often each is repeated; what takes longer than its budget is not, for long times vary little.
     """
 
     def __init__(self, root: Path, venvs: Venvs, *, budget: float, rounds: int) -> None:
@@ -63,21 +66,27 @@ class Runner:
         self.venvs = venvs
         self.budget = budget
         self.rounds = rounds
+        self.spent = 0.0
 
     def measure(self, workload: Workload, subjects: tuple[Entry, ...]) -> Iterator[Result]:
         """All rounds of a workload, its subjects in turn within a round."""
         rounds: dict[str, list[dict[str, Figure]]] = defaultdict(list)
         errors: dict[str, str] = {}
+        slow: set[str] = set()
         candidates = [entry for entry in subjects if workload.suits(entry.name, served=entry.served, named=entry.named)]
         for number in range(self.rounds):
             for entry in candidates:
                 done = rounds[entry.name]
-                if entry.name in errors or (done and cut_short(done[-1])):
+                if entry.name in errors or entry.name in slow:
                     continue
+                self.spent = 0.0
                 try:
                     done.append(self.once(workload, entry, number))
                 except WorkerError as error:
                     errors[entry.name] = str(error)
+                    continue
+                if self.spent > self.budget or cut_short(done[-1]):
+                    slow.add(entry.name)
         for entry in candidates:
             yield summary(workload.key, entry.name, rounds[entry.name], errors.get(entry.name))
 
@@ -132,6 +141,7 @@ class Runner:
             **{name: value.format(folder=place / "store") for name, value in entry.environment.items()},
         }
         output = place / "output.txt"
+        started = perf_counter()
         command = [str(self.venvs.python(entry.venv)), "-P", *map(str, arguments)]
         with output.open("ab") as file:
             try:
@@ -146,6 +156,7 @@ class Runner:
                 )
             except subprocess.SubprocessError as error:
                 raise WorkerError(f"{error}: {output.read_text(errors='replace').strip()[-2000:]}") from error
+        self.spent = perf_counter() - started
 
 
 def folder(path: Path) -> Path:

@@ -42,10 +42,7 @@ class Aim(Subject[Run]):
         return list(values)
 
     def list_runs(self) -> Sequence[object]:
-        return [
-            (run, run["parameters"], run.tags, {metric.name: metric.values.last()[1] for metric in run.metrics()})
-            for run in self.repo.iter_runs()
-        ]
+        return [everything(run) for run in self.repo.iter_runs()]
 
     def search(self, accuracy: float, model: str, top: int) -> Sequence[object]:
         query = f"run.parameters.model == '{model}' and run.metrics['accuracy', {{}}].last > {accuracy}"
@@ -54,8 +51,7 @@ class Aim(Subject[Run]):
         return found[:top]
 
     def get(self, run_id: str) -> object:
-        run = self.repo.get_run(run_id)
-        return run, run["parameters"], run.tags
+        return everything(self.repo.get_run(run_id))
 
     def put_files(self, run: Run, source: Path) -> None:
         run.set_artifacts_uri((self.folder / "files").as_uri())
@@ -70,3 +66,8 @@ class Aim(Subject[Run]):
 
     def delete(self, run_ids: Sequence[str]) -> None:
         self.repo.delete_runs(list(run_ids))
+
+
+def everything(run: Run) -> tuple[object, ...]:
+    """A run with its parameters, tags and last values."""
+    return run, run["parameters"], run.tags, {metric.name: metric.values.last()[1] for metric in run.metrics()}

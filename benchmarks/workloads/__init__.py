@@ -15,7 +15,7 @@ class Store:
 
     target: str
     size: int
-    budget: float = 120
+    budget: float = 20
 
 
 @dataclass(frozen=True)
