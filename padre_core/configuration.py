@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,6 +149,8 @@ def _nearest() -> Path | None:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    import tomllib  # takes as long as opening a store, and most need no such file
+
     try:
         with file.open("rb") as opened:
             return tomllib.loads(opened.read(MAX_CONFIGURATION).decode())

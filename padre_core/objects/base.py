@@ -72,7 +72,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Given(check_digest)]
 class Part(BaseModel):
     """A value inside an object, such as the environment of a run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class BlobReference(Part):

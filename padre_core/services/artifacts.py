@@ -6,11 +6,10 @@ import contextlib
 import functools
 import io
 import itertools
-import mimetypes
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from padre_core.backends.blobs import read_start
 from padre_core.errors import InvalidObjectError
@@ -19,6 +18,9 @@ from padre_core.objects.base import PadreObject
 from padre_core.query.model import Compare, Field, Operator
 from padre_core.services.files import Progress, Source, Target, copy, open_source
 from padre_core.services.service import Service
+
+if TYPE_CHECKING:
+    from mimetypes import MimeTypes
 
 UNKNOWN = "application/octet-stream"
 
@@ -168,5 +170,7 @@ def _name(source: Source) -> str:
 
 
 @functools.cache
-def _known_types() -> mimetypes.MimeTypes:
-    return mimetypes.MimeTypes()  # the tables of the machine would make types differ between machines
+def _known_types() -> MimeTypes:
+    from mimetypes import MimeTypes
+
+    return MimeTypes()  # the tables of the machine would make types differ between machines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -69,11 +68,14 @@ class Listing(Generic[T]):
         return pd.DataFrame(rows, columns=columns(rows) or ["id"]).set_index("id")
 
     def _repr_html_(self) -> str:
+        from html import escape  # a large table that most never need
+
         rows = list(map(self._row, itertools.islice(self, SHOWN + 1)))
         names = columns(rows)
         more = f"<p>only the first {SHOWN} are shown</p>" if len(rows) > SHOWN else ""
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-        body = "".join(f"<tr>{''.join(_cell(row.get(name)) for name in names)}</tr>" for row in rows[:SHOWN])
+        head = "".join(f"<th>{escape(name)}</th>" for name in names)
+        cells = [[_text(row.get(name)) for name in names] for row in rows[:SHOWN]]
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in cells)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
@@ -93,5 +95,5 @@ def row(object: PadreObject) -> Row:
     return values
 
 
-def _cell(value: Any) -> str:
-    return f"<td>{'' if value is None else html.escape(str(value))}</td>"
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

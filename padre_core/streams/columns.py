@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import struct
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -196,6 +198,11 @@ def metric_step(metric: str, step: Any) -> int:
 
 
 def _column(code: str, items: Any, what: str) -> array.array[Any]:
+    if type(items) is range and "numpy" in sys.modules:  # one by one, steps would cost as much as all else
+        with contextlib.suppress(ImportError, OverflowError):
+            import numpy as np
+
+            items = np.arange(items.start, items.stop, items.step, dtype="int64")
     dtype = getattr(items, "dtype", None)
     try:
         if dtype is not None and dtype.kind in ("iuf" if code == "d" else "i"):

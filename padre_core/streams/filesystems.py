@@ -8,6 +8,7 @@ import fcntl
 import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from padre_core.errors import AccessDeniedError, BackendError, PadreError, ReadOnlyError
@@ -40,6 +41,30 @@ def sync_folder(folder: Path) -> None:
         datasync(fd)
     finally:
         os.close(fd)
+
+
+def write_held(fd: int, data: bytes | memoryview, offset: int) -> None:
+    """Writes at a place of a file, and does not let go of the interpreter's lock: a busy thread would keep it for long.
+
+    Raises:
+        BackendError: The system cannot.
+    """
+    pwrite = _pwrite()
+    data = bytes(data)
+    done = 0
+    while done < len(data):
+        count = pwrite(fd, data[done:], len(data) - done, offset + done)
+        if count < 0:
+            raise failure("the log cannot be written", OSError(number := ctypes.get_errno(), os.strerror(number)))
+        done += count
+
+
+@functools.cache
+def _pwrite() -> Callable[[int, bytes, int, int], int]:
+    function = ctypes.PyDLL(None, use_errno=True).pwrite
+    function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int64]
+    function.restype = ctypes.c_ssize_t
+    return function
 
 
 def has_sync_tree() -> bool:

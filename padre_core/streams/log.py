@@ -35,12 +35,14 @@ from pathlib import Path
 from typing import Any
 
 from padre_core.errors import BackendError
-from padre_core.streams.filesystems import datasync, failure, is_local, sync_folder
+from padre_core.streams.filesystems import datasync, failure, is_local, sync_folder, write_held
 from padre_core.streams.packing import unpacked
 
 SLOT = 32
 SIZE = 8 * 1024 * 1024
 SMALL = 64 * 1024
+LARGE = 8 * 1024
+"""From how many bytes on a call of the system costs less than the faults of new pages in a memory map."""
 _MAGIC = b"PADRELOG"
 _VERSION = 1
 _HEADER = struct.Struct("<8sI4xQ8x")
@@ -148,7 +150,10 @@ class LogWriter:
         """Adds a frame and returns its slot; the caller has checked that there is room."""
         slot = self.next
         start = (slot + 1) * SLOT
-        self._map[start : start + len(payload)] = payload
+        if len(payload) < LARGE:
+            self._map[start : start + len(payload)] = payload
+        else:
+            write_held(self._fd, payload, start)
         head = _FRAME.pack(len(payload), zlib.crc32(payload), self.tip, kind << 24 | key)
         self._map[slot * SLOT : start] = head + _CRC.pack(zlib.crc32(head, slot))
         self.next = slot + 1 + -(-len(payload) // SLOT)
@@ -194,10 +199,7 @@ class _Written:
         self._fd = fd
 
     def __setitem__(self, place: slice, data: bytes | memoryview) -> None:
-        try:
-            os.pwrite(self._fd, data, place.start)
-        except OSError as error:
-            raise BackendError(f"the log cannot be written: {error.strerror}") from error
+        write_held(self._fd, data, place.start)
 
     def close(self) -> None:
         return
