@@ -164,11 +164,11 @@ def merge_notes(store: ByteStore, *, few: int | None = None) -> int:
     # One that is damaged stays: `verify` names it.
     listings = {key: listing for key, listing in read_listings(store, keys) if isinstance(listing, Listing)}
     catalogs = {key: listing for key, listing in listings.items() if listing.catalog is not None}
-    snapshots = current_snapshots(catalogs.values())
-    if not catalogs:  # the first merge, or snapshots are older than catalogs
-        snapshots = {entry.key: False for entry in store.list(layout.SNAPSHOTS)}
+    present = {entry.key for entry in store.list(layout.SNAPSHOTS)}
+    # Without any catalog this is the first merge, or the snapshots are older than catalogs.
+    snapshots = current_snapshots(catalogs.values()) if catalogs else dict.fromkeys(present, False)
     packed = max([listing.catalog.packed for listing in catalogs.values() if listing.catalog], default=0)
-    kept = {key: True for key, full in snapshots.items() if full}
+    kept = {key: True for key, full in snapshots.items() if full and key in present}
     if len(kept) > 4 and len(kept) >= _REPACK * packed:
         kept = {}
     entries = [entry for listing in listings.values() for entry in listing.entries]
@@ -189,6 +189,16 @@ def merge_notes(store: ByteStore, *, few: int | None = None) -> int:
     replaced = [*listings, *melted]
     store.delete_many(replaced)
     return len(replaced)
+
+
+def leftover_snapshots(store: ByteStore) -> set[str]:
+    """Snapshots that no catalog names: of a merge that was killed, or of one that is under way."""
+    present = {entry.key for entry in store.list(layout.SNAPSHOTS)}
+    keys = [key for key in listing_keys(store) if key.endswith(CATALOG)]
+    catalogs = [listing for _, listing in read_listings(store, keys)]
+    if not catalogs or not all(isinstance(listing, Listing) for listing in catalogs):
+        return set()  # nobody knows
+    return present - current_snapshots(listing for listing in catalogs if isinstance(listing, Listing)).keys()
 
 
 def _write_snapshots(store: ByteStore, entries: Iterable[Entry]) -> dict[str, bool]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from padre_core.backends import layout
 from padre_core.backends.backend import Changes, Page, Problem, Segment, Write
 from padre_core.backends.bytestore import ABSENT, Absent, ByteStore, IfMatch, Progress
-from padre_core.backends.listing import CATALOG, Entry, merge_notes
+from padre_core.backends.listing import CATALOG, Entry, leftover_snapshots, merge_notes
 from padre_core.backends.merge import evict, resolve
 from padre_core.backends.notes import Notes
 from padre_core.backends.store import ByteStoreBackend, Change
@@ -467,7 +467,12 @@ class SpooledBackend(ByteStoreBackend):
     def maintain(self, progress: Progress | None = None) -> dict[str, int]:
         self._writable()
         self.sync()
+        # What is left over at both times is of no merge under way; if it were, that one's records would be found again.
+        leftover = leftover_snapshots(self.store)
         done = {"objects found": self.refresh(), "listings merged": merge_notes(self.store, few=1)}
+        leftover &= leftover_snapshots(self.store)
+        self.store.delete_many(leftover)
+        done["leftover snapshots removed"] = len(leftover)
         return {name: count for name, count in done.items() if count} | super().maintain(progress)
 
     def close(self) -> None:

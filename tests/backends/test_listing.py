@@ -4,7 +4,15 @@ import pytest
 
 from padre_core.backends import layout, listing
 from padre_core.backends.index import Index
-from padre_core.backends.listing import Listing, decode_listing, encode_listing, listing_keys, merge_notes, write_notes
+from padre_core.backends.listing import (
+    Listing,
+    decode_listing,
+    encode_listing,
+    leftover_snapshots,
+    listing_keys,
+    merge_notes,
+    write_notes,
+)
 from padre_core.backends.memory import MemoryStore
 from padre_core.backends.taking import take_listings
 from padre_core.errors import CorruptObjectError
@@ -175,6 +183,27 @@ def test_a_snapshot_that_is_gone_for_good_is_not_waited_for(store):
     (snapshot,) = store.list(layout.SNAPSHOTS)
     store.delete(snapshot.key)
     assert not take_listings(store, Index(None))
+
+
+def test_a_merge_replaces_a_catalog_that_names_what_is_gone(store, monkeypatch):
+    monkeypatch.setattr(listing, "SNAPSHOT_OBJECTS", 2)
+    leave(store, "0" * 16 + "-000001", *runs(2))
+    merge_notes(store, few=1)
+    (snapshot,) = store.list(layout.SNAPSHOTS)
+    store.delete(snapshot.key)
+    made = leave(store, "1" * 16 + "-000001", *runs(1))
+    merge_notes(store, few=1)
+    assert taken(store) == {run.id for run in made}
+
+
+def test_what_a_killed_merge_left_over_is_known(store):
+    leave(store, "0" * 16 + "-000001", *runs(2))
+    store.write("snapshots/0123456789abcdef", encode_listing(Listing(())))
+    assert leftover_snapshots(store) == set()  # it may be older than catalogs
+    merge_notes(store, few=1)
+    assert leftover_snapshots(store) == set()
+    store.write("snapshots/fedcba9876543210", encode_listing(Listing(())))
+    assert leftover_snapshots(store) == {"snapshots/fedcba9876543210"}
 
 
 def test_snapshots_from_before_there_were_catalogs_count(store):

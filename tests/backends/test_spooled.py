@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 import padre_core as padre
 from padre_core.backends import layout, notes
 from padre_core.backends.backend import Write
-from padre_core.backends.bytestore import ABSENT
+from padre_core.backends.bytestore import ABSENT, UNBORN
 from padre_core.backends.memory import MemoryStore
 from padre_core.backends.spooled import SpooledBackend
 from padre_core.errors import UnavailableError
@@ -258,6 +259,60 @@ def test_notes_of_one_opening_become_few(opened, bucket):
     made = {backend.put(samples.run(), if_match=ABSENT).id for _ in range(100)}
     assert len(list(bucket.list("log/"))) <= notes.OWN_NOTES + 1
     assert found(opened(readonly=True)) == made
+
+
+def test_maintain_removes_what_a_killed_merge_left_over(opened, bucket):
+    backend = opened()
+    leave_catalog(backend)
+    bucket.write("snapshots/fedcba9876543210", b"half")
+    assert backend.maintain()["leftover snapshots removed"] == 1
+    assert backend.maintain() == {}
+
+
+def test_a_store_without_conditions_is_written_by_the_one_writer_that_the_user_promises(bucket, opened):
+    class Plain(CountingStore):
+        def __init__(self, store):
+            super().__init__(store)
+            self.capabilities = replace(self.capabilities, conditional_write=False)
+
+        def write(self, key, data, *, if_match=None):
+            assert if_match is None
+            return super().write(key, data)
+
+    with SpooledBackend(Plain(bucket), single_writer=True) as backend:
+        head = backend.put(samples.run(status="running"), if_match=UNBORN)
+        writer = backend.open_writer(head.id)
+        samples.log(writer, 5)
+        head = backend.put(samples.edited(head, status="finished"), if_match=head.etag)
+        writer.close()
+        with pytest.raises(padre.ConflictError):
+            backend.put(samples.edited(head, status="failed"), if_match=ABSENT)
+        backend.append_stream(head.id, "f" * 16, 0, samples.points(3))
+        backend.maintain()
+    assert sum(item.count for item in opened(readonly=True).get("run", head.id).summaries) == 23
+    with SpooledBackend(Plain(bucket)) as reader, pytest.raises(padre.ReadOnlyError):
+        reader.put(samples.run())
+
+
+def test_a_forked_child_writes_as_an_opening_of_its_own(url):
+    with open_backend(url) as backend:
+        run = backend.put(samples.run(status="running")).id
+        writer = backend.open_writer(run)
+        samples.log(writer, 5)
+        child = os.fork()
+        if not child:
+            try:
+                samples.log(writer, 7)
+                backend.put(samples.project("child"))
+                writer.close()
+                backend.close()
+            finally:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        writer.close()
+        assert sorted(len(points) for points in samples.points_by_writer(backend, run).values()) == [20, 28]
+        assert found(backend, "project") != set()
+        assert sum(item.count for item in backend.get("run", run).summaries) == 48
 
 
 def test_merging_beside_writers_loses_nothing(url, elsewhere):

@@ -169,6 +169,10 @@ class CloudStore(ByteStore):
         with contextlib.suppress(NotFoundError):
             self._repeat(lambda: self._driver.delete(key))
 
+    def delete_many(self, keys: Iterable[str]) -> None:
+        for _ in self._ahead(self.delete, keys):
+            pass
+
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         last = after
         failed = 0
