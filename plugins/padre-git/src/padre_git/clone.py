@@ -196,6 +196,7 @@ class CloneBackend(LoggedBackend):
 
     def _begin(self) -> bool:
         """Makes the branch from the other side's where there is none here yet; says whether it was made."""
+        self.transport.sweep()
         with _lock(self._branch.folder / "begin"):
             if self._branch.tip() is not None:
                 return False

@@ -7,12 +7,14 @@ which borrows the clone's objects. What is fetched stays there until somebody ha
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shlex
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,10 @@ from padre_git.program import GitFailedError, Setting, Watch
 
 MAX_FETCH = 64 << 30
 """How many bytes one fetch may bring."""
+
+_PREFIX = "padre-transfer-"
+_SETTLED = 10.0
+"""For how many seconds a folder may be young: it is made first, and locked then."""
 
 _THEIRS = "refs/padre/theirs"
 _HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$PADRE_SIGN_USER" "$PADRE_SIGN_TOKEN"; }; f'
@@ -111,6 +117,20 @@ class Transport:
                 _move(source, target / "pack" / source.name)
         sync_folder(target / "pack")
 
+    def sweep(self) -> None:
+        """Removes what transfers of processes that were killed left behind."""
+        for folder in self.repository.glob(f"{_PREFIX}*"):
+            with contextlib.suppress(FileNotFoundError):
+                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if time.time() - os.fstat(lock).st_mtime > _SETTLED:
+                        shutil.rmtree(folder, ignore_errors=True)
+                except BlockingIOError:
+                    continue
+                finally:
+                    os.close(lock)
+
     def push(self, branch: str, tip: str) -> None:
         """Moves a branch elsewhere to a commit that follows on it, or makes it.
 
@@ -168,8 +188,10 @@ class Transport:
     @contextlib.contextmanager
     def _folder(self, have: Sequence[str]) -> Iterator[Path]:
         """A git directory for one transfer, beside the objects that it borrows."""
-        folder = Path(tempfile.mkdtemp(prefix="padre-transfer-", dir=self.repository))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self.repository))
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever sweeps sees that it is in use
             for name in ("objects/pack", "objects/info", "refs/padre", "refs/heads"):
                 (folder / name).mkdir(parents=True)
             (folder / "HEAD").write_text("ref: refs/heads/none\n")
@@ -180,6 +202,7 @@ class Transport:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
 
     def _run(self, folder: Path, *arguments: str) -> bytes:
         settings = [*self._honoured(folder)]
