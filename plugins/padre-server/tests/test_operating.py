@@ -108,7 +108,8 @@ def lab(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]
     process.wait()
 
 
-def test_all_that_a_team_does_works_behind_nginx(lab: Lab, tmp_path: Path) -> None:
+def test_all_that_a_team_does_works_behind_nginx(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PADRE_STATE", str(tmp_path / "state"))
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "large.bin").write_bytes(os.urandom(9_000_000))
