@@ -12,6 +12,7 @@ from padre_core.backends.backend import Segment
 from padre_core.backends.blobs import has_blob
 from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch
 from padre_core.backends.listing import Entry
+from padre_core.backends.merge import newest
 from padre_core.backends.tree import Tree, chains, joined, summaries_with, with_summaries
 from padre_core.backends.verify import set_aside
 from padre_core.errors import CorruptObjectError
@@ -89,8 +90,7 @@ def _fold_run(run: str, writers: list[LoggedWriter], after: Record | None, tree:
     if held:
         present, version = _rested(key, tree)
         before = next(iter(present), None)
-    if before is not None and (after is None or before.version >= after.version):
-        after = before
+    after = newest(after, before)
     evicted = after.evicted if after is not None else 0
     news = _since(evicted, writers)
     if held:
@@ -123,8 +123,9 @@ def _merge(key: str, records: list[Record], tree: Tree) -> Iterator[Entry]:
     news = 0
     for record in records:
         before = heads.get((record.kind, record.id))
-        if before is None or before.version < record.version:
-            heads[record.kind, record.id] = record
+        head = newest(record, before)
+        if head is not None and head is not before:
+            heads[record.kind, record.id] = head
             news += 1
     if news:
         version = tree.write(key, list(heads.values()))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from padre_core.backends.bytestore import Absent, IfMatch
 from padre_core.errors import AlreadyExistsError, ConflictError, NotFoundError
 from padre_core.objects.envelope import keeping_base
-from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, check, vacancy
+from padre_core.objects.record import LINEAGE, MAX_LINEAGE, Conflict, Record, check, vacancy
 
 
 def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record:
@@ -32,6 +32,31 @@ def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record
     return replace(
         head, version=current.version + 1, envelope=envelope, summaries=current.summaries, evicted=current.evicted
     )
+
+
+def newest(logged: Record | None, rested: Record | None) -> Record | None:
+    """The head of an object of which a log and the tree tell.
+
+    Whoever wrote the log knew what was in the tree, so the greater version is newer; unless the tree was changed past
+    the log, as by a push: then neither is made from the other, and both are kept.
+    """
+    if logged is None or rested is None:
+        return logged or rested
+    if _apart(logged, rested):
+        head = resolve(rested, logged, None)
+        return replace(head, version=max(logged.version, rested.version) + 1)
+    return logged if logged.version > rested.version else rested
+
+
+def _apart(one: Record, other: Record) -> bool:
+    """Whether it is certain that neither of two records was made from the other."""
+    if one.vacant or other.vacant or one.evicted != other.evicted:
+        return False
+    if knows(one, other.etag) or knows(other, one.etag):
+        return False
+    older, newer = sorted((one, other), key=lambda record: record.revision)
+    # A lineage that is full has forgotten the oldest.
+    return len(newer.lineage) < LINEAGE or older.revision >= min(int(etag.partition("-")[0]) for etag in newer.lineage)
 
 
 def evict(current: Record | None, kind: str, id: str, if_match: str) -> Record:

@@ -399,3 +399,28 @@ def test_maintain_repacks_and_drops_nothing(tmp_path):
     assert git(tmp_path / "lab.git", "cat-file", "-t", loose) == "blob"
     git(tmp_path / "lab.git", "fsck", "--strict")
     assert len(names(url)) == 5
+
+
+def test_what_came_by_git_while_a_change_was_in_the_log_is_kept_beside_it(tmp_path):
+    url, other = url_of(tmp_path / "lab.git"), url_of(tmp_path / "other.git")
+    with padre.open(url) as workspace:
+        workspace.experiments.put(padre.Experiment(name="svc", project="iris", title="first"))
+        run = workspace.start_run("iris/svc")
+        run.finish()
+    git(tmp_path, "clone", "-q", "--bare", "lab.git", "other.git")
+    with padre.open(other) as there:
+        there.experiments.put(padre.Experiment(name="svc", project="iris", title="theirs"))
+        there.runs.put(padre.Run(id=run.id, tags={"by": "them"}, execution=there.runs.get(run.id).execution))
+    with padre.open(url, linger=1000) as here:
+        here.experiments.put(padre.Experiment(name="svc", project="iris", title="ours"))
+        here.runs.put(padre.Run(id=run.id, tags={"by": "us"}, execution=here.runs.get(run.id).execution))
+        git(tmp_path / "lab.git", "fetch", "-q", "../other.git", "padre:padre")
+    with padre.open(url) as workspace:
+        for found, both in (
+            (workspace.experiments.get("iris/svc"), {b'"ours"', b'"theirs"'}),
+            (workspace.runs.get(run.id), {b'"us"', b'"them"'}),
+        ):
+            head = workspace.backend.get(found.kind, found.id)
+            texts = head.content + b"".join(lost.content for lost in head.conflicts)
+            assert all(text in texts for text in both)
+    git(tmp_path / "lab.git", "merge-base", "--is-ancestor", git(tmp_path / "other.git", "rev-parse", "padre"), "padre")

@@ -26,6 +26,8 @@ from padre_core.streams.filesystems import failure, sync_folder, sync_tree
 if TYPE_CHECKING:
     import pygit2
 
+_CACHED_TREE = 32 * 1024
+
 FOLDER = "padre"
 """What this plugin keeps in a git directory, beside the objects and refs: logs and a lock for each branch."""
 
@@ -42,7 +44,7 @@ def open_repository(path: Path, branch: str, *, make: bool) -> pygit2.Repository
         UnsupportedError: It is of a kind that cannot be used.
     """
     import pygit2  # takes a tenth of a second, which only who uses it should spend
-    from pygit2.enums import RepositoryOpenFlag
+    from pygit2.enums import ObjectType, Option, RepositoryOpenFlag
 
     with errors(str(path)):
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
@@ -53,6 +55,8 @@ def open_repository(path: Path, branch: str, *, make: bool) -> pygit2.Repository
             raise InvalidObjectError(
                 f"{path} is no git repository, and not empty: choose another folder, or run `git init` in it"
             )
+        # The folder `runs` is larger than what libgit2 keeps by itself, and would be inflated anew for every read.
+        pygit2.option(Option.SET_CACHE_OBJECT_LIMIT, ObjectType.TREE, _CACHED_TREE)
         try:
             return pygit2.Repository(str(path), RepositoryOpenFlag.NO_SEARCH)
         except (pygit2.GitError, ValueError) as error:
