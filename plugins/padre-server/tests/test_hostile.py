@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import socket
@@ -182,6 +183,14 @@ def test_pages_of_other_sites_change_nothing(target: Served, headers: dict[str, 
 def test_forms_are_no_bodies(target: Served, type_: str) -> None:
     headers = {"Content-Type": type_} if type_ else {}
     assert send(target, "POST", "/v1/records/get", b'{"refs":[]}', headers)[0] == 415
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip"])
+def test_compressed_bodies_are_refused_and_never_unpacked(target: Served, coding: str) -> None:
+    headers = {"Content-Type": JSON, "Content-Encoding": coding}
+    assert send(target, "POST", "/v1/records/get", gzip.compress(b'{"refs":[]}'), headers)[0] == 415
+    headers["Content-Encoding"] = "identity"
+    assert send(target, "POST", "/v1/records/get", b'{"refs":[]}', headers)[0] == 200
 
 
 def test_answers_are_harmless_in_a_browser(target: Served) -> None:

@@ -145,6 +145,19 @@ def test_a_body_without_a_length_is_bounded_too(impatient: Served) -> None:
         assert answer == b"" or answer.startswith(b"HTTP/1.1 413")
 
 
+def test_what_comes_behind_a_body_is_not_kept(impatient: Served, client: Client) -> None:
+    assert client("GET", "/readyz").status == 200
+    before = memory(impatient)
+    with connected(impatient) as connection:
+        lines = "Content-Type: application/json", "Transfer-Encoding: chunked"
+        connection.sendall(head(impatient, "POST", "/v1/runs/search", *lines) + b"2\r\n{}\r\n0\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(4000):
+                connection.sendall(b"X-Trailer: " + b"x" * 60_000 + b"\r\n")
+        assert memory(impatient) - before < 60 * 1024 * 1024
+    assert client("GET", "/readyz").status == 200
+
+
 def test_blobs_have_a_greatest_size_however_they_come(client: Client) -> None:
     data = b"x" * 3_000_001
     kind = {"Content-Type": "application/octet-stream"}

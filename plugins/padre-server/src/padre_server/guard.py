@@ -71,11 +71,13 @@ def check(method: str, url_length: int, headers: Mapping[str, str], names: froze
 
 
 def check_type(body: Body, headers: Mapping[str, str]) -> str:
-    """The media type of a body, which must be one that the route takes.
+    """The media type of a body, which must be one that the route takes, and not compressed.
 
     Raises:
         MediaTypeError: It is not.
     """
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise MediaTypeError("bodies are taken as they are, without a Content-Encoding")
     given = headers.get("content-type", "").partition(";")[0].strip().lower()
     if given not in body.media_types:
         raise MediaTypeError(f"expected a body of type {' or '.join(body.media_types)}")

@@ -26,6 +26,7 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self.limits = limits
         self._head = 0
+        self._in_head = True
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
@@ -53,10 +54,16 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._in_head = True
         if self._head_timer is None:
             self._start_head()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # what comes behind a body nobody reads, and it has no end
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._end_head()
         if self.transport.is_closing():
             return
