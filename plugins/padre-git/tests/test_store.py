@@ -254,14 +254,16 @@ def test_links_and_submodules_are_named_and_never_followed(hostile):
         assert where >= {"projects/aa/link.json", "module", "projects/aa/run.json"}
 
 
-def test_a_tree_that_refers_to_itself_a_billion_times_is_refused(tmp_path):
+@pytest.mark.parametrize(("levels", "message"), [(20, "deep"), (8, "entries")])
+def test_a_tree_that_refers_to_itself_a_billion_times_is_refused(tmp_path, monkeypatch, levels, message):
+    monkeypatch.setattr("padre_git.objects.MAX_ENTRIES", 10_000)
     url = url_of(tmp_path / "lab.git")
     with padre.open(url) as workspace:
         log_runs(workspace, 1)
     store = GitStore(url)
     branch = store.branch
     id = branch.repo.TreeBuilder().write()
-    for _ in range(20):
+    for _ in range(levels):
         builder = branch.repo.TreeBuilder()
         for number in range(16):
             builder.insert(f"{number:02x}", id, 0o040000)
@@ -271,8 +273,9 @@ def test_a_tree_that_refers_to_itself_a_billion_times_is_refused(tmp_path):
     tree = str(root.write())
     commit = git(tmp_path / "lab.git", "commit-tree", tree, "-p", "padre", "-m", "Bomb")
     git(tmp_path / "lab.git", "update-ref", "refs/heads/padre", commit)
-    with pytest.raises(CorruptObjectError, match="deep"):
-        list(GitStore(url).list("projects/"))
+    for look in (lambda store: list(store.list("projects/")), lambda store: store.changes(None)):
+        with pytest.raises(CorruptObjectError, match=message):
+            look(GitStore(url))
 
 
 def test_a_missing_object_is_an_error_that_names_it_and_hurts_nothing_else(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import threading
 import time
@@ -34,7 +35,7 @@ TREE_MODE = 0o040000
 MAX_DEPTH = 12
 """How many folders deep a tree is read; the layout has five."""
 
-MAX_ENTRIES = 20_000_000
+MAX_ENTRIES = 5_000_000
 """How many entries of a tree are listed in one go: a tree of a kilobyte may refer to itself a million times."""
 
 _ATTEMPTS = 100
@@ -66,6 +67,28 @@ class Change:
 
     entries: dict[str, str | None] = field(default_factory=dict)
     guards: dict[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """How much of a tree is looked at: a few kilobytes may name the same folder, in folders in folders, without end."""
+
+    where: str
+    depth: int
+    count: Iterator[int]
+
+    def entries(self, tree: Any, folder: str) -> Iterator[Any]:
+        """The entries of a tree."""
+        if self.depth > MAX_DEPTH:
+            raise CorruptObjectError(f"{self.where}: {folder} is deeper than {MAX_DEPTH} folders")
+        for entry in tree:
+            if next(self.count) >= MAX_ENTRIES:
+                raise CorruptObjectError(f"{self.where} has more than {MAX_ENTRIES} entries; it is not read")
+            yield entry
+
+    def below(self) -> _Bounds:
+        """The same, a folder deeper."""
+        return _Bounds(self.where, self.depth + 1, self.count)
 
 
 class Branch:
@@ -155,15 +178,13 @@ class Branch:
                     return
                 if not _is_tree(root):
                     return
-            left = MAX_ENTRIES
-            for found in self._walk(root, folder + slash, start, after, folder.count("/")):
-                left -= 1
-                if not left:
-                    raise CorruptObjectError(f"{self.place.url} has more than {MAX_ENTRIES} entries; it is not read")
-                yield found
+            yield from self._walk(root, folder + slash, start, after, self._bounded(folder.count("/")))
 
-    def _walk(self, tree: Any, folder: str, start: str, after: str, depth: int) -> Iterator[Found]:
-        for entry in tree:
+    def _bounded(self, depth: int = 0) -> _Bounds:
+        return _Bounds(self.place.url, depth, itertools.count())
+
+    def _walk(self, tree: Any, folder: str, start: str, after: str, bounds: _Bounds) -> Iterator[Found]:
+        for entry in bounds.entries(tree, folder):
             key = folder + entry.name
             if not entry.name.startswith(start):
                 continue
@@ -172,27 +193,23 @@ class Branch:
                 if key > after:
                     yield Found(key, str(entry.id), mode)
             elif key + "/" > after[: len(key) + 1] or after.startswith(key + "/"):
-                if depth >= MAX_DEPTH:
-                    raise CorruptObjectError(f"{self.place.url}: {key} is deeper than {MAX_DEPTH} folders")
-                yield from self._walk(entry, key + "/", "", after, depth + 1)
+                yield from self._walk(entry, key + "/", "", after, bounds.below())
 
     def differing(self, before: Any, after: Any) -> Iterator[str]:
         """The keys under which two trees hold different things; what both share is not looked at."""
         with errors(self.place.url):
-            yield from self._differing(before, after, folder="", depth=0)
+            yield from self._differing(before, after, folder="", bounds=self._bounded())
 
-    def _differing(self, before: Any, after: Any, *, folder: str, depth: int) -> Iterator[str]:
-        if depth > MAX_DEPTH:
-            raise CorruptObjectError(f"{self.place.url}: {folder} is deeper than {MAX_DEPTH} folders")
-        old = {} if before is None else {entry.name: entry for entry in before}
-        new = {} if after is None else {entry.name: entry for entry in after}
+    def _differing(self, before: Any, after: Any, *, folder: str, bounds: _Bounds) -> Iterator[str]:
+        old = {} if before is None else {entry.name: entry for entry in bounds.entries(before, folder)}
+        new = {} if after is None else {entry.name: entry for entry in bounds.entries(after, folder)}
         for name in sorted(old.keys() | new.keys()):
             one, other = old.get(name), new.get(name)
             if one is not None and other is not None and (one.id, one.filemode) == (other.id, other.filemode):
                 continue
             if _is_tree(one) or _is_tree(other):
                 below = (item if _is_tree(item) else None for item in (one, other))
-                yield from self._differing(*below, folder=f"{folder}{name}/", depth=depth + 1)
+                yield from self._differing(*below, folder=f"{folder}{name}/", bounds=bounds.below())
             if any(item is not None and not _is_tree(item) for item in (one, other)):
                 yield folder + name
 
