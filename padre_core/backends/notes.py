@@ -26,13 +26,10 @@ from padre_core.errors import ConflictError, CorruptObjectError, PadreError
 logger = logging.getLogger(__name__)
 
 OWN_NOTES = 8
-"""So many notes of one opening become one when it writes the next."""
+"""So many notes of one opening become one when it writes the next, and it looks how many there are by all."""
 
 NOTE_RECORDS = 1000
 """How many records one note holds at most."""
-
-MERGE_EVERY = 32
-"""After how many notes an opening looks whether there are so many by all that they should be merged."""
 
 UNNOTED = ".unnoted"
 
@@ -94,10 +91,11 @@ class Notes:
             with self._lock:
                 pending, self._pending = self._pending, []
                 doubtful, self._doubtful = self._doubtful, set()
+            many = False
             try:
                 entries = [*pending, *self._read(doubtful)]
                 while entries:
-                    self._write(newest(entries[:NOTE_RECORDS]))
+                    many |= self._write(newest(entries[:NOTE_RECORDS]))
                     del entries[:NOTE_RECORDS]
             except BaseException as error:
                 with self._lock:
@@ -110,7 +108,7 @@ class Notes:
             with self._lock:
                 if not (self._pending or self._doubtful or self._writing) and self._fd >= 0:
                     os.ftruncate(self._fd, 0)
-        if self._number and self._number % MERGE_EVERY == 0 and (pending or doubtful):
+        if many:
             self.merge()
 
     def merge(self) -> None:
@@ -192,7 +190,8 @@ class Notes:
                 except CorruptObjectError as error:
                     logger.warning("%s", error)
 
-    def _write(self, entries: Iterable[Entry]) -> None:
+    def _write(self, entries: Iterable[Entry]) -> bool:
+        """Writes a note, and says whether it took the place of others."""
         merges: tuple[str, ...] = ()
         if len(self.own) >= OWN_NOTES:
             merges = tuple(self.own)
@@ -205,3 +204,4 @@ class Notes:
             self._store.delete_many(merges)
         if len(note.entries) < NOTE_RECORDS // 2:
             self.own[notes_key(name)] = note
+        return bool(merges)

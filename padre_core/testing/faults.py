@@ -25,7 +25,7 @@ class FaultyStore(ByteStore):
     """Hands everything on to another store, but fails from the n-th writing call on.
 
     A failing call raises `UnavailableError`. Nothing is half done: that a write is atomic is the store's own promise.
-    It names no log folder, so a backend over it writes all through.
+    It names no log folder, whatever the store does.
 
     Args:
         fail_at: Which writing call fails first, from 1.

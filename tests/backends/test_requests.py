@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import padre_core as padre
+from padre_core.backends import spooled
 from padre_core.backends.backend import Write
 from padre_core.backends.bytestore import ABSENT, UNBORN
 from padre_core.backends.memory import MemoryStore
@@ -24,6 +25,9 @@ CLOUD = Path(__file__).parents[2] / "docs" / "cloud.md"
 def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("PADRE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PADRE_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(
+        spooled, "PACE", (600.0, 600.0)
+    )  # on a busy machine a run takes longer, and is shipped meanwhile
 
 
 @pytest.fixture

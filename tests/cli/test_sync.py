@@ -87,3 +87,15 @@ def test_what_is_pushed_by_name_goes_to_the_default_remote_alone(here, tmp_path)
     assert here("show", "iris/svc", "--store", "lab").code == 3
     assert here("push", "iris/svc", "--remote", "lab").code == 0
     assert here("show", "iris/svc", "--store", "lab").code == 0
+
+
+def test_status_shows_what_waits_in_the_spool_of_a_store_that_is_elsewhere(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("PADRE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("PADRE_URL", url := f"sqlitefile://{tmp_path}/lab.db")
+    with padre.open(url) as workspace, workspace.start_run("iris/svc") as run:
+        for step in range(3):
+            run.log_metric("loss", step)
+        (waiting,) = command("status", "--json").json
+        assert waiting == {"waiting": 3, "stream": "points", "run": run.id, "writer": waiting["writer"]}
+        assert command("status").out.split()[-3:] == [run.id, waiting["writer"], "3"]
+    assert command("status").out == "everything is where it should be\n"
