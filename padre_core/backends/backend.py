@@ -75,6 +75,19 @@ class Segment:
     first: int
     columns: Columns
 
+    @property
+    def end(self) -> int:
+        """The sequence number that follows on this part."""
+        return self.first + len(self.columns)
+
+    def behind(self, start: int) -> Segment | None:
+        """What of it lies at or behind a sequence number; None if nothing does."""
+        if self.first >= start:
+            return self
+        if self.end <= start:
+            return None
+        return Segment(self.writer, start, self.columns.skip(start - self.first))
+
 
 @dataclass(frozen=True, slots=True)
 class Info:
@@ -185,6 +198,30 @@ class Backend(ABC):
     @abstractmethod
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
         """All parts of a stream, by writer, then by sequence, without overlaps."""
+
+    def append_streams(self, parts: Sequence[tuple[str, Segment]]) -> None:
+        """Adds parts of the streams of some runs, in their order, in as few steps as the backend can.
+
+        Raises:
+            PadreError: That of the first part that is not stored; of those behind it nothing is known.
+        """
+        with self.batch("Store points and lines"):
+            for run, part in parts:
+                self.append_stream(run, part.writer, part.first, part.columns)
+
+    def read_streams(self, stream: Stream, known: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, Segment]]:
+        """What the streams of some runs hold beyond what is known of them, in as few steps as may be.
+
+        They come in the order of the runs, each part with its run, and those of a run as `read_stream` gives them.
+
+        Args:
+            known: For each run, how many entries of each writer are left out; a writer that is not named gives all.
+        """
+        for run, begins in known.items():
+            for part in self.read_stream(run, stream):
+                rest = part.behind(begins.get(part.writer, 0))
+                if rest is not None:
+                    yield run, rest
 
     def stream_ends(self, run: str, stream: Stream) -> dict[str, int]:
         """For each writer of a stream, the sequence number that comes next."""

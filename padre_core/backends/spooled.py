@@ -18,7 +18,7 @@ from padre_core.backends.merge import evict, resolve
 from padre_core.backends.notes import Notes
 from padre_core.backends.store import ByteStoreBackend, Change
 from padre_core.backends.taking import take_listings
-from padre_core.backends.tree import behind, encode_part, folded, joined, summaries_with
+from padre_core.backends.tree import encode_part, folded, joined, summaries_with
 from padre_core.errors import ConflictError, NotFoundError, PadreError
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record, with_further
@@ -316,7 +316,7 @@ class SpooledBackend(ByteStoreBackend):
                     f"run {run}: {part.first} does not follow on what {part.writer} wrote, which ends at {next_}",
                     next=next_,
                 )
-            rest = behind(Segment(part.writer, part.first, part.columns), next_)
+            rest = Segment(part.writer, part.first, part.columns).behind(next_)
             if rest is None or not len(rest.columns):
                 return next_
             key = layout.segment_key(run, part.writer, rest.first, stream, part.evicted)

@@ -213,6 +213,11 @@ class ByteStoreBackend(Backend):
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
         return joined(self.tree.parts(check_id(run), stream, self._eviction(run)))
 
+    def read_streams(self, stream: Stream, known: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, Segment]]:
+        for run, begins in known.items():
+            for part in joined(self.tree.parts(check_id(run), stream, self._eviction(run), begins), begins):
+                yield run, part
+
     def stream_ends(self, run: str, stream: Stream) -> dict[str, int]:
         return self.tree.ends(check_id(run), stream, self._eviction(run))
 

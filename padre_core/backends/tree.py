@@ -100,15 +100,18 @@ class Tree:
             if name is not None and name.evicted < evicted:
                 self.store.delete(entry.key)
 
-    def parts(self, run: str, stream: Stream, evicted: int) -> Iterator[Part]:
-        """All that the tree holds of a stream.
+    def parts(self, run: str, stream: Stream, evicted: int, known: Mapping[str, int] | None = None) -> Iterator[Part]:
+        """All that the tree holds of a stream; of each writer, files that hold only what is known are left out.
 
         Raises:
             CorruptObjectError: Something is damaged; raised after all that can be read.
         """
         damage: CorruptObjectError | None = None
         for writer, files in self.segments(run, stream, evicted).items():
-            for _, key, _ in files:
+            begin = (known or {}).get(writer, 0)
+            for place, (_, key, _) in enumerate(files):
+                if place + 1 < len(files) and files[place + 1][0] <= begin:
+                    continue
                 try:
                     for first, columns in decode_part(stream, self.store.read(key).data, key):
                         yield writer, first, columns
@@ -127,7 +130,7 @@ class Tree:
         """
         writer, stream = chain[0].writer, stream_of(chain[0].columns)
         start, key, sound = self.end(run, writer, stream, evicted)
-        news = [rest for segment in chain if (rest := behind(segment, start))]
+        news = [rest for segment in chain if (rest := segment.behind(start))]
         if not news:
             return start
         first = news[0].first
@@ -136,7 +139,7 @@ class Tree:
             self.store.append(key, data, at=sound)
         else:
             self.store.write(layout.segment_key(run, writer, first, stream, evicted), data)
-        return _end(news[-1])
+        return news[-1].end
 
     def end(self, run: str, writer: str, stream: Stream, evicted: int) -> tuple[int, str | None, int]:
         """The next sequence number, the last file, and how many of its bytes are sound."""
@@ -171,16 +174,16 @@ def sound_size(stream: Stream, data: bytes) -> int:
     return points.complete(data) if stream == "points" else lines.complete(data)
 
 
-def joined(parts: Iterable[Part]) -> Iterator[Segment]:
-    """Parts without their overlaps, by writer, then by stream and sequence."""
+def joined(parts: Iterable[Part], known: Mapping[str, int] | None = None) -> Iterator[Segment]:
+    """Parts without their overlaps, by writer, then by stream and sequence; of each writer what is not known."""
     place, next_ = ("", ""), 0
     for writer, first, columns in sorted(parts, key=lambda part: (part[0], stream_of(part[2]), part[1])):
         if place != (writer, stream_of(columns)):
-            place, next_ = (writer, stream_of(columns)), 0
-        segment = behind(Segment(writer, first, columns), next_)
+            place, next_ = (writer, stream_of(columns)), (known or {}).get(writer, 0)
+        segment = Segment(writer, first, columns).behind(next_)
         if segment is not None:
             yield segment
-            next_ = _end(segment)
+            next_ = segment.end
 
 
 def chains(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
@@ -215,22 +218,8 @@ def _follows(before: Segment, after: Segment) -> bool:
     return (
         before.writer == after.writer
         and stream_of(before.columns) == stream_of(after.columns)
-        and _end(before) == after.first
+        and before.end == after.first
     )
-
-
-def _end(segment: Segment) -> int:
-    """The sequence number that follows on a segment."""
-    return segment.first + len(segment.columns)
-
-
-def behind(segment: Segment, start: int) -> Segment | None:
-    """What of a segment lies at or behind a sequence number."""
-    if segment.first >= start:
-        return segment
-    if _end(segment) <= start:
-        return None
-    return replace(segment, first=start, columns=segment.columns.skip(start - segment.first))
 
 
 def folded(summaries: Iterable[WriterSummary], writer: str) -> int:

@@ -13,7 +13,7 @@ from padre_core.objects.references import Ref
 from padre_core.sync import merge
 from padre_core.sync.plan import Row, row
 from padre_core.sync.states import State, compare, same_conflicts
-from padre_core.sync.transfer import STREAMS, Carrier, Ends, Tally
+from padre_core.sync.transfer import Carrier, Tally
 
 ATTEMPTS = 50
 """How often something is tried while others change the same object."""
@@ -138,15 +138,10 @@ class Pair:
         there = [both.ref[1] for both in found if both.theirs is not None]
         ours = dict(zip(shared, self.local.many_ends(shared), strict=True))
         theirs = dict(zip(there, self.remote.many_ends(there), strict=True))
-        for both in found:
-            run = both.ref[1]
-            if up and both.ours is not None:
-                self.up.streams(run, ours.get(run), theirs.get(run, _NOTHING))
-            if down and both.theirs is not None:
-                self.down.streams(run, theirs.get(run), ours.get(run, _NOTHING))
-
-
-_NOTHING: Ends = {stream: {} for stream in STREAMS}
+        if up:
+            self.up.streams({both.ref[1]: ours.get(both.ref[1]) for both in found if both.ours is not None}, theirs)
+        if down:
+            self.down.streams({run: theirs[run] for run in there}, ours)
 
 
 def alike(one: Record | None, other: Record) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 from padre_core.backends.backend import Backend, Write
 from padre_core.backends.blobs import verified
@@ -18,6 +18,15 @@ from padre_core.streams.columns import Stream
 
 STREAMS: tuple[Stream, ...] = ("points", "lines")
 Ends = Mapping[Stream, Mapping[str, int]]
+_Item = TypeVar("_Item")
+
+NOTHING: Ends = {stream: {} for stream in STREAMS}
+
+BLOB_BYTES = 4 * 1024 * 1024
+"""About how much of small blobs is in memory at a time."""
+
+STREAM_ENTRIES = 100_000
+"""About how many points or lines are."""
 
 Progress = Callable[["Tally"], object]
 """Called, from any thread, each time something has arrived."""
@@ -75,9 +84,11 @@ class Carrier:
     def blobs(self, records: Iterable[Record]) -> None:
         """Brings the blobs that the records name and the target does not have; what the source lacks stays behind."""
         wanted = {digest for record in records for digest in blob_digests(record)}
-        if not wanted:
-            return
-        for digest in sorted(wanted - self.target.has_blobs(wanted)):
+        missing = sorted(wanted - self.target.has_blobs(wanted)) if wanted else []
+        small = self._small_blobs(missing)
+        for digest in missing:
+            if digest in small:
+                continue
             try:
                 opened = self.source.open_blob(digest)
             except NotFoundError:
@@ -86,23 +97,32 @@ class Carrier:
                 self.target.write_blob(file)
             self.tally.add(blobs=1)
 
-    def streams(self, run: str, ends: Ends | None, known: Ends) -> None:
-        """Adds to each stream of a run what the target lacks of each writer.
+    def _small_blobs(self, missing: Sequence[str]) -> set[str]:
+        """Brings the small ones of some blobs, many at a time; returns which these were."""
+        brought: set[str] = set()
+        for group in _groups(self.source.read_blobs(missing), lambda found: len(found[1]), BLOB_BYTES):
+            self.target.write_blobs([data for _, data in group])
+            self.tally.add(blobs=len(group), bytes=sum(len(data) for _, data in group))
+            brought.update(digest for digest, _ in group)
+        return brought
+
+    def streams(self, ends: Mapping[str, Ends | None], known: Mapping[str, Ends]) -> None:
+        """Adds to each stream of some runs what the target lacks of each writer.
 
         Args:
-            ends: Where the streams of the source end; None if only reading them tells.
-            known: Where those of the target do.
+            ends: For each run, where its streams end in the source; None if only reading them tells.
+            known: For each run that the target may have something of, where its streams end there.
         """
         for stream in STREAMS:
-            begins = known[stream]
-            if ends is not None and all(begins.get(writer, 0) >= end for writer, end in ends[stream].items()):
-                continue
-            for part in self.source.read_stream(run, stream):
-                skip = max(0, begins.get(part.writer, 0) - part.first)
-                if skip < len(part.columns):
-                    rest = part.columns.skip(skip) if skip else part.columns
-                    self.target.append_stream(run, part.writer, part.first + skip, rest)
-                    self.tally.add(**{stream: len(rest)})
+            begins = {
+                run: known.get(run, NOTHING)[stream]
+                for run, end in ends.items()
+                if end is None or not _reaches(known.get(run, NOTHING)[stream], end[stream])
+            }
+            parts = self.source.read_streams(stream, begins) if begins else iter(())
+            for group in _groups(parts, lambda found: len(found[1].columns), STREAM_ENTRIES):
+                self.target.append_streams(group)
+                self.tally.add(**{stream: sum(len(part.columns) for _, part in group)})
 
 
 class _Counted:
@@ -121,6 +141,25 @@ class _Counted:
 
     def close(self) -> None:
         self._source.close()
+
+
+def _reaches(begins: Mapping[str, int], ends: Mapping[str, int]) -> bool:
+    """Whether a side has all that the other has of a stream."""
+    return all(begins.get(writer, 0) >= end for writer, end in ends.items())
+
+
+def _groups(items: Iterable[_Item], size: Callable[[_Item], int], most: int) -> Iterator[list[_Item]]:
+    """Items in lists that end with the one that makes them as large as may be."""
+    group: list[_Item] = []
+    held = 0
+    for item in items:
+        group.append(item)
+        held += size(item)
+        if held >= most:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
 
 
 def _malformed(record: Record) -> PadreError | None:

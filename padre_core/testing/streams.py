@@ -7,16 +7,16 @@ import io
 import itertools
 import struct
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
-from padre_core.backends.backend import SMALL_BLOB, Backend
+from padre_core.backends.backend import SMALL_BLOB, Backend, Segment
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError
 from padre_core.objects.summary import combine
-from padre_core.streams.columns import Columns, Line, Lines, Points
+from padre_core.streams.columns import Columns, Line, Lines, Points, Stream
 from padre_core.testing import samples, together
 from padre_core.testing.records import BackendSuite
 from padre_core.testing.suite import Budget, Opening
@@ -97,6 +97,38 @@ class Streams(BackendSuite, level="base"):
         ends = {"points": {"a" * 16: 7}, "lines": {"b" * 16: 1}}
         assert backend.many_ends([other, run]) == [{"points": {}, "lines": {}}, ends]
         assert backend.stream_ends(run, "points") == ends["points"]
+
+    def test_the_streams_of_many_runs_are_stored_and_read_together(self, backend: Backend, run: str) -> None:
+        other, unknown = backend.put(samples.run()).id, samples.run().id
+        parts = [
+            (run, Segment(WRITER, 0, samples.points(5))),
+            (run, Segment(WRITER, 5, samples.points(2, start=5))),
+            (other, Segment(OTHER, 0, numbered(0, 3))),
+            (other, Segment(WRITER, 0, samples.points(4))),
+        ]
+        for _ in range(2):
+            backend.append_streams(parts)
+        assert backend.many_ends([run, other]) == [
+            {"points": {WRITER: 7}, "lines": {}},
+            {"points": {WRITER: 4}, "lines": {OTHER: 3}},
+        ]
+        known = {other: {WRITER: 1, OTHER: 9}, unknown: {}, run: {WRITER: 6}}
+        assert _places(backend, "points", known) == [
+            (other, WRITER, 1),
+            (other, WRITER, 2),
+            (other, WRITER, 3),
+            (run, WRITER, 6),
+        ]
+        assert _places(backend, "lines", {run: {}, other: {}}) == [(other, OTHER, place) for place in range(3)]
+        assert _places(backend, "points", {run: {WRITER: 7}, other: {WRITER: 4}}) == []
+        assert _places(backend, "points", {}) == []
+
+    def test_a_gap_among_the_streams_of_many_runs_is_refused(self, backend: Backend, run: str) -> None:
+        other = backend.put(samples.run()).id
+        parts = [(run, Segment(WRITER, 0, numbered(0, 2))), (other, Segment(WRITER, 1, numbered(1, 1)))]
+        with pytest.raises(ConflictError):
+            backend.append_streams(parts)
+        assert len(_joined(backend, other)) == 0
 
     def test_runs_do_not_mix(self, backend: Backend, run: str) -> None:
         other = backend.put(samples.run()).id
@@ -319,3 +351,12 @@ class _Zeros(io.BytesIO):
         count = self._left if size is None or size < 0 else min(size, self._left)
         self._left -= count
         return bytes(count)
+
+
+def _places(backend: Backend, stream: Stream, known: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
+    """Run, writer and sequence number of each entry of many streams."""
+    return [
+        (run, part.writer, place)
+        for run, part in backend.read_streams(stream, known)
+        for place in range(part.first, part.end)
+    ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from padre_core.backends.backend import Backend, Write
+from padre_core.backends.backend import Backend, Segment, Write
 from padre_core.backends.bytestore import ABSENT
 from padre_core.objects.record import Record
 from padre_core.query.model import Query
@@ -120,6 +120,20 @@ def _streams(store: Backend) -> Iterator[Call]:
         lambda b: b.append_stream(run, WRITER, 0, lines),
         lambda b, r: _same((r, samples.lines_by_writer(b, run)), (5, {WRITER: [f"line {n}" for n in range(5)]})),
         lambda b: _same(samples.lines_by_writer(b, run), {}),
+    )
+    sent = [(run, Segment(WRITER, 0, samples.points(500))), (run, Segment(WRITER, 0, lines))]
+    yield Call(
+        "append_streams",
+        b"POST /v1/streams ",
+        lambda b: b.append_streams(sent),
+        lambda b, r: _same(b.many_ends([run]), [{"points": {WRITER: 500}, "lines": {WRITER: 5}}]),
+        lambda b: _same(samples.points_by_writer(b, run), {}),
+    )
+    yield Call(
+        "read_streams",
+        b"POST /v1/streams/read ",
+        lambda b: sum(len(part.columns) for _, part in b.read_streams("points", {full: {WRITER: 100}})),
+        lambda b, r: _same(r, 400),
     )
     yield Call(
         "read_stream",

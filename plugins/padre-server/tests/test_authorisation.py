@@ -13,10 +13,11 @@ import pytest
 import urllib3
 
 import padre_core as padre
+from padre_core.backends.backend import Segment
 from padre_core.objects.identity import new_run_id
 from padre_core.streams.columns import make_points
 from padre_http.wire.records import encode_record
-from padre_http.wire.streams import encode_columns
+from padre_http.wire.streams import encode_columns, encode_parts
 from padre_server.app import RECHECK_SECONDS, make_app
 from padre_server.rights import GRANTABLE, Scope
 from padre_server.route import Route, RouteTableError
@@ -65,6 +66,11 @@ class World:
                 body = {"refs": [["run", str(self.run.id)], ["project", str(self.project.id)]]}
             case "POST /v1/streams/ends":
                 body = {"runs": [str(self.run.id)]}
+            case "POST /v1/streams":
+                part = Segment(path["writer"], 0, make_points("loss", [1], None, None, 0))
+                body = b"".join(encode_parts([(str(self.run.id), part)]))
+            case "POST /v1/streams/read":
+                body = {"stream": "points", "known": {str(self.run.id): {}}}
             case "POST /v1/records/put":
                 body = b'{"writes":[\n' + encode_record(record) + b"\n]}"
             case "POST /v1/blobs/has" | "POST /v1/blobs/get":

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import secrets
 from dataclasses import dataclass, replace
 
 import pytest
 
 import padre_core as padre
-from padre_core.backends.backend import Write
+from padre_core.backends.backend import Segment, Write
 from padre_core.objects import canonical
 from padre_core.objects.identity import new_run_id, object_id, run_child_id
 from padre_core.objects.record import Record, first
+from padre_core.streams.columns import make_points
 from padre_http.wire.records import decode_results, encode_record, encode_writes
+from padre_http.wire.streams import SEGMENTS, decode_parts, encode_parts
 
 from .samples import AT, child, edited, experiment, path, project
 from .serving import Answer, Client, Served
@@ -139,6 +142,26 @@ def test_a_blob_is_seen_by_those_whose_objects_refer_to_it(sides: Sides) -> None
     assert data in sides.us("POST", "/v1/blobs/get", {"digests": [digest]}).body
     assert digest.encode() not in sides.them("GET", "/v1/blobs").body
     assert digest.encode() in sides.us("GET", "/v1/blobs").body
+
+
+def test_streams_of_many_runs_are_those_of_ones_own_projects(sides: Sides) -> None:
+    runs = [child("run", new_run_id(), above, execution=above.id) for above in (sides.ours, sides.theirs)]
+    assert [put(sides.all, run).status for run in runs] == [200, 200]
+    parts = [(run.id, Segment("a" * 16, 0, make_points("loss", [1.0, 2.0], None, None, 0))) for run in runs]
+    assert append(sides.us, parts).status == 404
+    assert read(sides.all, runs) == []
+    assert append(sides.all, parts).json == {"count": 4}
+    assert read(sides.us, runs) == [(runs[0].id, 2)]
+    assert read(sides.all, runs) == [(run.id, 2) for run in runs]
+
+
+def append(client: Client, parts: list[tuple[str, Segment]]) -> Answer:
+    return client("POST", "/v1/streams", b"".join(encode_parts(parts)), headers={"Content-Type": SEGMENTS})
+
+
+def read(client: Client, runs: list[Record]) -> list[tuple[str, int]]:
+    answer = client("POST", "/v1/streams/read", {"stream": "points", "known": {run.id: {} for run in runs}})
+    return [(run, len(part.columns)) for run, part in decode_parts(io.BytesIO(answer.body).read)]
 
 
 def test_another_caller_of_the_same_project_sees_the_blob_too(served: Served, sides: Sides) -> None:

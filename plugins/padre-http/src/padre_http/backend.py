@@ -158,6 +158,45 @@ class HttpBackend(Backend):
                     if not resumes.more():
                         raise
 
+    def append_streams(self, parts: Sequence[tuple[str, Segment]]) -> None:
+        self._writable()
+        checked = ((check_id(run), streams.checked(part)) for run, part in parts)
+        for body, sent in streams.encode_bodies(checked):
+            stored = self.client.read(
+                queries.decode_count, self._ask("POST", "/v1/streams", body, media_type=streams.SEGMENTS).body
+            )
+            if stored != sent:
+                raise BackendError(f"{self.url} acknowledged {stored} entries of {sent}")
+
+    def read_streams(self, stream: Stream, known: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, Segment]]:
+        self._spool.ship_quietly()
+        runs = list(known)
+        for start in range(0, len(runs), batch := self.client.info.limits.batch):
+            yield from self._read_streams(
+                stream, {check_id(run): dict(known[run]) for run in runs[start : start + batch]}
+            )
+
+    def _read_streams(self, stream: Stream, left: dict[str, dict[str, int]]) -> Iterator[tuple[str, Segment]]:
+        """Reads on behind the last part where a connection breaks."""
+        resumes = Resumes(self.client.timeout)
+        while True:
+            with self.client.stream("/v1/streams/read", streams.encode_known(stream, left)) as answer:
+                try:
+                    for run, part in streams.decode_parts(answer.read):
+                        if run not in left or stream_of(part.columns) != stream:
+                            raise BackendError(f"{self.url} sent other streams than those that were asked for")
+                        while (done := next(iter(left))) != run:
+                            del left[done]
+                        fresh = part.behind(left[run].get(part.writer, 0))
+                        if fresh is not None:
+                            left[run][part.writer] = fresh.end
+                            resumes.renew()
+                            yield run, fresh
+                    return
+                except UnavailableError:
+                    if not resumes.more():
+                        raise
+
     def stream_ends(self, run: str, stream: Stream) -> dict[str, int]:
         (ends,) = self.many_ends([run])
         return ends[stream]

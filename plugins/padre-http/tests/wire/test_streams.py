@@ -141,3 +141,35 @@ def test_damaged_frames_are_noticed(noise: bytes, start: int, length: int) -> No
         return
     with pytest.raises(BackendError):
         list(streams.decode_segments("points", io.BytesIO(damaged).read))
+
+
+def test_streams_of_many_runs_come_back_each_with_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "BODY", 1000)
+    one, other = samples.run().id, samples.run().id
+    lines = Lines(tuple(Line(place, "INFO", "text") for place in range(3)))
+    parts = [(one, Segment(WRITER, 0, samples.points(20))), (one, Segment(WRITER, 7, lines))]
+    parts += [(other, Segment(WRITER, 3, samples.points(30))), (one, Segment("a" * 16, 0, lines))]
+    bodies = list(streams.encode_bodies(parts))
+    assert len(bodies) > 1
+    assert sum(count for _, count in bodies) == 56
+    found = [part for body, _ in bodies for part in streams.decode_parts(io.BytesIO(body).read)]
+    assert [(run, part.writer, part.first, bits(part.columns)) for run, part in found] == [
+        (run, part.writer, part.first, bits(part.columns)) for run, part in parts
+    ]
+
+
+@given(st.data())
+def test_streams_of_many_runs_that_were_cut_or_damaged_give_no_wrong_part(data: st.DataObject) -> None:
+    run = "018f3a5e-0000-7000-8000-000000000000"
+    sent = [(run, Segment(WRITER, 0, samples.points(5))), (run, Segment(WRITER, 5, samples.points(5, start=5)))]
+    body = bytearray(b"".join(streams.encode_parts(sent)))
+    place = data.draw(st.integers(0, len(body) - 1))
+    if data.draw(st.booleans()):
+        del body[place:]
+    else:
+        body[place] ^= data.draw(st.integers(1, 255))
+    found: list[tuple[str, Segment]] = []
+    with pytest.raises((UnavailableError, BackendError)):
+        found.extend(streams.decode_parts(io.BytesIO(body).read))
+    kept = [(of, part.first, bits(part.columns)) for of, part in found]
+    assert kept == [(of, part.first, bits(part.columns)) for of, part in sent][: len(kept)]

@@ -120,6 +120,14 @@ COMPONENTS: Mapping[str, Any] = {
     "ManyEnds": struct({"ends": array(struct({
         stream: {"type": "object", "additionalProperties": COUNT} for stream in ("points", "lines")
     }))}),
+    "Known": struct({
+        "stream": {"type": "string", "enum": ["points", "lines"]},
+        "known": {
+            "type": "object",
+            "propertyNames": ID,
+            "additionalProperties": {"type": "object", "propertyNames": WRITER, "additionalProperties": COUNT},
+        },
+    }, strict=True),
     "Next": struct({"next": COUNT}),
     "Blob": struct({"digest": DIGEST, "size": COUNT}),
     "Digests": struct({"digests": array(DIGEST, MAX_DIGESTS)}),

@@ -7,13 +7,15 @@ What is read is a sequence of frames, each with a header of 36 bytes, little end
 
 | bytes | field |
 |---|---|
-| 0–3 | `PSGS`: a segment, `PSGE`: an error ends the stream, `PSGZ`: the stream ends |
+| 0–3 | `PSGS`: a segment, `PSGE`: an error ends the stream, `PSGZ`: the end, `PSGR`: whose the next ones are |
 | 4–19 | the writer, 16 hex digits (zeros if it is no segment) |
 | 20–27 | sequence number of the first point or line |
 | 28–31 | size of the body |
 | 32–35 | CRC-32 of bytes 0–31 and the body |
 
 The body of a segment is one block of points, or lines; that of an error is its JSON. Without an end the stream was cut.
+Where the streams of many runs travel together, a frame whose body is `points <run>` or `lines <run>` precedes the
+segments of each.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing_extensions import TypedDict
 from padre_core.backends.backend import Segment
 from padre_core.errors import BackendError, CorruptObjectError, InvalidObjectError, PadreError, UnavailableError
 from padre_core.objects import canonical
+from padre_core.objects.identity import check_id
 from padre_core.streams import lines, points
 from padre_core.streams.columns import Columns, Line, Lines, Points, Stream, concatenate, metric_name, stream_of
 from padre_http.wire import errors
@@ -44,6 +47,9 @@ SEGMENTS: Final = "application/vnd.padre.segments"
 
 MAX_PART: Final = 16 * 1024 * 1024
 """The greatest body of an appended part, and of a frame, in bytes."""
+
+BODY: Final = 4 * 1024 * 1024
+"""About how many bytes of frames are sent in one request."""
 
 PART_POINTS: Final = points.MAX_POINTS
 PART_LINES: Final = 10_000
@@ -74,11 +80,18 @@ class _Ends(TypedDict):
     ends: list[_RunEnds]
 
 
+@with_config(STRICT)
+class _Known(TypedDict):
+    stream: Stream
+    known: dict[Id, dict[Writer, Annotated[int, Field(ge=0, lt=2**63)]]]
+
+
+_KNOWN = TypeAdapter(_Known)
 _RUNS = TypeAdapter(_Runs)
 _ENDS = TypeAdapter(_Ends)
 _HEADER = struct.Struct("<4s16sQI")
 _CRC = struct.Struct("<I")
-_SEGMENT, _ERROR, _END = b"PSGS", b"PSGE", b"PSGZ"
+_SEGMENT, _ERROR, _END, _RUN = b"PSGS", b"PSGE", b"PSGZ", b"PSGR"
 _NOBODY = b"0" * 16
 _NO_POINTS = Points((), None, array.array("q"), array.array("q"), array.array("d"))
 _WRITER = re.compile("[0-9a-f]{16}")
@@ -94,6 +107,16 @@ def check_writer(writer: str) -> str:
     if not isinstance(writer, str) or not _WRITER.fullmatch(writer):
         raise InvalidObjectError(f"{writer!r:.40} is no writer of a stream: expected 16 hex digits")
     return writer
+
+
+def checked(segment: Segment) -> Segment:
+    """Returns a segment whose writer is one.
+
+    Raises:
+        InvalidObjectError: It is none.
+    """
+    check_writer(segment.writer)
+    return segment
 
 
 def encode_columns(first: int, columns: Columns) -> bytes:
@@ -173,6 +196,21 @@ def decode_ends(data: bytes) -> list[dict[Stream, dict[str, int]]]:
     return [{"points": ends["points"], "lines": ends["lines"]} for ends in parse(_ENDS, data, "ends")["ends"]]
 
 
+def encode_known(stream: Stream, known: Mapping[str, Mapping[str, int]]) -> bytes:
+    """The request for what the streams of some runs hold beyond what is known of each writer."""
+    return canonical.to_json({"stream": stream, "known": known})
+
+
+def decode_known(data: bytes) -> tuple[Stream, dict[str, dict[str, int]]]:
+    """The stream and what is known, as a request says.
+
+    Raises:
+        InvalidObjectError: It is no such request.
+    """
+    asked = parse(_KNOWN, data, "known")
+    return asked["stream"], asked["known"]
+
+
 def split_columns(columns: Columns) -> Iterator[Columns]:
     """Columns in parts of which each fits into one body or frame."""
     if isinstance(columns, Points):
@@ -193,16 +231,29 @@ def split_columns(columns: Columns) -> Iterator[Columns]:
 
 def encode_segments(segments: Iterable[Segment]) -> Iterator[bytes]:
     """The frames of a stream; an error while it is read becomes the last one."""
-    try:
-        for segment in segments:
-            first = segment.first
-            for columns in split_columns(segment.columns):
-                yield _frame(_SEGMENT, segment.writer.encode(), first, encode_columns(first, columns))
-                first += len(columns)
-    except PadreError as error:
-        yield _frame(_ERROR, _NOBODY, 0, errors.encode_error(error))
-    else:
-        yield _frame(_END, _NOBODY, 0, b"")
+    return _closed(frame for segment in segments for frame in _segment_frames(segment))
+
+
+def encode_parts(parts: Iterable[tuple[str, Segment]]) -> Iterator[bytes]:
+    """The frames of parts of the streams of many runs; an error while they are read becomes the last one."""
+    return _closed(_part_frames(parts))
+
+
+def encode_bodies(parts: Iterable[tuple[str, Segment]]) -> Iterator[tuple[bytes, int]]:
+    """Parts of the streams of many runs as bodies of bounded size, and how many points or lines each holds."""
+    waiting: list[tuple[str, Segment]] = []
+    size = count = 0
+    for run, segment in parts:
+        first = segment.first
+        for columns in split_columns(segment.columns):
+            weight = _weight(columns)
+            if waiting and size + weight > BODY:
+                yield b"".join(encode_parts(waiting)), count
+                waiting, size, count = [], 0, 0
+            waiting.append((run, Segment(segment.writer, first, columns)))
+            first, size, count = first + len(columns), size + weight, count + len(columns)
+    if waiting:
+        yield b"".join(encode_parts(waiting)), count
 
 
 def decode_segments(stream: Stream, read: Callable[[int], bytes]) -> Iterator[Segment]:
@@ -216,23 +267,79 @@ def decode_segments(stream: Stream, read: Callable[[int], bytes]) -> Iterator[Se
         BackendError: They are damaged.
         PadreError: The error that ended the stream, after all segments before it.
     """
+    for _, segment in _decoded(stream, "", read):
+        yield segment
+
+
+def decode_parts(read: Callable[[int], bytes]) -> Iterator[tuple[str, Segment]]:
+    """The parts of the streams of many runs that frames hold, each with its run; see `decode_segments`."""
+    return _decoded(None, None, read)
+
+
+def _decoded(stream: Stream | None, run: str | None, read: Callable[[int], bytes]) -> Iterator[tuple[str, Segment]]:
     while True:
         tag, writer, first, body = _read_frame(read)
         if tag == _END:
             return
+        columns: Columns | None = None
+        failure: PadreError | None = None
         try:
             if tag == _ERROR:
                 failure = errors.decode_error(body)
+            elif tag == _RUN:
+                stream, run = _named(body)
+            elif stream is None or run is None or not _WRITER.fullmatch(writer):
+                raise InvalidObjectError(f"{writer!r:.20} is no writer, or of no run")
             else:
-                if not _WRITER.fullmatch(writer):
-                    raise InvalidObjectError(f"{stream}: {writer!r:.20} is no writer")
                 columns = decode_columns(stream, first, body)
         except InvalidObjectError as error:
             raise BackendError(f"the answer is not as a PaDRe server gives it: {error}") from None
-        if tag == _ERROR:
+        if failure is not None:
             raise failure
-        if len(columns) and stream_of(columns) == stream:
-            yield Segment(writer, first, columns)
+        if columns is not None and run is not None and len(columns) and stream_of(columns) == stream:
+            yield run, Segment(writer, first, columns)
+
+
+def _named(body: bytes) -> tuple[Stream, str]:
+    stream, _, run = body.decode("ascii", "replace").partition(" ")
+    if stream == "points":
+        return "points", check_id(run)
+    if stream == "lines":
+        return "lines", check_id(run)
+    raise InvalidObjectError(f"{stream!r:.20} is no stream")
+
+
+def _part_frames(parts: Iterable[tuple[str, Segment]]) -> Iterator[bytes]:
+    place = b""
+    for run, segment in parts:
+        here = f"{stream_of(segment.columns)} {run}".encode()
+        if here != place:
+            place = here
+            yield _frame(_RUN, _NOBODY, 0, here)
+        yield from _segment_frames(segment)
+
+
+def _segment_frames(segment: Segment) -> Iterator[bytes]:
+    first = segment.first
+    for columns in split_columns(segment.columns):
+        yield _frame(_SEGMENT, segment.writer.encode(), first, encode_columns(first, columns))
+        first += len(columns)
+
+
+def _closed(frames: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from frames
+    except PadreError as error:
+        yield _frame(_ERROR, _NOBODY, 0, errors.encode_error(error))
+    else:
+        yield _frame(_END, _NOBODY, 0, b"")
+
+
+def _weight(columns: Columns) -> int:
+    """About how many bytes columns take on the wire, or somewhat more."""
+    if isinstance(columns, Points):
+        return 200 + 32 * len(columns)
+    return 200 + sum(64 + 2 * len(line.text) for line in columns.lines)
 
 
 def _read_frame(read: Callable[[int], bytes]) -> tuple[bytes, str, int, bytes]:
@@ -242,7 +349,7 @@ def _read_frame(read: Callable[[int], bytes]) -> tuple[bytes, str, int, bytes]:
         raise UnavailableError("the answer was cut before its end; try again")
     tag, writer, first, length = _HEADER.unpack_from(head)
     (crc,) = _CRC.unpack_from(head, _HEADER.size)
-    if tag not in (_SEGMENT, _ERROR, _END) or length > MAX_PART:
+    if tag not in (_SEGMENT, _ERROR, _END, _RUN) or length > MAX_PART:
         raise BackendError("the answer is not as a PaDRe server gives it: damaged frames")
     body = read(length)
     if len(body) < length:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from padre_core import InvalidObjectError
+from padre_core import BackendError, InvalidObjectError, UnavailableError
 from padre_core.backends.backend import Segment
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_id
 from padre_core.streams.columns import Points, Stream
-from padre_http.wire.streams import MAX_PART, MEDIA_TYPES, decode_columns, decode_runs, encode_ends, encode_segments
+from padre_http.wire.streams import (
+    MAX_PART,
+    MEDIA_TYPES,
+    decode_columns,
+    decode_known,
+    decode_parts,
+    decode_runs,
+    encode_ends,
+    encode_parts,
+    encode_segments,
+)
 from padre_server.call import Answer, Call, started
 from padre_server.rights import Scope
 from padre_server.route import JSON, Body, Parameter, Reply, Route
@@ -60,6 +71,29 @@ def _many_ends(call: Call) -> Answer:
     shown = [run for run, head in zip(runs, heads, strict=True) if access.reads_all or (head and access.sees(head))]
     found = dict(zip(shown, backend.many_ends(shown), strict=True))
     return Answer(encode_ends([found.get(run, {"points": {}, "lines": {}}) for run in runs]))
+
+
+def _append_many(call: Call) -> Answer:
+    try:
+        parts = list(decode_parts(io.BytesIO(call.body).read))
+    except (UnavailableError, BackendError) as error:
+        raise InvalidObjectError(f"streams: damaged frames ({error})") from None
+    if not call.caller.everywhere(Scope.WRITE):
+        for run in {run for run, _ in parts}:
+            call.access.check_append(run)
+    call.state.backend.append_streams(parts)
+    return Answer(canonical.to_json({"count": sum(len(part.columns) for _, part in parts)}))
+
+
+def _read_many(call: Call) -> Answer:
+    stream, known = decode_known(call.body)
+    access, backend = call.access, call.state.backend
+    if not access.reads_all:
+        heads = backend.get_many([("run", run) for run in known])
+        known = {
+            run: begins for (run, begins), head in zip(known.items(), heads, strict=True) if head and access.sees(head)
+        }
+    return Answer(started(_gathered(encode_parts(backend.read_streams(stream, known)))), media_type=FRAMES)
 
 
 def _readable(call: Call) -> str:
@@ -132,6 +166,20 @@ ROUTES = (
         {200: Reply("In the order of the request; nothing of a run that is not there.", schema=ref("ManyEnds"),
                     example={"ends": [{"points": {"0" * 16: 100}, "lines": {}}]})},
         body=Body(limit=1024 * 1024, schema=ref("Runs"), example={"runs": ["018f3a5e-0000-7000-8000-000000000000"]}),
+    ),
+    Route(
+        "POST", "/v1/streams", Scope.WRITE, "Adds points or lines of many runs; what is stored already is skipped.",
+        _append_many,
+        {200: Reply("How many points or lines were in the frames; all are stored.", schema=ref("Count"),
+                    example={"count": 100})}, (404, 409),
+        body=Body((FRAMES,), MAX_PART),
+    ),
+    Route(
+        "POST", "/v1/streams/read", Scope.READ, "Gives what the streams of many runs hold beyond what is known.",
+        _read_many,
+        {200: Reply("Frames, in the order of the runs; nothing of a run that is not there.", media_type=FRAMES)},
+        body=Body(limit=1024 * 1024, schema=ref("Known"),
+                  example={"stream": "points", "known": {"018f3a5e-0000-7000-8000-000000000000": {"0" * 16: 100}}}),
     ),
     Route("GET", "/v1/runs/{id}/points/ends", Scope.READ, "Says where points end.", _point_ends, _ENDS, (404,)),
     Route("GET", "/v1/runs/{id}/lines/ends", Scope.READ, "Says where the log ends.", _line_ends, _ENDS, (404,)),
