@@ -320,17 +320,8 @@ class LoggedBackend(ByteStoreBackend):
             self.sync()
         return first + len(columns)
 
-    def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
-        return self._behind(run, stream, {})
-
-    def read_streams(self, stream: Stream, known: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, Segment]]:
-        for run, begins in known.items():
-            for part in self._behind(run, stream, begins):
-                yield run, part
-
-    def _behind(self, run: str, stream: Stream, known: Mapping[str, int]) -> Iterator[Segment]:
-        """What a stream holds beyond what is known of each writer; damage is raised after all that can be read."""
-        evicted = self._eviction(check_id(run))
+    def _beyond(self, run: str, stream: Stream, known: Mapping[str, int]) -> Iterator[Segment]:
+        evicted = self._eviction(run)
         logged = self._logged_parts(run, evicted)
         parts = [part for part in logged if stream_of(part[2]) == stream]
         damage: CorruptObjectError | None = None

@@ -6,7 +6,7 @@ import contextlib
 import operator
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -405,6 +405,10 @@ class SpooledBackend(ByteStoreBackend):
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
         self._ship_own()
         return super().read_stream(run, stream)
+
+    def read_streams(self, stream: Stream, known: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, Segment]]:
+        self._ship_own()
+        return super().read_streams(stream, known)
 
     def stream_ends(self, run: str, stream: Stream) -> dict[str, int]:
         self._ship_own()

@@ -211,12 +211,16 @@ class ByteStoreBackend(Backend):
         return current if head is current else replace(head, version=current.version + 1)
 
     def read_stream(self, run: str, stream: Stream) -> Iterator[Segment]:
-        return joined(self.tree.parts(check_id(run), stream, self._eviction(run)))
+        return self._beyond(check_id(run), stream, {})
 
     def read_streams(self, stream: Stream, known: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, Segment]]:
         for run, begins in known.items():
-            for part in joined(self.tree.parts(check_id(run), stream, self._eviction(run), begins), begins):
+            for part in self._beyond(check_id(run), stream, begins):
                 yield run, part
+
+    def _beyond(self, run: str, stream: Stream, known: Mapping[str, int]) -> Iterator[Segment]:
+        """What a stream holds beyond what is known of each writer."""
+        return joined(self.tree.parts(run, stream, self._eviction(run), known), known)
 
     def stream_ends(self, run: str, stream: Stream) -> dict[str, int]:
         return self.tree.ends(check_id(run), stream, self._eviction(run))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import schemathesis
 from hypothesis import strategies as st
 
+from padre_core.backends.backend import Segment
 from padre_core.streams.columns import Line, Lines, make_points
 from padre_http.wire.blobs import BLOBS, encode_blobs
-from padre_http.wire.streams import MEDIA_TYPES, encode_columns
+from padre_http.wire.streams import MEDIA_TYPES, SEGMENTS, encode_columns, encode_parts
 
 
 @st.composite
@@ -36,6 +37,17 @@ lines = st.builds(
     st.lists(st.text(st.characters(codec="utf-8"), max_size=5), min_size=1, max_size=5),
 )
 blobs = st.lists(st.binary(max_size=50), max_size=5).map(encode_blobs)
+parts = st.lists(
+    st.builds(
+        lambda run, name, values: (run, Segment("a" * 16, 0, make_points(name, values, None, None, 0))),
+        st.sampled_from(["018f3a5e-0000-7000-8000-000000000000", "018f3a5e-0000-7000-8000-000000000001"]),
+        st.sampled_from(["a", "b"]),
+        st.lists(st.floats(), min_size=1, max_size=5),
+    ),
+    max_size=3,
+).map(lambda found: b"".join(encode_parts(found)))
 
-for media_type, sound in ((MEDIA_TYPES["points"], points), (MEDIA_TYPES["lines"], lines), (BLOBS, blobs)):
+for media_type, sound in (
+    (MEDIA_TYPES["points"], points), (MEDIA_TYPES["lines"], lines), (BLOBS, blobs), (SEGMENTS, parts),
+):  # fmt: skip
     schemathesis.openapi.media_type(media_type, mixed(sound))

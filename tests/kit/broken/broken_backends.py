@@ -132,7 +132,7 @@ class StoresStreamsOfTheFirstRunAlone(Sound):
 
 class ReadsAllStreamsAnew(Sound):
     def read_streams(self, stream, known):
-        return super().read_streams(stream, dict.fromkeys(known, {}))
+        return super().read_streams(stream, {run: {} for run in known})
 
 
 class DropsNaNPoints(Sound):

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from padre_core import BackendError, InvalidObjectError, UnavailableError
+from padre_core import InvalidObjectError, PadreError
 from padre_core.backends.backend import Segment
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_id
@@ -76,7 +76,7 @@ def _many_ends(call: Call) -> Answer:
 def _append_many(call: Call) -> Answer:
     try:
         parts = list(decode_parts(io.BytesIO(call.body).read))
-    except (UnavailableError, BackendError) as error:
+    except PadreError as error:
         raise InvalidObjectError(f"streams: damaged frames ({error})") from None
     if not call.caller.everywhere(Scope.WRITE):
         for run in {run for run, _ in parts}:
