@@ -2,6 +2,7 @@
 
 import base64
 import os
+import ssl
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -21,23 +22,25 @@ class GitServer(ThreadingHTTPServer):
 
     def __init__(self, root: Path, users: dict[str, str] | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.root, self.users = root, users
+        self.root, self.users, self.scheme = root, users, "http"
         self.requests: list[tuple[str, str, str | None]] = []
         self.bytes_in = self.bytes_out = 0
         self.answer = lambda request: False
 
     @property
     def url(self) -> str:
-        return f"git+http://127.0.0.1:{self.server_port}"
+        return f"git+{self.origin}"
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
 
 @contextmanager
-def serving(root: Path, users: dict[str, str] | None = None):
+def serving(root: Path, users: dict[str, str] | None = None, tls: ssl.SSLContext | None = None):
     server = GitServer(root, users)
+    if tls is not None:
+        server.socket, server.scheme = tls.wrap_socket(server.socket, server_side=True), "https"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -1,6 +1,7 @@
 """Through a real `git http-backend` behind a web server that asks who is there."""
 
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -248,3 +249,45 @@ def test_such_a_url_is_refused_before_anything_is_made(url, tmp_path):
     with pytest.raises(padre.InvalidObjectError):
         padre.open(url, clone=tmp_path / "a.git")
     assert not (tmp_path / "a.git").exists()
+
+
+def test_the_url_may_name_the_branch(server, tmp_path):
+    with padre.open(f"{server.url}/lab.git?branch=team/one", clone=tmp_path / "a.git", user="ada", token=CANARY) as lab:
+        lab.projects.put(padre.Project(name="iris"))
+    found = subprocess.run(
+        ["git", "-C", str(tmp_path / "srv/lab.git"), "branch", "--list"], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "team/one"
+
+
+@pytest.mark.parametrize("option", [{"idle": "soon"}, {"max_fetch": None}, {"nonsense": 1}, {"token": "a b"}])
+def test_such_an_option_is_refused_before_anything_is_made(server, tmp_path, option):
+    with pytest.raises((padre.InvalidObjectError, padre.UnsupportedError)):
+        opened(server, tmp_path / "a.git", **option)
+    assert not (tmp_path / "a.git").exists()
+
+
+def test_two_processes_on_one_clone_and_one_elsewhere_lose_nothing(tmp_path):
+    bare(tmp_path / "srv" / "lab.git")
+    code = """
+import sys
+import padre_core as padre
+with padre.open(sys.argv[1], clone=sys.argv[2], linger=0.05) as lab:
+    for number in range(12):
+        lab.projects.put(padre.Project(name=f"{sys.argv[3]}-{number}"))
+        found = lab.experiments.put(padre.Experiment(name="shared", project="all"))
+        if number % 4 == 3:
+            lab.backend.publish()
+"""
+    with serving(tmp_path / "srv") as server:
+        url = f"{server.url}/lab.git"
+        with padre.open(url, clone=tmp_path / "a.git"):
+            pass
+        writers = [("a.git", "one"), ("a.git", "two"), ("b.git", "three")]
+        running = [
+            subprocess.Popen([sys.executable, "-c", code, url, str(tmp_path / clone), name]) for clone, name in writers
+        ]
+        assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+        with padre.open(url, clone=tmp_path / "c.git") as lab:
+            names = {found.name for found in lab.projects.list()}
+            assert names >= {f"{name}-{number}" for _, name in writers for number in range(12)}

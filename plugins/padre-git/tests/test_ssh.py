@@ -1,6 +1,9 @@
 """Through a real sshd on loopback, with a key made for the test."""
 
 import getpass
+import hashlib
+import io
+import json
 import os
 import shutil
 import socket
@@ -10,8 +13,10 @@ import time
 import pytest
 
 import padre_core as padre
+from padre_git.lfs import THRESHOLD
 
-from .git_server import bare
+from .git_server import bare, serving
+from .lfs_server import Lfs
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
@@ -32,6 +37,7 @@ def sshd(tmp_path_factory):
     (folder / "config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
         f"PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
+        f"SetEnv PATH={folder}/bin:{os.environ['PATH']}\n"
     )
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
@@ -85,3 +91,24 @@ def test_a_server_with_another_key_than_is_known_is_not_trusted(url, sshd, tmp_p
 def test_a_repository_that_is_not_there_says_so(url, tmp_path):
     with pytest.raises(padre.NotFoundError, match="no such repository"):
         padre.open(url.replace("lab.git", "other.git"), clone=tmp_path / "a.git")
+
+
+def test_large_files_go_where_the_server_says_over_ssh(url, sshd, tmp_path):
+    data = b"x" * THRESHOLD
+    digest = hashlib.sha256(data).hexdigest()
+    with serving(tmp_path / "none") as server:
+        lfs = Lfs(server)
+        answer = json.dumps({"href": f"{server.origin}/lab/info/lfs", "header": {"X-Signed": "yes"}})
+        script = sshd[0] / "bin" / "git-lfs-authenticate"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f"#!/bin/sh\necho \"$@\" >> {tmp_path}/asked\nprintf '%s' '{answer}'\n")
+        script.chmod(0o755)
+        with padre.open(url, clone=tmp_path / "a.git") as lab:
+            lab.backend.write_blob(io.BytesIO(data))
+            lab.backend.publish()
+        assert lfs.files == {digest: data}
+        with padre.open(url, clone=tmp_path / "b.git") as lab, lab.backend.open_blob(digest) as file:
+            assert file.read() == data
+        asked = (tmp_path / "asked").read_text().splitlines()
+        path = str(tmp_path / "lab.git").lstrip("/")
+        assert set(asked) == {f"{path} upload", f"{path} download"}

@@ -70,7 +70,7 @@ def parse(url: str) -> Address:
         raise _malformed(scheme)
     if parts.username is not None and not _USER.fullmatch(parts.username):
         raise _malformed(scheme)
-    if protocol == "http" and not _is_loopback(host):
+    if protocol == "http" and not is_loopback(host):
         raise InvalidObjectError(
             f"git+http://{host} would show tokens and data to everybody on the way: use git+https://{host}"
         )
@@ -125,7 +125,8 @@ def _is_ipv6(host: str) -> bool:
         return False
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine for sure."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -8,10 +8,11 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from padre_core.backends import layout
 from padre_core.backends.backend import Info
@@ -42,7 +43,37 @@ ATTEMPTS = 20
 PAUSE = 1.0
 """For how many seconds what was stored may wait for more, before it is pushed in the background."""
 
-_OPTIONS = frozenset({"branch", "clone", "idle", "lfs", "lfs_url", "linger", "max_fetch", "token", "user"})
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What the user chose; see `CloneBackend`."""
+
+    branch: str | None = None
+    clone: str | os.PathLike[str] | None = None
+    idle: float = 60.0
+    lfs: bool = True
+    lfs_url: str | None = None
+    linger: float = 1.0
+    max_fetch: int = MAX_FETCH
+    token: str | None = field(default=None, repr=False)
+    user: str | None = None
+
+    @classmethod
+    def of(cls, url: str, given: Mapping[str, Any]) -> _Options:
+        """The options that were given, checked.
+
+        Raises:
+            UnsupportedError: There is no such option.
+            InvalidObjectError: One is of the wrong type.
+        """
+        unknown = given.keys() - {item.name for item in fields(cls)}
+        if unknown:
+            raise UnsupportedError(f"{url}: unknown option {min(unknown)!r} (impossible)")
+        made = cls(**given)
+        try:
+            return replace(made, idle=float(made.idle), linger=float(made.linger), max_fetch=int(made.max_fetch))
+        except (TypeError, ValueError):
+            raise InvalidObjectError(f"{url}: idle, linger and max_fetch are numbers") from None
 
 
 class CloneBackend(LoggedBackend):
@@ -53,7 +84,7 @@ class CloneBackend(LoggedBackend):
     when it is opened. `pull` and `publish` do either at once. What diverged is merged by the rules of `sync`.
 
     Args:
-        branch: By default `padre`.
+        branch: By default the one that the URL names, as in `?branch=NAME`, or else `padre`.
         clone: Where the clone lies; by default in the user's data folder.
         token: For https, instead of git's credential helpers; also in `PADRE_GIT_TOKEN`.
         user: The name that goes with the token.
@@ -67,37 +98,26 @@ class CloneBackend(LoggedBackend):
     """
 
     def __init__(self, url: str, *, readonly: bool = False, durability: str = "power", **options: Any) -> None:
-        unknown = options.keys() - _OPTIONS
-        if unknown:
-            raise UnsupportedError(f"{url}: unknown option {min(unknown)!r} (impossible)")
-        self.address = addresses.parse(url)
-        self.branch_name = check_branch(options.get("branch") or DEFAULT_BRANCH)
-        path = _clone_path(self.address, options.get("clone"))
-        signing = addresses.credentials(self.address, options.get("token"), options.get("user"))
+        asked = _Options.of(url, options)
+        place, _, query = url.partition("?")
+        self.address = addresses.parse(place)
+        self.branch_name = check_branch(asked.branch or _branch_in(query) or DEFAULT_BRANCH)
+        path = _clone_path(self.address, asked.clone)
+        signing = addresses.credentials(self.address, asked.token, asked.user)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = GitStore(
-            path.as_uri().replace("file:", "git+file:", 1),
-            branch=self.branch_name,
-            linger=float(options.get("linger", 1.0)),
-            lfs=bool(options.get("lfs", True)),
-        )
+        local = path.as_uri().replace("file:", "git+file:", 1)
+        store = GitStore(local, branch=self.branch_name, linger=asked.linger, lfs=asked.lfs)
         self._url = url
         self._power = durability == "power"
-        self._branch: Branch = store.branch
+        self._git = store
         self._tracking = f"refs/remotes/origin/{self.branch_name}"
         self._exchanging = threading.RLock()
         self._behind: threading.Thread | None = None
         self._waiting = threading.Event()
         self._starting_push = threading.Lock()
         self._more = self._ending = False
-        self.transport = Transport(
-            self.address, self._branch.common, signing,
-            idle=float(options.get("idle") or 60.0), limit=int(options.get("max_fetch") or MAX_FETCH),
-        )  # fmt: skip
-        idle = float(options.get("idle") or 60.0)
-        self._large = CloneFiles(
-            self.transport, store.large, self.branch_name, idle=idle, endpoint=options.get("lfs_url")
-        )
+        self.transport = Transport(self.address, self._branch.common, signing, idle=asked.idle, limit=asked.max_fetch)
+        self._large = CloneFiles(self.transport, store.large, self.branch_name, idle=asked.idle, endpoint=asked.lfs_url)
         store.accept_large, store.fetch_large = self._large.accept, self._large.fetch
         try:
             self._own()
@@ -190,7 +210,6 @@ class CloneBackend(LoggedBackend):
         self._behind = None
         self._waiting = threading.Event()
         self._starting_push = threading.Lock()
-        self._branch = self.store.branch  # type: ignore[attr-defined]  # a GitStore, which made a new one
 
     # Fetching
 
@@ -235,6 +254,7 @@ class CloneBackend(LoggedBackend):
             if not self.readonly:
                 self.fold()
             with self.adopting() as logged, self._branch.exclusive():
+                self._branch.clear_left_lock()
                 ours = self._branch.tip()
                 made = self._merged(ours, theirs, logged)
                 if self._branch.move(ours, made, f"Take up {self.address.url}", power=self._power):
@@ -280,6 +300,10 @@ class CloneBackend(LoggedBackend):
                     self._index = None
 
     # What belongs to the clone
+
+    @property
+    def _branch(self) -> Branch:
+        return self._git.branch  # after a fork another one
 
     def _tracked(self) -> str | None:
         """What the other side's branch was when it was last seen."""
@@ -332,6 +356,15 @@ class CloneBackend(LoggedBackend):
             call()
         except PadreError as error:
             logger.warning("%s", error)
+
+
+def _branch_in(query: str) -> str | None:
+    """The branch that the query of a URL names."""
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    branch = options.pop("branch", None)
+    if options or (query and branch is None):
+        raise InvalidObjectError("the query of a repository's URL may only name a branch, as in ?branch=NAME")
+    return branch
 
 
 def _clone_path(address: addresses.Address, chosen: object) -> Path:

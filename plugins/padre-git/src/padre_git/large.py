@@ -7,8 +7,9 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-from padre_core.errors import AuthenticationError, BackendError, NotFoundError, UnsupportedError
+from padre_core.errors import AccessDeniedError, BackendError, NotFoundError, UnsupportedError
 from padre_git import lfs
+from padre_git.address import is_loopback
 from padre_git.lfs import LocalFiles, Pointer, Remote, Way
 from padre_git.objects import Branch
 from padre_git.transport import Transport
@@ -98,6 +99,7 @@ def _told(url: str, answer: bytes) -> Way:
         headers = {str(name): str(value) for name, value in (data.get("header") or {}).items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise UnsupportedError(f"{url} has no Git LFS over ssh; give the URL of its API as lfs_url=") from None
-    if urlsplit(href).scheme != "https":
-        raise AuthenticationError(f"{url} names an LFS API without TLS, which is not used")
+    parts = urlsplit(href)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        raise AccessDeniedError(f"{url} names an LFS API without TLS, which is not used")
     return Way(href.rstrip("/"), headers)

@@ -276,7 +276,7 @@ class Branch:
         for attempt in range(_ATTEMPTS):
             with self.exclusive():
                 self.check_free()
-                self._clear_left_lock()
+                self.clear_left_lock()
                 tip = self.tip()
                 parent = tip or self.start()
                 root = self.tree(parent) if parent else None
@@ -405,7 +405,7 @@ class Branch:
         finally:
             note.unlink(missing_ok=True)
 
-    def _clear_left_lock(self) -> None:
+    def clear_left_lock(self) -> None:
         """Removes the lock on the branch that a process of this plugin left when it was killed.
 
         It noted beforehand which commit it would write there, and nobody else of this plugin is at work now.
