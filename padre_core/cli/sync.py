@@ -15,7 +15,7 @@ from padre_core.cli.terminal import print_json, print_table, safe
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.references import Ref
 from padre_core.streams.spool import Waiting
-from padre_core.sync import Action, Report, Step
+from padre_core.sync import Action, Local, Remote, Report, Step
 from padre_core.workspace import Workspace
 
 _objects = click.argument("objects", metavar="[OBJECT]...", nargs=-1)
@@ -51,7 +51,7 @@ def push(
     named = remotes or (None if refs is None else (workspace.default_remote,))
     with tally_bar(workspace.remotes):
         report = workspace.remotes.push(refs, remotes=named, dry=dry_run)
-    _tell(report, as_json=as_json)
+    _tell(workspace, report, as_json=as_json)
 
 
 @click.command()
@@ -75,7 +75,7 @@ def pull(
     refs = _chosen(workspace, objects, where, kind)
     with tally_bar(workspace.remotes):
         report = workspace.remotes.pull(refs, remotes=remotes or None, dry=dry_run)
-    _tell(report, as_json=as_json)
+    _tell(workspace, report, as_json=as_json)
 
 
 @click.command()
@@ -88,7 +88,7 @@ def sync(workspace: Workspace, remotes: tuple[str, ...], dry_run: bool, everythi
     """Upload and download what changed, merge what changed on both sides, and carry out deletes."""
     with tally_bar(workspace.remotes):
         report = workspace.remotes.sync(remotes=remotes or None, everything=everything, dry=dry_run)
-    _tell(report, as_json=as_json)
+    _tell(workspace, report, as_json=as_json)
 
 
 @click.command()
@@ -104,7 +104,11 @@ def status(workspace: Workspace, remotes: tuple[str, ...], as_json: bool) -> Non
             click.echo(_ALL_WELL)
         return
     report = workspace.remotes.status(remotes=remotes or None)
-    _tell(report, as_json=as_json)
+    elsewhere = {} if as_json else {name: _set_aside(steps) for name, steps in report.steps.items()}
+    _tell(workspace, report, as_json=as_json)
+    for name, count in elsewhere.items():
+        if count:
+            click.echo(f"{count} more on {safe(name)} and not here; `padre pull` downloads them")
     if not as_json:
         waiting = sum(1 for _ in workspace.remotes.conflicts())
         if waiting:
@@ -121,13 +125,14 @@ def conflicts(workspace: Workspace, as_json: bool) -> None:
         for item in found:
             print_json({"kind": item.ref[0], "id": item.ref[1], **asdict(item)})
     else:
+        names = _names(workspace, [item.ref for item in found])
         rows = [
-            (*item.ref, item.head, etag, ", ".join(fields))
+            (*item.ref, names[item.ref], item.head, etag, ", ".join(fields))
             for item in found
             for etag, fields in (item.fields or {"": ("hidden below a deleted object",)}).items()
         ]
         if rows:
-            print_table(("kind", "id", "head", "other", "fields"), rows)
+            print_table(("kind", "id", "name", "head", "other", "fields"), rows)
     if found:
         click.get_current_context().exit(PROBLEMS)
 
@@ -158,6 +163,8 @@ def resolve(
     stored = workspace.service(ref[0]).get(ref[1], refresh="never")
     if sum([ours, theirs, keep is not None]) > 1:
         raise InvalidObjectError("give one of --ours, --theirs and --keep")
+    if not stored.conflicts:
+        raise InvalidObjectError(f"{object} is in no conflict; `padre conflicts` lists what is")
     if theirs:
         if len(stored.conflicts) != 1:
             raise InvalidObjectError(f"{object} has {len(stored.conflicts)} other versions: name one with --keep")
@@ -201,7 +208,7 @@ def _tell_waiting(waiting: Sequence[Waiting], *, as_json: bool) -> None:
         print_table(("in the spool", "run", "writer", "entries"), rows)
 
 
-def _tell(report: Report, *, as_json: bool) -> None:
+def _tell(workspace: Workspace, report: Report, *, as_json: bool) -> None:
     steps = [(name, step) for name, done in report.steps.items() for step in done if _tells(step)]
     if as_json:
         for name, step in steps:
@@ -209,15 +216,32 @@ def _tell(report: Report, *, as_json: bool) -> None:
         for name, error in report.away.items():
             print_json({"remote": name, "away": str(error)})
     else:
-        rows = [(name, *step.ref, step.state, step.error or step.action) for name, step in steps]
+        names = _names(workspace, [step.ref for _, step in steps])
+        rows = [(remote, *step.ref, names[step.ref], step.state, step.error or step.action) for remote, step in steps]
         if rows:
-            print_table(("remote", "kind", "id", "here / there", "what"), rows)
+            print_table(("remote", "kind", "id", "name", "here / there", "what"), rows)
         for name, error in report.away.items():
             click.echo(f"{safe(name)} is away: {safe(error)}", err=True)
         if not (rows or report.away):
             click.echo(_ALL_WELL)
     if report.away or report.failed:
         click.get_current_context().exit(PROBLEMS)
+
+
+def _set_aside(steps: list[Step]) -> int:
+    """Takes out what a remote has and nobody fetched yet, which may be very much, and returns how many that is."""
+    here = [step for step in steps if (step.state.local, step.state.remote) != (Local.ABSENT, Remote.PRESENT)]
+    count = len(steps) - len(here)
+    steps[:] = here
+    return count
+
+
+def _names(workspace: Workspace, refs: Sequence[Ref]) -> dict[Ref, str]:
+    """What objects are called, as far as they are here and have a name."""
+    records = workspace.backend.get_many(refs)
+    return {
+        ref: str(record.data().get("name", "")) if record else "" for ref, record in zip(refs, records, strict=True)
+    }
 
 
 def _tells(step: Step) -> bool:

@@ -45,10 +45,13 @@ _UP = frozenset({
     Action.UPLOAD, Action.UPLOAD_AGAIN, Action.BURY_THERE, Action.SURVIVE, Action.MERGE, Action.COME_BACK,
 })  # fmt: skip
 _DOWN = frozenset({Action.FETCH, Action.BURY_HERE, Action.COME_BACK})
+_WHOLE = (Way.PULL, Way.BOTH)
+"""Which calls also download what the background only learns of."""
+
 _ACTIONS = {
     Way.PUSH: _UP,
-    Way.PULL: _DOWN | {Action.LEARN},
-    Way.BOTH: _UP | _DOWN | {Action.LEARN},
+    Way.PULL: _DOWN,
+    Way.BOTH: _UP | _DOWN,
     Way.KNOWN: _UP | _DOWN,
 }
 
@@ -231,6 +234,8 @@ class Pass:
         state = both.state(intent)
         action = row(state).sync
         refusal, etag = both.entry.refusal, both.ours.etag if both.ours else None
+        if action is Action.LEARN and self.way in _WHOLE:
+            action = Action.FETCH
         if action is not Action.AGREE and action not in _ACTIONS[self.way]:
             action = Action.NOTHING
         if intent is None or (both.ours is None and (intent is not Intent.TRACK or self._hidden_there(both))):

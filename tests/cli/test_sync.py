@@ -44,6 +44,20 @@ def test_a_pull_brings_what_only_the_remote_has(here):
     assert here("verify", "--remote", "lab").code == 0
 
 
+def test_what_only_the_remote_has_is_counted_by_status_and_fetched_by_pull(here):
+    with padre.open("lab", remotes={}) as lab:
+        lab.experiments.put(padre.Experiment(name="other", project="iris"))
+    told = here("status").out.splitlines()
+    assert told == ["everything is where it should be", "1 more on lab and not here; `padre pull` downloads them"]
+    assert [step["action"] for step in here("pull", "--json").json] == ["fetch"]
+
+
+def test_what_is_in_no_conflict_cannot_be_resolved(here):
+    result = here("resolve", "iris/svc", "--theirs")
+    assert result.code != 0
+    assert "no conflict" in result.err
+
+
 def test_a_conflict_is_shown_and_decided(here):
     here("push", "iris/svc")
     put("here", description="ours")

@@ -645,7 +645,7 @@ def test_status_and_dry_runs_change_nothing(two):
     report = engine(one, ("lab", remote)).status()
     assert {step.ref: step.action for step in report.steps["lab"]} == {
         ref(project()): Action.UPLOAD,
-        ref(project("theirs")): Action.LEARN,
+        ref(project("theirs")): Action.FETCH,
     }
     assert find(remote, project()) is None
     assert find(one, project()).envelope == {}
