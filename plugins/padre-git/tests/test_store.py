@@ -19,6 +19,7 @@ from padre_core.errors import (
     NotFoundError,
     UnsupportedError,
 )
+from padre_git import objects
 from padre_git.store import GitStore
 
 
@@ -427,3 +428,29 @@ def test_what_came_by_git_while_a_change_was_in_the_log_is_kept_beside_it(tmp_pa
             texts = head.content + b"".join(lost.content for lost in head.conflicts)
             assert all(text in texts for text in both)
     git(tmp_path / "lab.git", "merge-base", "--is-ancestor", git(tmp_path / "other.git", "rev-parse", "padre"), "padre")
+
+
+def test_objects_are_on_the_disk_before_the_branch_names_them_and_that_before_the_log_goes(tmp_path, monkeypatch):
+    told = []
+
+    def tell(place, name, word):
+        real = getattr(place, name)
+
+        def told_of(*arguments, **options):
+            told.append((word, options.get("power")))
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(place, name, told_of)
+
+    with padre.open(url_of(tmp_path / "lab.git"), linger=1000) as workspace:
+        log_runs(workspace, 1)
+        tell(objects, "sync_tree", "sync")
+        tell(objects, "_synced", "fsync of the branch")
+        tell(objects.Branch, "rebuilt", "write")
+        tell(workspace.backend.journal, "forget", "log")
+        workspace.backend.fold()
+    words = [word for word, _ in told]
+    last = len(words) - 1 - words[::-1].index("write")
+    assert words[last + 1 : last + 3] == ["sync", "fsync of the branch"]
+    assert words.index("log") > words.index("fsync of the branch")
+    assert ("fsync of the branch", True) in told
