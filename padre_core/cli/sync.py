@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,16 +23,19 @@ _where = click.option("--where", metavar="FILTER", help="Only runs that this fil
 _remote = click.option("--remote", "remotes", metavar="NAME", multiple=True, help="Only this one; repeatable.")
 _dry = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 
+
+def _travel_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What says which objects travel, and between which stores."""
+    for option in (json_option, kind_option, _dry, _remote, _where, _objects):
+        command = option(command)
+    return command
+
+
 _ALL_WELL = "everything is where it should be"
 
 
 @click.command()
-@_objects
-@_where
-@_remote
-@_dry
-@kind_option
-@json_option
+@_travel_options
 @with_workspace()
 def push(
     workspace: Workspace,
@@ -55,12 +58,7 @@ def push(
 
 
 @click.command()
-@_objects
-@_where
-@_remote
-@_dry
-@kind_option
-@json_option
+@_travel_options
 @with_workspace(make=True)
 def pull(
     workspace: Workspace,
