@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.report import Report, now
-from benchmarks.runner import Result, Runner
+from benchmarks.runner import Result, Runner, load
 from benchmarks.subjects import select
 from benchmarks.venvs import ROOT, Venvs
 from benchmarks.workloads import WORKLOADS
@@ -28,6 +28,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where stores are made: the disk to measure; default: the cache")
     parser.add_argument("--keep", action="store_true", help="leave the stores for a look at them")
     parser.add_argument("--json", type=Path, help="where results go; default: results.json in the cache")
+    parser.add_argument(
+        "--also", type=Path, metavar="JSON", help="report these results of an earlier part of the work too"
+    )
     parser.add_argument("--write-docs", action="store_true", help="write the tables into docs/benchmarks.md")
     return parser.parse_args()
 
@@ -52,10 +55,14 @@ def main() -> None:
     finally:
         if not options.keep:
             shutil.rmtree(root)
+    measured = {(result.workload, result.subject) for result in results}
+    before = load(options.also) if options.also else []
+    results = [*(result for result in before if (result.workload, result.subject) not in measured), *results]
+    shown = {result.workload for result in results}
     report = Report(
         command=command(options),
         rounds=runner.rounds,
-        workloads=workloads,
+        workloads=[w.sized(quick=options.quick) for w in WORKLOADS if w.key in shown],
         subjects=subjects,
         versions={e.name: venvs.version(e.venv, e.distribution) for e in subjects if e.distribution},
         results=results,

@@ -176,3 +176,11 @@ def summary(workload: str, subject: str, rounds: list[dict[str, Figure]], error:
     values = {name: [figures[name].value for figures in rounds] for name in names}
     scaled = any(map(cut_short, rounds))
     return Result(workload, subject, {name: Figure(median(values[name]), scaled) for name in names}, values, error)
+
+
+def load(file: Path) -> list[Result]:
+    """The results that a report wrote as JSON."""
+    return [
+        Result(**{**item, "figures": {name: Figure(*figure) for name, figure in item["figures"].items()}})
+        for item in json.loads(file.read_text())["results"]
+    ]
