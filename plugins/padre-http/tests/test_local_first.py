@@ -57,6 +57,35 @@ def trained(workspace, tmp_path):
     return run.id
 
 
+def test_many_runs_travel_in_few_requests(server, proxy, monkeypatch, tmp_path):
+    count = 30
+    with opened(monkeypatch, tmp_path, proxy.url, server.token) as workspace:
+        ids = []
+        for number in range(count):
+            with workspace.start_run("iris/many", name=str(number)) as run:
+                run.log_metric("loss", number)
+                run.log(f"line {number}")
+                run.log_artifact(made_file(tmp_path, number))
+            ids.append(run.id)
+        proxy.requests.clear()
+        workspace.remotes.push([workspace.ref("iris/many", "experiment")])
+        assert len(proxy.requests) < count
+    with opened(monkeypatch, tmp_path, proxy.url, server.token, name="there") as other:
+        proxy.requests.clear()
+        assert not other.remotes.pull().failed
+        assert len(proxy.requests) < count
+        ends = other.backend.many_ends([str(id) for id in ids])
+        assert [sum(end["points"].values()) for end in ends] == [1] * count
+        assert all(sum(end["lines"].values()) for end in ends)
+        assert not list(other.remotes.verify("lab"))
+
+
+def made_file(folder, number):
+    file = folder / f"{number}.bin"
+    file.write_bytes(random.Random(number).randbytes(50_000))
+    return file
+
+
 def arrived(server, run):
     """What everybody can see of a run on the server."""
     with server.open() as backend:
