@@ -122,10 +122,10 @@ def rm(
     as_json: bool,
 ) -> None:
     """Delete objects, with all that lies below them; `padre restore` brings them back."""
-    services = [workspace.service_of(object, kind) for object in objects]
-    deleted = sum(
-        service.delete(object, mode=mode, force=force) for service, object in zip(services, objects, strict=True)
-    )
+    chosen: dict[str, list[str]] = {}
+    for object in objects:
+        chosen.setdefault(workspace.service_of(object, kind).kind, []).append(object)
+    deleted = sum(workspace.service(one).delete(named, mode=mode, force=force) for one, named in chosen.items())
     if as_json:
         print_json({"deleted": deleted})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import secrets
@@ -205,7 +206,7 @@ class Service(Putting[T]):
             raise InvalidObjectError(f"mode is 'all', 'local' or 'remote', not {mode!r:.40}")
         items = [objects] if isinstance(objects, str | PadreObject) else [*objects]
         if self.records.remotes is not None:
-            return sum(self._delete_anywhere(item, mode, force, self.records.remotes) for item in items)
+            return self._delete_anywhere(items, mode, force, self.records.remotes)
         if mode == "remote":
             raise UnsupportedError(f"{self.records.url} has no remote to delete from")
         found = [(item, self._held(item) or self._locate(item)) for item in items]
@@ -217,28 +218,49 @@ class Service(Putting[T]):
                 if record is not None and self.records.in_scope(record)
             )
 
-    def _delete_anywhere(self, item: T | str, mode: Mode, force: bool, remotes: Remotes) -> int:
-        try:
-            id = self.locate(item)
-        except NotFoundError:
-            return 0
-        held = self.records.peek(self.kind, id)
-        if self.records.hooks.scoped:
-            seen = held or next(
-                (found for store in remotes.reached() for found in store.get_many([(self.kind, id)])), None
-            )
-            if seen is None or not self.records.in_scope(seen):
-                return 0
-        shown = None if force or isinstance(item, str) else item.etag
+    def _delete_anywhere(self, items: Sequence[T | str], mode: Mode, force: bool, remotes: Remotes) -> int:
+        ids: dict[str, T | str] = {}
+        for item in items:
+            with contextlib.suppress(NotFoundError):
+                ids.setdefault(self.locate(item), item)
+        held = self._in_scope_anywhere(list(ids), remotes)
+        shown = {
+            (self.kind, id): item.etag
+            for id, item in ids.items()
+            if not (force or isinstance(item, str)) and item.etag is not None
+        }
         deletion = secrets.token_hex(16)
-        done = remotes.engine.delete(
-            (self.kind, id), mode=mode, force=force, shown=shown, bury=lambda head: self._delete(head, deletion, shown)
-        )
-        for name in done.pending:
-            logger.warning("%s is away: the next sync deletes %s %s there", name, self.kind, id)
-        remotes.changed()
-        lived = held is not None and held.deleted is None
-        return int(lived or (mode != "local" and any(done.actions.values())))
+        try:
+            deleted = remotes.engine.delete_many(
+                [(self.kind, id) for id in held],
+                mode=mode,
+                force=force,
+                shown=shown,
+                bury=lambda head: self._delete(head, deletion, shown.get((self.kind, head.id))),
+            )
+        finally:  # what was deleted here before something failed has to travel all the same
+            remotes.changed()
+        count = 0
+        for (_, id), done in deleted.items():
+            for name in done.pending:
+                logger.warning("%s is away: the next sync deletes %s %s there", name, self.kind, id)
+            record = held[id]
+            lived = record is not None and record.deleted is None
+            count += lived or (mode != "local" and any(done.actions.values()))
+        return count
+
+    def _in_scope_anywhere(self, ids: Sequence[str], remotes: Remotes) -> dict[str, Record | None]:
+        """The local heads of those objects that the scope shows, wherever they are."""
+        refs = [(self.kind, id) for id in ids]
+        held = dict(zip(ids, self.backend.get_many(refs), strict=True))
+        if not self.records.hooks.scoped:
+            return held
+        seen = {id: record for id, record in held.items() if record is not None}
+        for store in remotes.reached():
+            missing = [ref for ref in refs if ref[1] not in seen]
+            found = store.get_many(missing) if missing else []
+            seen.update({record.id: record for record in found if record is not None})
+        return {id: held[id] for id, record in seen.items() if self.records.in_scope(record)}
 
     def restore(self, object: T | str, *, at: str | None = None) -> T:
         """Brings a deleted object back, with all that its deletion hid; one that is there is returned as it is.

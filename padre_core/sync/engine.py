@@ -65,6 +65,14 @@ class Conflicted:
     hidden: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Objects as one remote has them, and the pass that goes on from there."""
+
+    going: Pass
+    both: Mapping[Ref, Both]
+
+
 class Engine(Stores):
     """A local store and its remotes: what `put`, `get`, `delete`, `push`, `pull` and `sync` do; safe for threads.
 
@@ -115,29 +123,56 @@ class Engine(Stores):
         Raises:
             ConflictError: It was changed since, or the table refuses it.
         """
-        looked, pending = self._looked(ref, remotes)
-        head = _head(self.local.get_many([ref]))
-        for seen in [head] if head is not None else [both.theirs for _, both in looked.values()]:
-            if shown is not None and seen is not None and shown != seen.etag:
-                raise ConflictError(f"{' '.join(ref)} was changed since it was seen at {shown}; get it again")
+        seen = None if shown is None else {ref: shown}
+        return self.delete_many([ref], mode=mode, force=force, remotes=remotes, shown=seen, bury=bury)[ref]
+
+    def delete_many(
+        self, refs: Sequence[Ref], *, mode: Literal["all", "remote", "local"] = "all", force: bool = False,
+        remotes: Sequence[str] | None = None, shown: Mapping[Ref, str] | None = None,
+        bury: Callable[[Record], object] | None = None,
+    ) -> dict[Ref, Deleted]:  # fmt: skip
+        """The same for many objects, in steps of some, each of which is refused or begun as a whole.
+
+        A step asks each remote what it has, and makes it durable, once and not once an object; but mode `local` proves
+        of each object that it is elsewhere before its copy goes.
+        """
+        found: dict[Ref, Deleted] = {}
+        for start in range(0, len(refs), CHUNK):
+            chunk = list(dict.fromkeys(refs[start : start + CHUNK]))
+            found.update(self._delete_chunk(chunk, mode, force, remotes, shown or {}, bury or self._bury))
+        return found
+
+    def _delete_chunk(
+        self, refs: Sequence[Ref], mode: str, force: bool, remotes: Sequence[str] | None, shown: Mapping[Ref, str],
+        bury: Callable[[Record], object],
+    ) -> dict[Ref, Deleted]:  # fmt: skip
+        looked, pending = self._looked(refs, remotes)
+        heads = self._heads(refs)
+        for ref in refs:
+            sides = [heads[ref]] if heads[ref] is not None else [seen.both[ref].theirs for seen in looked.values()]
+            for side in sides:
+                if ref in shown and side is not None and shown[ref] != side.etag:
+                    raise ConflictError(f"{' '.join(ref)} was changed since it was seen at {shown[ref]}; get it again")
         if mode == "local":
-            self._delete_local(ref, looked, force=force)
-            return Deleted(dict.fromkeys(looked, Action.EVICT))
-        actions: dict[str, Action] = {}
-        for name, (going, both) in looked.items():
-            found = self._row_of(going, both)
-            actions[name] = found.delete_all if mode == "all" else found.delete_remote
-            self._check(actions[name], both, name, force=force)
+            for ref in refs:
+                self._delete_local(ref, looked, force=force)
+            return {ref: Deleted(dict.fromkeys(looked, Action.EVICT)) for ref in refs}
+        actions: dict[Ref, dict[str, Action]] = {ref: {} for ref in refs}
+        for name, seen in looked.items():
+            for ref, both in seen.both.items():
+                found = self._row_of(seen.going, both)
+                actions[ref][name] = found.delete_all if mode == "all" else found.delete_remote
+                self._check(actions[ref][name], both, name, force=force)
         if mode == "all":
-            self._delete_all(ref, looked, bury or self._bury)
+            self._delete_all(refs, looked, bury)
         else:
-            self._delete_remote(ref, looked, actions, pending)
-        for name, (going, _) in looked.items():
+            self._delete_remote(refs, looked, actions, pending)
+        for name, seen in looked.items():
             try:
-                going.pair.remote.publish()
+                seen.going.pair.remote.publish()
             except UnavailableError:
                 pending.append(name)
-        return Deleted(actions, tuple(pending))
+        return {ref: Deleted(actions[ref], tuple(pending)) for ref in refs}
 
     def conflicts(self) -> Iterator[Conflicted]:
         """The objects of the local store that hold losing versions, or were edited below what is deleted."""
@@ -209,18 +244,23 @@ class Engine(Stores):
         for digest in sorted(self.local.has_blobs(digests) - pair.remote.has_blobs(digests)):
             yield Problem("missing-blob", digests[digest], f"{digests[digest]}: {pair.name} lacks the blob {digest}")
 
-    def _looked(self, ref: Ref, remotes: Sequence[str] | None) -> tuple[dict[str, tuple[Pass, Both]], list[str]]:
-        """An object as each remote has it, and the remotes that are away."""
-        looked: dict[str, tuple[Pass, Both]] = {}
+    def _looked(self, refs: Sequence[Ref], remotes: Sequence[str] | None) -> tuple[dict[str, _Seen], list[str]]:
+        """Objects as each remote has them, and the remotes that are away."""
+        looked: dict[str, _Seen] = {}
         away: list[str] = []
         for name in self._named(remotes):
             try:
                 pair = self.pair(name)
-                (both,) = pair.look([ref])
-                looked[name] = self.single(pair), both
+                found = pair.look(refs)
+                going = self.single(pair)
+                going.kin.load(found)
+                looked[name] = _Seen(going, {both.ref: both for both in found})
             except UnavailableError:
                 away.append(name)
         return looked, away
+
+    def _heads(self, refs: Sequence[Ref]) -> dict[Ref, Record | None]:
+        return dict(zip(refs, self.local.get_many(refs), strict=True))
 
     def _row(self, going: Pass, ref: Ref) -> Row:
         (both,) = going.pair.look([ref])
@@ -242,36 +282,49 @@ class Engine(Stores):
     def _bury(self, head: Record) -> None:
         self.local.put(merge.tombstone(head, self.actor), if_match=head.etag)
 
-    def _delete_all(self, ref: Ref, looked: Mapping[str, tuple[Pass, Both]], bury: Callable[[Record], object]) -> None:
-        for going, both in looked.values():
-            if both.state().remote is Remote.NEWER:  # forced: what came meanwhile is deleted too, and kept
-                going.settle(ref)
-        head = _head(self.local.get_many([ref]))
-        if head is not None and head.deleted is None:
-            bury(head)
-        for going, both in looked.values():
-            if head is None and both.theirs is not None and both.theirs.deleted is None:
-                going.bury_there(both.theirs)
-            elif head is not None:
-                going.settle(ref)
+    def _delete_all(self, refs: Sequence[Ref], looked: Mapping[str, _Seen], bury: Callable[[Record], object]) -> None:
+        for seen in looked.values():
+            for ref, both in seen.both.items():
+                if both.state().remote is Remote.NEWER:  # forced: what came meanwhile is deleted too, and kept
+                    seen.going.settle(ref)
+        heads = self._heads(refs)
+        with self.local.batch(f"Delete {len(refs)} objects", self.actor):
+            for head in heads.values():
+                if head is not None and head.deleted is None:
+                    bury(head)
+        for seen in looked.values():
+            self._bury_unheld(seen, [ref for ref in refs if heads[ref] is None])
+            seen.going.settle_many([ref for ref in refs if heads[ref] is not None])
 
     def _delete_remote(
-        self, ref: Ref, looked: Mapping[str, tuple[Pass, Both]], actions: Mapping[str, Action], pending: Sequence[str]
+        self,
+        refs: Sequence[Ref],
+        looked: Mapping[str, _Seen],
+        actions: Mapping[Ref, Mapping[str, Action]],
+        pending: Sequence[str],
     ) -> None:
         for name in pending:
-            self._notes(name).note_entry(ref, lambda entry: replace(entry, intent=Intent.DELETE))
-        for name, (going, both) in looked.items():
-            if both.ours is None and both.theirs is not None and actions[name]:
-                going.bury_there(both.theirs)
-            elif both.ours is not None and both.ours.deleted is not None and actions[name]:
-                going.settle(ref)
-            elif actions[name]:
-                going.pair.note_entry(ref, lambda entry: replace(entry, intent=Intent.DELETE))
-                step = going.settle(ref)
-                if step.error is not None:
-                    raise step.error
+            for ref in refs:
+                self._notes(name).note_entry(ref, lambda entry: replace(entry, intent=Intent.DELETE))
+        for name, seen in looked.items():
+            due = [both for ref, both in seen.both.items() if actions[ref][name]]
+            held = [both for both in due if both.ours is not None]
+            living = {both.ref for both in held if both.ours is not None and both.ours.deleted is None}
+            self._bury_unheld(seen, [both.ref for both in due if both.ours is None])
+            for ref in living:
+                seen.going.pair.note_entry(ref, lambda entry: replace(entry, intent=Intent.DELETE))
+            steps = seen.going.settle_many([both.ref for both in held])
+            _raise_first([step for step in steps if step.ref in living])
 
-    def _delete_local(self, ref: Ref, looked: Mapping[str, tuple[Pass, Both]], *, force: bool) -> None:
+    def _bury_unheld(self, seen: _Seen, refs: Sequence[Ref]) -> None:
+        """Stores tombstones on a remote of what is not here."""
+        found = [theirs for ref in refs if (theirs := seen.both[ref].theirs) is not None and theirs.deleted is None]
+        if found:
+            with seen.going.pair.remote.batch(f"Delete {len(found)} objects", self.actor):
+                for theirs in found:
+                    seen.going.bury_there(theirs)
+
+    def _delete_local(self, ref: Ref, looked: Mapping[str, _Seen], *, force: bool) -> None:
         head = _head(self.local.get_many([ref]))
         if head is None or head.deleted is not None:
             return
@@ -282,10 +335,11 @@ class Engine(Stores):
         for record in sorted(records, key=lambda record: -len(record.ancestors)):
             self.local.evict(record.kind, record.id, if_match=record.etag)
 
-    def _held_elsewhere(self, ref: Ref, looked: Mapping[str, tuple[Pass, Both]]) -> bool:
+    def _held_elsewhere(self, ref: Ref, looked: Mapping[str, _Seen]) -> bool:
         """Whether the local copy may go; a remote that answers is asked for the object's hash, streams and blobs."""
         refused: Action | None = None
-        for going, _ in looked.values():
+        for seen in looked.values():
+            going = seen.going
             going.pair.remote.publish()
             (both,) = going.pair.look([ref])
             action = self._row_of(going, both).delete_local

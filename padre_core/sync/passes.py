@@ -132,6 +132,10 @@ class Pass:
                 return step
         raise ConflictError(f"{' '.join(ref)} is changed too often by others; try again")
 
+    def settle_many(self, refs: Sequence[Ref]) -> list[Step]:
+        """The same about many objects, in one batch on either side."""
+        return self.run(self.pair.look(refs)) if refs else []
+
     def _each(self, work: Callable[[list[Both]], object], chunks: Sequence[list[Both]]) -> None:
         if self.threads <= 1 or len(chunks) <= 1:
             for chunk in chunks:

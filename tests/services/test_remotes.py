@@ -212,3 +212,62 @@ def test_a_delete_counts_only_what_it_deleted(here):
     here.experiments.put(experiment, remote="lab")
     assert [here.experiments.delete(experiment.id) for _ in range(2)] == [1, 0]
     assert here.experiments.delete(experiment.id, mode="local") == 0
+
+
+def uploaded(workspace, count):
+    """The ids of some experiments that are here and on the remote."""
+    project = workspace.projects.put(padre.Project(name="iris"))
+    made = [workspace.experiments.put(padre.Experiment(name=f"e{n}", project="iris")) for n in range(count)]
+    workspace.projects.put(project, remote="lab")
+    return [experiment.id for experiment in made]
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    """Counts the calls that reach the store of a workspace's remote; nothing travels in the background."""
+    monkeypatch.setattr("padre_core.services.shipper.Shipper.wake", lambda self: None)
+
+    def start(workspace):
+        remote, calls = workspace.records.remotes.engine.pair("lab").remote, []
+
+        def counted(name):
+            call = getattr(remote, name)
+            return lambda *args, **named: (calls.append(name), call(*args, **named))[1]
+
+        for name in ("get_many", "put_many", "pull", "publish"):
+            monkeypatch.setattr(remote, name, counted(name))
+        return calls
+
+    return start
+
+
+@pytest.mark.parametrize("mode", ["all", "remote"])
+def test_a_delete_of_many_asks_the_remote_no_more_often_than_one_of_few(counting, here, lab, mode):
+    ids = uploaded(here, 24)
+    calls = counting(here)
+    counts = []
+    for some in (ids[:4], ids[4:]):
+        calls.clear()
+        assert here.experiments.delete(some, mode=mode) == len(some)
+        counts.append(sorted(calls))
+    assert counts[0] == counts[1]
+    assert counts[0].count("publish") == 1
+    with padre.open(lab, readonly=True) as remote:
+        assert remote.experiments.count() == 0
+    assert here.experiments.count() == (24 if mode == "remote" else 0)
+
+
+def test_one_stale_object_of_many_keeps_all_of_them(here, lab):
+    ids = uploaded(here, 3)
+    stale = here.experiments.get(ids[2])
+    here.experiments.put(stale.model_copy(update={"description": "changed"}))
+    with pytest.raises(padre.ConflictError, match="changed since it was seen"):
+        here.experiments.delete([ids[0], ids[1], stale])
+    assert here.experiments.count() == 3
+    with padre.open(lab, readonly=True) as remote:
+        assert remote.experiments.count() == 3
+
+
+def test_an_object_named_twice_is_deleted_and_counted_once(here):
+    ids = uploaded(here, 2)
+    assert here.experiments.delete([ids[0], "iris/e0", ids[1]]) == 2
