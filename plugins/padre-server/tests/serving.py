@@ -123,6 +123,16 @@ def start_server(
         env={**os.environ, **(environment or {})},
     )
     log.close()
+    try:
+        return _started(folder, store, process, errors)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _started(folder: Path, store: str, process: subprocess.Popen[str], errors: Path) -> Served:
+    """The server, as soon as it answers."""
     assert process.stdout is not None
     url = process.stdout.readline().removeprefix("listening on ").strip()
     assert url.startswith("http"), errors.read_text()
