@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import padre_core as padre
+from padre_core.backends import layout
 from padre_core.errors import (
     AccessDeniedError,
     AlreadyExistsError,
@@ -454,3 +455,37 @@ def test_objects_are_on_the_disk_before_the_branch_names_them_and_that_before_th
     assert words[last + 1 : last + 3] == ["sync", "fsync of the branch"]
     assert words.index("log") > words.index("fsync of the branch")
     assert ("fsync of the branch", True) in told
+
+
+def test_the_files_of_a_run_come_with_its_commit_and_are_read_by_all_before_it(tmp_path):
+    url = url_of(tmp_path / "lab.git")
+    files = {f"{number}.bin": bytes([number]) * 100_000 for number in range(20)}
+    with padre.open(url, linger=60) as workspace, padre.open(url) as other:
+        with workspace.start_run("iris/svc") as run:
+            for name, data in files.items():
+                (tmp_path / name).write_bytes(data)
+                run.log_artifact(tmp_path / name)
+            found = {artifact.path: other.artifacts.read(artifact) for artifact in other.artifacts.list()}
+            assert found == files
+        assert len(git(tmp_path / "lab.git", "log", "--format=%h", "padre").split()) == 1
+    assert git(tmp_path / "lab.git", "log", "--format=%s", "padre").splitlines()[-1] == "Make a store"
+    assert len(git(tmp_path / "lab.git", "log", "--format=%h", "padre").split()) == 2
+    git(tmp_path, "clone", "--quiet", "--branch", "padre", "lab.git", "clone")
+    with padre.open(tmp_path / "clone") as workspace:
+        assert {artifact.path: workspace.artifacts.read(artifact) for artifact in workspace.artifacts.list()} == files
+
+
+def test_a_file_whose_process_was_killed_before_any_commit_comes_with_the_next(tmp_path):
+    store = GitStore(url_of(tmp_path / "lab.git"))
+    store.write("padre.json", b"{}")
+    key = layout.blob_key("ab" * 32)
+    store.write(key, b"left behind")
+    again = GitStore(url_of(tmp_path / "lab.git"))
+    assert again.read(key).data == b"left behind"
+    assert [entry.key for entry in again.list("blobs/")] == [key]
+    again.write("projects/x.json", b"{}")
+    assert git(tmp_path / "lab.git", "show", f"padre:{key}") == "left behind"
+    assert not list(again.branch.staged.entries())
+    again.delete(key)
+    with pytest.raises(NotFoundError):
+        store.read(key)

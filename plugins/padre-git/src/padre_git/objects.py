@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from padre_core.errors import AlreadyExistsError, BackendError, ConflictError, CorruptObjectError, UnavailableError
 from padre_core.streams.filesystems import failure, has_sync_tree, sync_tree
@@ -25,9 +25,7 @@ from padre_git.repository import (
     open_repository,
     read_loose_ref,
 )
-
-if TYPE_CHECKING:
-    pass
+from padre_git.staged import Staged
 
 MARKER = "padre.json"
 BLOB_MODES = (0o100644, 0o100755, 0o100664)
@@ -104,6 +102,7 @@ class Branch:
         self.common = common_folder(self.repo)
         self.ref = f"refs/heads/{place.branch}"
         self.folder = (make_folder if make else folder_of)(self.common, place.branch)
+        self.staged = Staged(self.folder / "staged")
         self._lock = threading.RLock()
         self._root: tuple[str | None, Any] = (None, None)
 
@@ -263,7 +262,7 @@ class Branch:
                 raise ConflictError(f"{key} in {self.place.url} was changed meanwhile")
 
     def commit(self, change: Change, message: str, actor: str | None, *, power: bool) -> str | None:
-        """Makes one commit of a change, on top of whatever is there, and returns it; None if nothing changes.
+        """Makes one commit of a change and of what is staged, on top of whatever is there; returns it if there is one.
 
         Args:
             power: Let it survive the loss of power when this returns, and never be half there.
@@ -281,9 +280,11 @@ class Branch:
                 parent = tip or self.start()
                 root = self.tree(parent) if parent else None
                 self.check(change, root)
+                staged = self.staged.entries()
                 with errors(self.place.url):
-                    tree = self.rebuilt(root, change.entries) or self.repo.TreeBuilder().write()
+                    tree = self.rebuilt(root, staged | change.entries) or self.repo.TreeBuilder().write()
                     if root is not None and tree == root.id and tip is not None:
+                        self.staged.drop(staged)
                         return None
                     author = self.signature(actor)
                     parents = [_oid(parent)] if parent else []
@@ -291,6 +292,7 @@ class Branch:
                 if power:
                     self.sync()  # a branch must never name what a loss of power took away
                 if self.move(tip, made, message, power=power):
+                    self.staged.drop(staged)
                     return made
             if attempt and time.monotonic() > deadline:
                 break

@@ -26,7 +26,7 @@ from padre_core.errors import (
 from padre_git.history import history
 from padre_git.lfs import MAX_PLAIN, MAX_POINTER, THRESHOLD, LocalFiles, Pointer, attributes, pointer_at
 from padre_git.maintenance import repack
-from padre_git.objects import MARKER, Branch, Change, Found
+from padre_git.objects import BLOB_MODES, MARKER, Branch, Change, Found
 from padre_git.place import parse
 from padre_git.repository import errors
 
@@ -52,9 +52,10 @@ class _Batch:
 class GitStore(ByteStore):
     """The tree of a branch, `git+file:///path[?branch=NAME]`: one git blob for each key.
 
-    A repository that is not there is made, bare. A write is a commit, and so is a `batch`; versions are the ids of
-    blobs, so equal bytes have equal versions. Several processes may use it at once, and so may git: whatever moves the
-    branch meanwhile, no update is lost.
+    A repository that is not there is made, bare. A write is a commit, and so is a `batch`; but files under `blobs/`
+    wait for the next one, seen by all on this machine. Versions are the ids of blobs, so equal bytes have equal
+    versions. Several processes may use it at once, and so may git: whatever moves the branch meanwhile, no update is
+    lost.
 
     Args:
         branch: Counts before the one in the URL.
@@ -125,6 +126,9 @@ class GitStore(ByteStore):
 
     def write(self, key: str, data: bytes, *, if_match: IfMatch = None) -> str:
         id = self.branch.add(data)
+        if if_match is None and self._batch is None and self.branch.staged.takes(key):
+            self.branch.staged.add(key, id)
+            return id
         if key != MARKER:
             self._change(key, id, if_match, f"Store {key}")
             return id
@@ -147,7 +151,7 @@ class GitStore(ByteStore):
         pending = self._pending(prefix, after)
         if pending:
             left = {item.key: item for item in found if item.key not in pending}
-            news = {key: Found(key, id, 0o100644) for key, id in pending.items() if id is not None}
+            news = {key: Found(key, id, BLOB_MODES[0]) for key, id in pending.items() if id is not None}
             found = (item for _, item in sorted({**left, **news}.items()))
         return (self._entry(item) for item in found if item.regular and _is_ours(item.key))
 
@@ -208,9 +212,9 @@ class GitStore(ByteStore):
         return self.branch.tree() if self._batch is None else self._batch.root
 
     def _pending(self, prefix: str, after: str) -> dict[str, str | None]:
-        if self._batch is None:
-            return {}
-        return {key: id for key, id in self._batch.change.entries.items() if key.startswith(prefix) and key > after}
+        staged = self.branch.staged.entries() if BLOBS.startswith(prefix) or prefix.startswith(BLOBS) else {}
+        changed = staged if self._batch is None else staged | self._batch.change.entries
+        return {key: id for key, id in changed.items() if key.startswith(prefix) and key > after}
 
     def _file(self, key: str) -> Found:
         found = self._find(key)
@@ -225,8 +229,9 @@ class GitStore(ByteStore):
     def _find(self, key: str) -> Found | None:
         if self._batch is not None and key in self._batch.change.entries:
             id = self._batch.change.entries[key]
-            return None if id is None else Found(key, id, 0o100644)
-        return self.branch.find(self._root(), key)
+            return None if id is None else Found(key, id, BLOB_MODES[0])
+        staged = self.branch.staged.find(key)
+        return self.branch.find(self._root(), key) if staged is None else Found(key, staged, BLOB_MODES[0])
 
     def _entry(self, found: Found) -> Entry:
         what = f"{found.key} in {self.url}"
