@@ -142,6 +142,7 @@ def open_backend(
     single_writer = bool(options.pop("single_writer", False))
     store = found(text, readonly=readonly, **options)
     try:
+        single_writer = single_writer or store.single_writer
         return _backend_of(store, readonly=readonly, durability=durability, single_writer=single_writer)
     except BaseException:
         store.close()

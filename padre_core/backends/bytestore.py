@@ -117,6 +117,9 @@ class ByteStore(ABC):
     lost to a power cut before the ones that follow on it.
     """
 
+    single_writer: bool = False
+    """Whether the user's settings say that nobody else writes; then core need not be told by an option."""
+
     def __init__(self, url: str, *, readonly: bool = False, **options: Any) -> None:
         self.url = url
         self.readonly = readonly
@@ -154,6 +157,12 @@ class ByteStore(ABC):
                 yield self.read(key)
             except NotFoundError:
                 yield None
+
+    def write_new(self, items: Iterable[tuple[str, bytes]]) -> None:
+        """Stores bytes under keys that follow from them, in any order; what is there already is the same."""
+        for key, data in items:
+            with self.open_writer(lambda key=key: key) as file:  # type: ignore[misc]  # bound now
+                file.write(data)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """At most `length` bytes from `start` on; fewer at the end."""

@@ -7,7 +7,7 @@ import functools
 import io
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -240,6 +240,9 @@ class LoggedBackend(ByteStoreBackend):
             self._loose_blobs = False
             self.store.sync()
         self.journal.sync()
+
+    def write_blobs(self, blobs: Sequence[bytes]) -> list[BlobReference]:
+        return [self.write_blob(io.BytesIO(data)) for data in blobs]  # small ones go into the log
 
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         self._writable()

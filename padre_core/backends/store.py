@@ -232,6 +232,14 @@ class ByteStoreBackend(Backend):
         self._writable()
         return blobs.write_blob(self.store, source, media_type)
 
+    def write_blobs(self, blobs: Sequence[bytes]) -> list[BlobReference]:
+        self._writable()
+        found = [BlobReference(digest=hashlib.sha256(data).hexdigest(), size=len(data)) for data in blobs]
+        self.store.write_new(
+            {layout.blob_key(one.digest): data for one, data in zip(found, blobs, strict=True)}.items()
+        )
+        return found
+
     def open_blob(self, digest: str) -> BinaryIO:
         return blobs.open_blob(self.store, digest)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import subprocess
 import sys
 import time
@@ -237,8 +238,6 @@ with store.open_writer(lambda: "blobs/00/large") as file:
 
 
 def test_a_writer_that_is_killed_leaves_nothing_that_is_seen_or_in_the_way(ministack, proxy):
-    import json
-
     store = ministack.open()
     proxy.spoil(*["hang"] * 40, only=b"partNumber=3")
     command = [sys.executable, "-c", KILLED, store.url, json.dumps(s3_options(proxy.url)), str(4 * PART)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -113,6 +114,22 @@ def test_credentials_come_from_the_environment(ministack, monkeypatch):
     store.write("key", b"data", if_match=ABSENT)
     assert store.read("key").data == b"data"
     store.close()
+
+
+def test_commands_take_options_from_the_settings_of_the_user_and_only_from_a_private_file(sshd, tmp_path):
+    url = sshd.fresh()
+    file = tmp_path / "config" / "cloud.toml"
+    file.parent.mkdir()
+    lines = [f"{name} = {json.dumps(value)}" for name, value in {**sshd.options, "single_writer": True}.items()]
+    file.write_text("\n".join([f'["{url.rpartition("/")[0]}"]', *lines, '["sftp://other"]', "port = 1"]))
+    file.chmod(0o644)
+    with pytest.raises(InvalidObjectError, match="chmod 600"):
+        padre.open(url)
+    file.chmod(0o600)
+    with padre.open(url) as ws:
+        ws.projects.put(padre.Project(name="lab"))
+    command = [sys.executable, "-m", "padre_core", "ls", "projects", "--store", url]
+    assert "lab" in subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
 
 class Careless(Proxy):
@@ -236,7 +253,5 @@ store.close()
 
 
 def test_the_child_of_a_fork_has_connections_of_its_own(ministack):
-    import json
-
     command = [sys.executable, "-W", "ignore", "-c", FORKS, ministack.fresh(), json.dumps(ministack.options)]
     subprocess.run(command, check=True, timeout=120, env=os.environ)

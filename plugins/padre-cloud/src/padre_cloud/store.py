@@ -18,6 +18,7 @@ from padre_cloud.drivers import open_driver
 from padre_cloud.drivers.base import BusyError, Driver, ExpiredError, Limits, Part, pause
 from padre_cloud.files import open_reader, open_writer
 from padre_cloud.probe import obeys_conditions
+from padre_cloud.settings import options_of
 from padre_core.backends.bytestore import ABSENT, Absent, ByteStore, Entry, IfMatch, Item, Progress
 from padre_core.backends.capabilities import Capabilities
 from padre_core.errors import (
@@ -30,6 +31,7 @@ from padre_core.errors import (
 )
 
 Answer = TypeVar("Answer")
+Given = TypeVar("Given")
 
 _OF_PARENTS: list[object] = []
 """What a fork copied: it must not be freed here, for that would close what the parent goes on using."""
@@ -49,7 +51,8 @@ class CloudStore(ByteStore):
         timeout: Seconds for one request.
         attempts: How often a request is made before the store counts as unavailable.
         concurrency: Requests on their way at once.
-        options: For the fsspec filesystem, such as `endpoint_url`; fsspec's own configuration holds too.
+        options: For the fsspec filesystem, such as `endpoint_url`; what is not given is taken from `cloud.toml` in the
+            user's settings, and from fsspec's own configuration.
 
     Raises:
         InvalidObjectError: The URL holds a password, or more than a place.
@@ -62,16 +65,18 @@ class CloudStore(ByteStore):
         url: str,
         *,
         readonly: bool = False,
-        timeout: float = Limits.timeout,
-        attempts: int = Limits.attempts,
-        concurrency: int = Limits.concurrency,
         **options: Any,
     ) -> None:
         super().__init__(url, readonly=readonly)
-        if not (timeout > 0 and attempts >= 1 and 1 <= concurrency <= 256):
-            raise InvalidObjectError(f"{url}: timeout is above 0, attempts from 1 on, concurrency from 1 to 256")
         self._place = places.parse(url)
         self.url = self._place.url
+        options = {**options_of(self.url), **options}
+        self.single_writer = bool(options.pop("single_writer", False))
+        timeout = float(options.pop("timeout", Limits.timeout))
+        attempts = int(options.pop("attempts", Limits.attempts))
+        concurrency = int(options.pop("concurrency", Limits.concurrency))
+        if not (timeout > 0 and attempts >= 1 and 1 <= concurrency <= 256):
+            raise InvalidObjectError(f"{url}: timeout is above 0, attempts from 1 on, concurrency from 1 to 256")
         self._limits = Limits(timeout, attempts, concurrency)
         self._options: Mapping[str, Any] = options
         self._writing = threading.RLock()
@@ -218,6 +223,14 @@ class CloudStore(ByteStore):
 
         return open_writer(key, small, large)
 
+    def write_new(self, items: Iterable[tuple[str, bytes]]) -> None:
+        def write(item: tuple[str, bytes]) -> None:
+            with contextlib.suppress(AlreadyExistsError):
+                self.write(*item, if_match=ABSENT)
+
+        for _ in self._ahead(write, items):
+            pass
+
     def presign(self, key: str, seconds: int = 3600) -> str:
         """A URL by which whoever has it reads a key for a while, past PaDRe and its permissions.
 
@@ -255,14 +268,14 @@ class CloudStore(ByteStore):
                 time.sleep(pause(attempt))
         raise AssertionError
 
-    def _ahead(self, call: Callable[[str], Answer], keys: Iterable[str]) -> Iterator[Answer]:
-        """The answers in the order of the keys, while those for the next keys are asked for already."""
+    def _ahead(self, call: Callable[[Given], Answer], given: Iterable[Given]) -> Iterator[Answer]:
+        """The answers in the order of what is given, while the next ones are asked for already."""
         pending: deque[Future[Answer]] = deque()
-        todo = iter(keys)
+        todo = iter(given)
         try:
             while True:
-                for key in itertools.islice(todo, 2 * self._limits.concurrency - len(pending)):
-                    pending.append(self._pool.submit(call, key))
+                for one in itertools.islice(todo, 2 * self._limits.concurrency - len(pending)):
+                    pending.append(self._pool.submit(call, one))
                 if not pending:
                     return
                 yield pending.popleft().result()
