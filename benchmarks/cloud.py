@@ -64,7 +64,7 @@ def main() -> None:
             for repeat in range(asked.repeats):
                 for name, (python, code) in sides.items():
                     url = f"bench/{name}-{len(what)}-{repeat}"
-                    command = [python, "-c", code, url, *map(str, arguments)]
+                    command = [str(python), "-c", code, url, *map(str, arguments)]
                     said = subprocess.check_output(command, env=env, text=True, cwd=place)
                     found[name].append(json.loads(said.splitlines()[-1]))
             tell(what, found)

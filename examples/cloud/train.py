@@ -21,7 +21,7 @@ EXPERIMENT = "cloud/digits-sgd"
 WORKERS = 4
 RUNS = 2
 EPOCHS = 5
-WHERE = 'status == "completed"'
+WHERE = 'status == "finished"'
 ALPHAS = [10.0**-exponent for exponent in range(1, WORKERS * RUNS + 1)]
 
 
@@ -31,7 +31,7 @@ def main(url: str) -> None:
         ws.experiments.put(padre.Experiment(name="digits-sgd", project="cloud"))
         workers = [subprocess.Popen([sys.executable, __file__, url, str(number)]) for number in range(WORKERS)]
         while any(worker.poll() is None for worker in workers):
-            print(f"{ws.runs.count(where=WHERE)} of {len(ALPHAS)} runs are done")
+            print(f"{ws.runs.count(where=WHERE)} of {len(ALPHAS)} runs are done", flush=True)
             time.sleep(1)
         if any(worker.returncode for worker in workers):
             sys.exit("a worker failed")
