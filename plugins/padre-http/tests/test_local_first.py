@@ -95,7 +95,7 @@ def arrived(server, run):
     return ends["points"], ends["lines"], len(heads), len(record.conflicts)
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "delay"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_put_through_a_bad_network_has_each_effect_once(fault, server, proxy, monkeypatch, tmp_path):
     with opened(monkeypatch, tmp_path, proxy.url, server.token) as workspace:
         run = trained(workspace, tmp_path)
