@@ -115,7 +115,7 @@ class FolderDriver(Driver):
     def upload(self, key: str, file: BinaryIO, size: int) -> None:
         def put(fs: Any, path: str) -> None:
             file.seek(0)
-            with fs.open(path, "wb", block_size=PART, autocommit=self._moves) as target:
+            with self.create(fs, path) as target:
                 try:
                     shutil.copyfileobj(file, target, PART)
                 except BaseException:
@@ -126,6 +126,10 @@ class FolderDriver(Driver):
                 target.commit()
 
         self.mapped(key, lambda fs: self._put(fs, key, put))
+
+    def create(self, fs: Any, path: str) -> Any:
+        """A file to write into from its start."""
+        return fs.open(path, "wb", block_size=PART, autocommit=self._moves)
 
     def _put(self, fs: Any, key: str, put: Callable[[Any, str], None]) -> str:
         path = f"{self.root}/{key}"

@@ -69,6 +69,15 @@ class SftpDriver(FolderDriver):
         closed = isinstance(error, OSError) and "closed" in str(error).lower()
         return closed or isinstance(error, paramiko.SSHException) or super().lost(error)
 
+    def cat(self, fs: Any, path: str, start: int, end: int) -> bytes:
+        with fs.ftp.open(path, "rb") as file:  # whose reads ask for the next 32 KB only when the last have come
+            return b"".join(file.readv([(start, end - start)]))
+
+    def create(self, fs: Any, path: str) -> Any:
+        file = super().create(fs, path)
+        file.set_pipelined(True)  # else it waits for an answer every 32 KB; what was refused is raised at the end
+        return file
+
     def replace(self, fs: Any, source: str, target: str) -> None:
         before = self._times.pop(target, 0)
         with contextlib.suppress(FileNotFoundError):
