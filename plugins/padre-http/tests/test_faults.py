@@ -14,8 +14,8 @@ from padre_http.backend import HttpBackend
 
 NAMES = (
     "create", "edit", "put without a condition", "delete", "put_many", "get", "get_many", "query", "count", "changes",
-    "append_streams", "read_streams",
-    "set_envelope", "append points", "append lines", "read_stream", "write a small blob", "write_blobs",
+    "set_envelope", "append points", "append lines", "append_streams", "read_streams", "read_stream",
+    "write a small blob", "write_blobs",
     "begin an upload", "send a part", "commit an upload", "open_blob", "read_blobs", "has_blobs", "sync", "live_runs",
 )  # fmt: skip
 

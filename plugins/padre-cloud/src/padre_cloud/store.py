@@ -87,7 +87,7 @@ class CloudStore(ByteStore):
             multi_process=driver.persistent,
             shared=driver.persistent,
             conditional_write=driver.conditional and (readonly or obeys_conditions(driver)),
-            streaming=True,
+            streaming=driver.persistent,
             presign=driver.presigns,
         )
 
