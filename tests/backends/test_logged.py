@@ -10,7 +10,7 @@ import pytest
 
 from padre_core.backends import layout
 from padre_core.backends.bytestore import ABSENT, UNBORN
-from padre_core.backends.logged import SMALL_BLOB
+from padre_core.backends.logged_blobs import SMALL_BLOB
 from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, ReadOnlyError
 from padre_core.objects import record as records
 from padre_core.objects.artifact import Artifact
@@ -395,17 +395,17 @@ def test_where_the_index_cannot_be_kept_queries_answer_all_the_same(opened, monk
 
 
 def test_a_log_of_many_ended_runs_is_folded_while_the_work_goes_on(opened, folder, monkeypatch):
-    monkeypatch.setattr("padre_core.backends.logged.FOLD_RUNS", 5)
+    monkeypatch.setattr("padre_core.backends.folding.FOLD_RUNS", 5)
     backend = opened()
     made = {put_run(backend) for _ in range(12)}
-    backend._thread.join()
+    backend._folding.wait()
     assert len(list(folder.glob("runs/*/*/*/run.json"))) >= 5
     assert ids(backend) == made
 
 
 def test_who_writes_faster_than_logs_are_folded_waits(opened, monkeypatch):
-    monkeypatch.setattr("padre_core.backends.logged.FOLD_RUNS", 1)
-    monkeypatch.setattr("padre_core.backends.logged.BACKLOG", 1)
+    monkeypatch.setattr("padre_core.backends.folding.FOLD_RUNS", 1)
+    monkeypatch.setattr("padre_core.backends.folding.BACKLOG", 1)
     backend = opened()
     made, most = set(), 0
     for _ in range(30):
@@ -473,7 +473,7 @@ def test_many_small_blobs_are_folded_behind_the_writer(opened, folder):
     backend = opened()
     for number in range(700):
         backend.write_blob(io.BytesIO(number.to_bytes(SMALL_BLOB, "big")))
-    backend._thread.join()
+    backend._folding.wait()
     assert len(blob_files(folder)) > 400
     assert len(list(backend.blobs())) == 700, "each once"
 

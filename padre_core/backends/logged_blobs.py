@@ -1,0 +1,77 @@
+"""Blobs of a store with logs: small ones lie in a log at first, larger ones are files at once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from padre_core.backends import blobs
+from padre_core.backends.bytestore import ByteStore
+from padre_core.errors import NotFoundError
+from padre_core.objects import canonical
+from padre_core.objects.base import BlobReference
+from padre_core.objects.identity import check_digest
+from padre_core.streams.journal import Journal
+
+SMALL_BLOB = 16 * 1024
+"""Up to how many bytes a blob is acknowledged in the log: a file of its own costs as much as twenty records."""
+
+
+class LoggedBlobs:
+    """Finds blobs in the logs and in the tree."""
+
+    def __init__(self, store: ByteStore, journal: Journal) -> None:
+        self._store, self._journal = store, journal
+        self._loose = False
+
+    def write(self, source: BinaryIO, media_type: str) -> BlobReference:
+        """Acknowledges what is left in a file."""
+        start = blobs.read_start(source, SMALL_BLOB + 1)
+        if len(start) > SMALL_BLOB:
+            reference = blobs.write_blob(self._store, source, media_type, start)
+            self._loose = True
+            return reference
+        digest = canonical.digest(start)
+        self._journal.put_blob(digest, start)
+        return BlobReference(digest=digest, media_type=media_type, size=len(start))
+
+    def sync(self) -> None:
+        """Returns when the files of blobs survive the loss of power, before the records that speak of them do."""
+        if self._loose:
+            self._loose = False
+            self._store.sync()
+
+    def open(self, digest: str) -> BinaryIO:
+        """A blob, wherever it is, as a file that checks its digest."""
+        check_digest(digest)
+        data = self._journal.blob(digest)
+        if data is None:
+            try:
+                return blobs.open_blob(self._store, digest)
+            except NotFoundError:
+                self.logged()
+                data = self._journal.blob(digest)
+        if data is None:
+            return blobs.open_blob(self._store, digest)  # folded meanwhile, or never there
+        return blobs.verified(io.BytesIO(data), digest)
+
+    def known(self, digests: Iterable[str]) -> set[str]:
+        """Those of some digests of which there is a blob."""
+        asked = set(digests)
+        logged = asked & self.logged()
+        return logged | {digest for digest in asked - logged if blobs.has_blob(self._store, digest)}
+
+    def all(self) -> Iterator[str]:
+        """The digests of all blobs."""
+        logged = self.logged()
+        for digest in blobs.list_blobs(self._store):
+            logged.discard(digest)
+            yield digest
+        yield from logged
+
+    def logged(self) -> set[str]:
+        """The digests of all blobs in the logs."""
+        with self._journal.lock:
+            self._journal.scan()
+            return {digest for view in self._journal.views.values() for digest in view.blobs}
