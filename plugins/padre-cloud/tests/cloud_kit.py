@@ -1,0 +1,30 @@
+"""What the files of the kit share; each holds the kit against one provider, so that two workers divide them."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from padre_core.testing import Budget
+
+serial = itertools.count()
+
+MIB = 1024 * 1024
+
+
+class OfService:
+    """Opens stores on a server; the subclass says on which."""
+
+    @pytest.fixture
+    def url(self, service):
+        return service.fresh()
+
+    @pytest.fixture
+    def options(self, service):
+        return service.options
+
+    @pytest.fixture
+    def budget(self):
+        # Up to four parts of 8 MiB and their copies are on their way at once.
+        return Budget(rounds=8, examples=4, steps=15, large=288 * MIB)

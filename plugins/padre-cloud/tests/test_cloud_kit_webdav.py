@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import pytest
+from cloud_kit import OfService
+
+from padre_core.testing import ByteStoreTests
+
+
+class TestWebdavBytes(OfService, ByteStoreTests):
+    @pytest.fixture
+    def service(self, rclone):
+        return rclone
