@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from padre_core.errors import InvalidObjectError
+from padre_core.hosts import is_ipv6, is_loopback
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
@@ -66,7 +66,7 @@ def parse(url: str) -> Address:
             f"{scheme}://***@{host}: a URL must not hold a user or a token, for it is stored and shown; "
             "use git's credential helper, or PADRE_GIT_TOKEN"
         )
-    if not (_HOST.fullmatch(host) or _is_ipv6(host)):
+    if not (_HOST.fullmatch(host) or is_ipv6(host)):
         raise _malformed(scheme)
     if parts.username is not None and not _USER.fullmatch(parts.username):
         raise _malformed(scheme)
@@ -116,21 +116,6 @@ def _file(url: str, netloc: str, path: str, rest: str) -> Address:
     if netloc not in ("", "localhost") or not path.startswith("/") or rest or "\0" in unquote(path):
         raise InvalidObjectError(f"{url!r:.200} names no local repository: write git+file:///absolute/path")
     return Address(f"file://{path}", "file")
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).version == 6 and "%" not in host
-    except ValueError:
-        return False
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine for sure."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _malformed(scheme: str) -> InvalidObjectError:

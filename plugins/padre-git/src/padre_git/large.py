@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from padre_core.errors import AccessDeniedError, BackendError, NotFoundError, UnsupportedError
+from padre_core.hosts import is_loopback
 from padre_git import lfs
-from padre_git.address import is_loopback
 from padre_git.lfs import LocalFiles, Pointer, Remote, Way
 from padre_git.objects import Branch
 from padre_git.transport import Transport

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from padre_core.errors import InvalidObjectError
+from padre_core.hosts import is_ipv6, is_loopback
 from padre_core.objects.identity import is_id
 
 _SCHEMES = {"padre+http": "http", "padre+https": "https", "http": "http", "https": "https"}
@@ -65,7 +65,7 @@ def parse_origin(url: str) -> Origin:
     except (KeyError, ValueError):
         raise _malformed(url) from None
     host = host.lower()
-    if not (_HOST.fullmatch(host) or _is_ipv6(host)) or parts.query or parts.fragment or "@" in parts.netloc:
+    if not (_HOST.fullmatch(host) or is_ipv6(host)) or parts.query or parts.fragment or "@" in parts.netloc:
         raise _malformed(url)
     if not _PREFIX.fullmatch(parts.path) or {".", ".."} & set(parts.path.split("/")):
         raise _malformed(url)
@@ -75,23 +75,6 @@ def parse_origin(url: str) -> Origin:
             "plain http is for this machine only (127.0.0.1, ::1, localhost)"
         )
     return Origin(scheme, host, _PORTS[scheme] if port is None else port, parts.path.rstrip("/"))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine for sure."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_ipv6(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).version == 6 and "%" not in host
-    except ValueError:
-        return False
 
 
 def _malformed(url: str) -> InvalidObjectError:

@@ -14,7 +14,8 @@ from urllib.request import (  # type: ignore[attr-defined]  # typeshed lacks the
 )
 
 from padre_core.errors import AuthenticationError, BackendError, InvalidObjectError
-from padre_http.origin import Origin, is_loopback
+from padre_core.hosts import is_loopback
+from padre_http.origin import Origin
 from padre_http.secret import Secret
 
 MAX_HEAD: Final = 16 * 1024

@@ -18,7 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 import padre_core
 from padre_core import BackendError, InvalidObjectError, UnsupportedError
-from padre_http.origin import is_loopback
+from padre_core.hosts import is_loopback
 from padre_server.app import make_app
 from padre_server.database import Database
 from padre_server.logs import configuration

@@ -13,8 +13,7 @@ from webdav4.fsspec import WebdavFileSystem
 from padre_cloud.drivers.base import check_options
 from padre_cloud.drivers.folders import FolderDriver
 from padre_core.errors import AccessDeniedError, AuthenticationError, InvalidObjectError
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+from padre_core.hosts import is_loopback
 
 
 class WebdavDriver(FolderDriver):
@@ -27,7 +26,7 @@ class WebdavDriver(FolderDriver):
             self.place, WebdavFileSystem, self._options, {*client, "http_client"}, {"base_url", "client", "client_opts"}
         )
         scheme = "https" if self.place.scheme == "webdavs" else "http"
-        if scheme == "http" and parts.hostname not in _LOOPBACK:
+        if scheme == "http" and not is_loopback(parts.hostname or ""):
             raise InvalidObjectError(f"{self.place.url}: only servers on this machine are spoken to openly: webdavs://")
         options = {"timeout": self.limits.timeout, **self._options}
         if isinstance(options.get("auth"), list):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NotRequired
@@ -11,6 +10,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from padre_core import AccessDeniedError, AuthenticationError, PadreError, UnavailableError
+from padre_core.hosts import is_loopback
 from padre_core.objects import canonical
 from padre_http.wire.errors import encode_error
 from padre_http.wire.info import Limits, ServerInfo, StoreInfo, encode_model, encode_problem, encode_runs
@@ -47,7 +47,7 @@ def _ready(call: Call) -> Answer:
 
 
 def _metrics(call: Call) -> Answer:
-    open_here = call.state.settings.public_metrics and ipaddress.ip_address(call.client).is_loopback
+    open_here = call.state.settings.public_metrics and is_loopback(call.client)
     if not open_here and not call.caller.everywhere(Scope.ADMIN):
         if call.caller.token is None:
             raise AuthenticationError("metrics need a token with the scope admin")
