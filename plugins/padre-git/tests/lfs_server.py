@@ -13,6 +13,9 @@ class Lfs:
     Attributes:
         files: What was uploaded, by digest.
         calls: Operations and what was asked for.
+        ranges: Whether a part of a file can be asked for.
+        cut: After how many bytes each answer breaks off; None: never.
+        begins: Where each download that was asked for began.
     """
 
     def __init__(self, server) -> None:
@@ -20,6 +23,8 @@ class Lfs:
         self.files: dict[str, bytes] = {}
         self.calls: list[tuple[str, tuple[str, ...]]] = []
         self.verified: set[str] = set()
+        self.ranges, self.cut = True, None
+        self.begins: list[int] = []
         server.answer = self
 
     def __call__(self, request) -> bool:
@@ -70,10 +75,24 @@ class Lfs:
 
     def _object(self, request, digest: str) -> None:
         if request.command == "GET":
-            data = self.files.get(digest)
-            request.reply(404 if data is None else 200, [("Content-Type", "application/octet-stream")], data or b"")
+            self._give(request, self.files.get(digest))
         elif hashlib.sha256(request.body).hexdigest() != digest:
             request.reply(422, [], b"")
         else:
             self.files[digest] = request.body
             request.reply(200, [], b"")
+
+    def _give(self, request, data: bytes | None) -> None:
+        if data is None:
+            request.reply(404, [], b"")
+            return
+        found = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        begin = int(found[1]) if found and self.ranges else 0
+        self.begins.append(begin)
+        request.send_response(206 if begin else 200)
+        if begin:
+            request.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        request.send_header("Content-Length", str(len(data) - begin))
+        request.end_headers()
+        request.wfile.write(data[begin:][: self.cut])
+        request.close_connection = True

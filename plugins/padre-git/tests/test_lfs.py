@@ -5,13 +5,15 @@ import io
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
 import padre_core as padre
 from padre_core.workspace import Workspace
 from padre_git.clone import CloneBackend
-from padre_git.lfs import THRESHOLD, Pointer, pointer_at
+from padre_git.lfs import THRESHOLD, LocalFiles, Pointer, pointer_at
 
 from .git_server import bare, serving
 from .lfs_server import Lfs
@@ -175,6 +177,61 @@ def test_other_bytes_than_those_of_the_digest_are_not_taken(server, lfs, tmp_pat
         assert not any((tmp_path / "b.git/lfs").rglob(DIGEST))
 
 
+def test_a_download_that_breaks_off_goes_on_where_it_was(server, lfs, tmp_path):
+    with opened(server, tmp_path / "a.git") as lab:
+        run = logged(lab, files_of(tmp_path))
+    lfs.cut = 3_000_000
+    with opened(server, tmp_path / "b.git") as lab:
+        lab.artifacts.download(run, to=tmp_path / "out")
+    assert (tmp_path / "out/large.bin").read_bytes() == LARGE
+    assert lfs.begins == [0, 3_000_000, 6_000_000]
+
+
+def test_the_next_process_goes_on_with_what_has_come(server, lfs, tmp_path):
+    with opened(server, tmp_path / "a.git") as lab:
+        run = logged(lab, files_of(tmp_path))
+    with opened(server, tmp_path / "b.git") as lab:
+        lfs.cut = 3_000_000
+        server.answer = lambda request: (setattr(lfs, "cut", 0) if lfs.begins else None) or lfs(request)
+        with pytest.raises(padre.UnavailableError, match="3,000,000 bytes"):
+            lab.artifacts.download(run, to=tmp_path / "out")
+    lfs.cut, server.answer = None, lfs
+    with opened(server, tmp_path / "b.git") as lab:
+        lab.artifacts.download(run, to=tmp_path / "out")
+    assert (tmp_path / "out/large.bin").read_bytes() == LARGE
+    assert lfs.begins[-1] == 3_000_000
+    assert list((tmp_path / "b.git/lfs/incomplete").iterdir()) == []
+
+
+def test_a_server_without_ranges_sends_it_whole_again(server, lfs, tmp_path):
+    with opened(server, tmp_path / "a.git") as lab:
+        run = logged(lab, files_of(tmp_path))
+    lfs.ranges = False
+    with opened(server, tmp_path / "b.git") as lab:
+        part = incomplete(tmp_path / "b.git", LARGE[:5000])
+        lab.artifacts.download(run, to=tmp_path / "out")
+    assert (tmp_path / "out/large.bin").read_bytes() == LARGE
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("left", [b"\0" * 5000, LARGE + b"more"])
+def test_what_was_left_damaged_is_fetched_again(server, lfs, tmp_path, left):
+    with opened(server, tmp_path / "a.git") as lab:
+        run = logged(lab, files_of(tmp_path))
+    with opened(server, tmp_path / "b.git") as lab:
+        incomplete(tmp_path / "b.git", left)
+        lab.artifacts.download(run, to=tmp_path / "out")
+    assert (tmp_path / "out/large.bin").read_bytes() == LARGE
+
+
+def incomplete(repository, data):
+    """The part of the large file that an earlier process left."""
+    part = repository / "lfs" / "incomplete" / f"padre-{DIGEST}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(data)
+    return part
+
+
 def test_the_password_goes_to_no_other_server(server, lfs, tmp_path):
     with opened(server, tmp_path / "a.git") as lab:
         run = logged(lab, files_of(tmp_path))
@@ -217,3 +274,13 @@ def test_what_a_user_stores_never_passes_for_a_pointer(tmp_path):
         found = lab.backend.write_blob(io.BytesIO(trick + b" " * 20000))
         with lab.backend.open_blob(found.digest) as file:
             assert file.read() == trick + b" " * 20000
+
+
+def test_who_waits_for_a_download_finds_it_complete(tmp_path):
+    files = LocalFiles(tmp_path)
+    with ThreadPoolExecutor() as pool, ExitStack() as stack:
+        with files.incomplete(DIGEST) as first:
+            second = pool.submit(stack.enter_context, files.incomplete(DIGEST))
+            first.write(LARGE)
+            files.keep(first, DIGEST)
+        assert second.result() is None

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 from padre_core.errors import AccessDeniedError, BackendError, NotFoundError, UnsupportedError
 from padre_core.hosts import is_loopback
-from padre_git import lfs
-from padre_git.lfs import LocalFiles, Pointer, Remote, Way
+from padre_git import lfs, lfs_api
+from padre_git.lfs import LocalFiles, Pointer
+from padre_git.lfs_api import Remote, Way
 from padre_git.objects import Branch
 from padre_git.transport import Transport
 
@@ -75,8 +76,8 @@ class CloneFiles:
         with self._lock:
             if self._headers is None:
                 found = self._transport.credentials()
-                self._headers = {} if found is None else lfs.basic(*found)
-            return Way(self._endpoint or lfs.endpoint_of(address), self._headers)
+                self._headers = {} if found is None else lfs_api.basic(*found)
+            return Way(self._endpoint or lfs_api.endpoint_of(address), self._headers)
 
 
 def _pointers(branch: Branch, before: str | None, after: str) -> list[Pointer]:
