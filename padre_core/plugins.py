@@ -43,7 +43,7 @@ GROUPS = (BACKENDS, EXTENSIONS, COMMANDS)
 DURABILITIES = ("power", "process")
 CORE = "padre-core"
 
-_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(//)?")
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(//|:[^/]+://)?")
 _USER = re.compile(r"^([a-zA-Z][\w+.-]*:/*)?.*@", re.DOTALL)
 _UNSAFE = re.compile("[\x00-\x1f\x7f]")
 _NAME = re.compile(r"^Name:\s*(\S+)", re.MULTILINE)

@@ -39,6 +39,7 @@ from http_proxy import Proxy
         "sftp://me:secret@host/store",
         "fsspec+simplecache::s3://bucket/store",
         "s3://bucket/a::file:///etc",
+        "fsspec+s3::memory://me:secret@bucket/store",
         "s3://bucket/store?versionId=1",
         "s3://bucket/store#part",
         "s3://bucket/../other",
@@ -59,6 +60,21 @@ def test_filesystems_that_are_no_storage_elsewhere_are_refused_unless_allowed(sc
     with pytest.raises(UnsupportedError, match="PADRE_FSSPEC_SCHEMES"):
         CloudStore(f"fsspec+{scheme}://{tmp_path}")
     assert backend_class(f"fsspec+{scheme}") is CloudStore
+
+
+def test_a_chain_is_served_if_the_operator_allows_each_of_its_links(monkeypatch, tmp_path):
+    url = f"fsspec+simplecache::file://{tmp_path}/store"
+    for allowed in ("", "simplecache", "file"):
+        monkeypatch.setenv("PADRE_FSSPEC_SCHEMES", allowed)
+        with pytest.raises(UnsupportedError, match="PADRE_FSSPEC_SCHEMES"):
+            padre.open(url, single_writer=True)
+    monkeypatch.setenv("PADRE_FSSPEC_SCHEMES", "simplecache,file")
+    with padre.open(url, single_writer=True, simplecache={"cache_storage": str(tmp_path / "cache")}) as ws:
+        ws.projects.put(padre.Project(name="lab"))
+    with padre.open(f"fsspec+file://{tmp_path}/store", readonly=True) as ws:
+        assert [project.name for project in ws.projects.list()] == ["lab"]
+    with pytest.raises(UnsupportedError, match="unknown option 'zip'"):
+        padre.open(url, zip={})
 
 
 def test_a_scheme_that_the_operator_allows_is_served(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ class Place:
         generic: Whether the URL asked for fsspec's own filesystem.
         host: Bucket, container or server, as it stands in the URL.
         folder: Without slashes at its ends; empty for all.
+        chain: The schemes of filesystems that stand upon each other, the outermost first.
     """
 
     url: str
@@ -37,6 +39,7 @@ class Place:
     generic: bool
     host: str
     folder: str
+    chain: tuple[str, ...] = ()
 
 
 def parse(url: str) -> Place:
@@ -46,14 +49,12 @@ def parse(url: str) -> Place:
         InvalidObjectError: It is malformed, holds a password, or more than a place.
         UnsupportedError: The scheme is not allowed here.
     """
-    if "::" in url:
-        raise UnsupportedError(
-            f"{url.partition('::')[0]}::…: chained filesystems are refused (impossible): open what is at the end"
-        )
+    generic = url.lower().startswith(GENERIC)
+    links = url[len(GENERIC) * generic :].split("::")
+    if len(links) > 1:
+        return _chain(url, links, generic=generic)
     parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    generic = scheme.startswith(GENERIC)
-    scheme = scheme.removeprefix(GENERIC)
+    scheme = parts.scheme.lower().removeprefix(GENERIC)
     if ":" in parts.netloc.rpartition("@")[0]:
         raise InvalidObjectError(
             f"{scheme}://***@{parts.hostname}: a URL must not hold a password, for it is stored and shown; "
@@ -69,6 +70,18 @@ def parse(url: str) -> Place:
     if not parts.netloc and not generic:
         raise InvalidObjectError(f"{url}: expected {scheme}://{'bucket' if scheme in ('s3', 'gs') else 'host'}/folder")
     return Place(url.rstrip("/"), _SAME.get(scheme, scheme), generic, parts.netloc, folder)
+
+
+def _chain(url: str, links: Sequence[str], *, generic: bool) -> Place:
+    """A chain of filesystems, each upon the next, which is served if the operator allows each of them."""
+    if not generic:
+        raise UnsupportedError(f"{links[0]:.80}::…: a chain of filesystems is opened as {GENERIC}{links[0]:.80}::…")
+    schemes = [link.partition(":")[0].lower() for link in links]
+    for link, scheme in zip(links, schemes, strict=True):
+        _check_allowed(scheme)
+        if "@" in link:
+            raise InvalidObjectError(f"{scheme}://***: a URL in a chain must not hold a user or a password")
+    return Place(url.rstrip("/"), schemes[0], generic, "", "", tuple(schemes))
 
 
 def _check_allowed(scheme: str) -> None:

@@ -20,6 +20,7 @@ from padre_core.errors import (
     NotFoundError,
     PadreError,
     UnavailableError,
+    UnsupportedError,
 )
 
 Answer = TypeVar("Answer")
@@ -42,7 +43,7 @@ class FolderDriver(Driver):
         self._lock = threading.RLock()
         self._made: set[str] = set()
         self._fs: Any = None
-        self._moves = place.scheme in _FOLDERS
+        self._moves = (place.scheme, *place.chain)[-1] in _FOLDERS
         # Of memory this process is the only user, so that a lock is as good as a condition.
         self.conditional = place.scheme == "memory"
         self.persistent = place.scheme != "memory"
@@ -51,10 +52,22 @@ class FolderDriver(Driver):
     def connect(self) -> str:
         """Makes the filesystem, and returns the path of the store in it."""
         url = self.place.url.removeprefix("fsspec+")
+        if self.place.chain:
+            return self._connect_chain(url)
         cls = fsspec.get_filesystem_class(self.place.scheme)
         check_options(self.place, cls, self._options, {"host", "username", "port"})
         self._fs = cls(**{**cls._get_kwargs_from_urls(url), **self._options, "skip_instance_cache": True})
         return str(cls._strip_protocol(url)).rstrip("/")
+
+    def _connect_chain(self, url: str) -> str:
+        """The same for filesystems that stand upon each other; each takes the options under its scheme."""
+        if unknown := sorted(self._options.keys() - set(self.place.chain)):
+            raise UnsupportedError(
+                f"{self.place.url}: unknown option {unknown[0]!r:.80} (impossible); each scheme of a chain has one"
+            )
+        named = {scheme: {**self._options.get(scheme, {}), "skip_instance_cache": True} for scheme in self.place.chain}
+        self._fs, root = fsspec.url_to_fs(url, **named)
+        return str(root).rstrip("/")
 
     def mapped(self, what: str, call: Callable[[Any], Answer]) -> Answer:
         """Makes a call of the filesystem, which is connected again if it was lost; turns its errors into PaDRe's."""
