@@ -23,11 +23,12 @@ class Kin:
         self.pair = pair
         self._tracked = tracked
         self._known: dict[Ref, Both] = {}
+        self._places: dict[tuple[str, tuple[str, ...]], list[Ref]] = {}
         self._lock = threading.Lock()
 
     def load(self, objects: Iterable[Both]) -> None:
         """Looks at all that stands above some objects, with few requests."""
-        waiting = {ref for both in objects for ref in _above(both)} - self._known.keys()
+        waiting = {ref for both in objects for ref in self._above(both)} - self._known.keys()
         if waiting:
             found = self.pair.look(sorted(waiting))
             with self._lock:
@@ -41,7 +42,16 @@ class Kin:
     def above(self, both: Both) -> list[Both]:
         """The objects above one, the outermost first."""
         self.load([both])
-        return [known for ref in _above(both) if (known := self._known.get(ref)) is not None]
+        return [known for ref in self._above(both) if (known := self._known.get(ref)) is not None]
+
+    def _above(self, both: Both) -> list[Ref]:
+        record = both.ours or both.theirs
+        if record is None:
+            return []
+        place = record.kind, record.ancestors
+        if place not in self._places:
+            self._places[place] = ancestor_refs(record)
+        return self._places[place]
 
     def intent(self, both: Both) -> Intent | None:
         """What shall become of an object; None if this remote is not to know of it."""
@@ -116,11 +126,6 @@ def generations(record: Record) -> Iterator[Ref]:
 def by_depth(objects: Sequence[Both]) -> list[Both]:
     """Objects with those above before those below."""
     return sorted(objects, key=lambda both: (len(_one(both).ancestors), both.ref))
-
-
-def _above(both: Both) -> list[Ref]:
-    record = both.ours or both.theirs
-    return [] if record is None else ancestor_refs(record)
 
 
 def _one(both: Both) -> Record:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from padre_core.backends.backend import Backend
@@ -14,6 +14,8 @@ from padre_core.sync import merge
 from padre_core.sync.plan import Row, row
 from padre_core.sync.states import State, compare, same_conflicts
 from padre_core.sync.transfer import Carrier, Tally
+
+Heads = Mapping[Ref, Record]
 
 ATTEMPTS = 50
 """How often something is tried while others change the same object."""
@@ -55,10 +57,14 @@ class Pair:
         self.up = Carrier(local, remote, tally)
         self.down = Carrier(remote, local, tally)
 
-    def look(self, refs: Sequence[Ref]) -> list[Both]:
-        """Objects as both sides have them now."""
-        ours, theirs = self.local.get_many(refs), self.remote.get_many(refs)
-        return [self.both(ref, *found) for ref, *found in zip(refs, ours, theirs, strict=True)]
+    def look(self, refs: Sequence[Ref], seen: tuple[Heads, Heads] = ({}, {})) -> list[Both]:
+        """Objects as both sides have them now.
+
+        Args:
+            seen: The heads of some of them, here and there, that were just read.
+        """
+        ours, theirs = _heads(self.local, refs, seen[0]), _heads(self.remote, refs, seen[1])
+        return [self.both(ref, ours.get(ref), theirs.get(ref)) for ref in refs]
 
     def both(self, ref: Ref, ours: Record | None, theirs: Record | None) -> Both:
         """An object of which the records are at hand."""
@@ -74,25 +80,30 @@ class Pair:
         shared = all(base in (side.etag, *side.lineage) for side in (both.ours, both.theirs))
         return merge.join(both.ours, both.theirs, both.envelope.bodies.get(base) if base and shared else None)
 
-    def bring(self, pairs: Sequence[tuple[Both, Record]]) -> list[PadreError | None]:
-        """Stores heads on the sides that do not have them, and notes what both then have.
+    def bring(self, pairs: Sequence[tuple[Both, Record]]) -> list[Record | PadreError | None]:
+        """Stores heads on the sides that do not have them; what is here then, or what went wrong.
 
         A crash anywhere in between leaves what the next look takes for the same task, or for a finished one.
         """
-        failures: list[PadreError | None] = [None] * len(pairs)
+        results: list[Record | PadreError | None] = [both.ours for both, _ in pairs]
         for carrier, side in ((self.down, _ours), (self.up, _theirs)):
             moves = [
                 (place, (head, seen))
                 for place, (both, head) in enumerate(pairs)
-                if failures[place] is None and not alike(seen := side(both), head)
+                if not isinstance(results[place], PadreError) and not alike(seen := side(both), head)
             ]
             if moves:
-                for (place, _), failure in zip(moves, carrier.records([move for _, move in moves]), strict=True):
-                    failures[place] = failure
-        return failures
+                for (place, _), result in zip(moves, carrier.records([move for _, move in moves]), strict=True):
+                    if carrier is self.down or isinstance(result, PadreError):
+                        results[place] = result
+        return results
 
-    def agree(self, ref: Ref, version: Record) -> None:
-        """Notes that both sides have had a version."""
+    def agree(self, ref: Ref, version: Record, head: Record | None = None) -> None:
+        """Notes that both sides have had a version.
+
+        Args:
+            head: What was last seen here.
+        """
         url = self.remote.object_url(*ref)
 
         def change(envelope: Envelope, head: Record) -> Envelope:
@@ -102,7 +113,7 @@ class Pair:
                 noted = replace(noted, bodies={version.etag: version.content, **noted.bodies})
             return noted.tidied(head.etag)
 
-        self.note(ref, change)
+        self.note(ref, change, head)
 
     def refuse(self, ref: Ref, etag: str, error: PadreError) -> None:
         """Notes that the remote does not take a version."""
@@ -113,22 +124,24 @@ class Pair:
         """Changes what the local envelope says of this remote."""
         self.note(ref, lambda envelope, _: envelope.noting(self.name, change(envelope.of(self.name))))
 
-    def note(self, ref: Ref, change: Callable[[Envelope, Record], Envelope]) -> None:
-        """Changes the local envelope, whoever else does so at the same time; nothing where the object is gone."""
+    def note(self, ref: Ref, change: Callable[[Envelope, Record], Envelope], head: Record | None = None) -> None:
+        """Changes the local envelope, whoever else does so at the same time; nothing where the object is gone.
+
+        Args:
+            head: What was last seen here; it is read again if that is no longer it.
+        """
         for _ in range(ATTEMPTS):
             try:
-                head = self.local.get(*ref)
+                head = head or self.local.get(*ref)
+                before = parse(head.envelope, " ".join(ref))
+                after = change(before, head)
+                if after != before:
+                    self.local.set_envelope(*ref, after.as_json(), if_version=head.version)
+                return
             except NotFoundError:
                 return
-            before = parse(head.envelope, " ".join(ref))
-            after = change(before, head)
-            if after == before:
-                return
-            try:
-                self.local.set_envelope(*ref, after.as_json(), if_version=head.version)
-                return
             except ConflictError:
-                continue
+                head = None
         raise ConflictError(f"{' '.join(ref)} is changed too often by others; try again")
 
     def streams(self, runs: Iterable[Both], *, up: bool, down: bool) -> None:
@@ -142,6 +155,12 @@ class Pair:
             self.up.streams({both.ref[1]: ours.get(both.ref[1]) for both in found if both.ours is not None}, theirs)
         if down:
             self.down.streams({run: theirs[run] for run in there}, ours)
+
+
+def _heads(side: Backend, refs: Sequence[Ref], seen: Heads) -> Heads:
+    unseen = [ref for ref in refs if ref not in seen]
+    found = zip(unseen, side.get_many(unseen), strict=True) if unseen else ()
+    return {**seen, **{ref: head for ref, head in found if head is not None}}
 
 
 def alike(one: Record | None, other: Record) -> bool:

@@ -215,17 +215,18 @@ class Pass:
                 and (step.action or None not in (both.ours, both.theirs))
             ):
                 runs.append(both)
-        failures = self.pair.bring([(both, head) for _, both, head in moves])
-        broken = {step.ref for (step, *_), failure in zip(moves, failures, strict=True) if failure is not None}
+        results = self.pair.bring([(both, head) for _, both, head in moves])
+        broken = {step.ref for (step, *_), result in zip(moves, results, strict=True) if isinstance(result, PadreError)}
         up, down = self.way is not Way.PULL, self.way is not Way.PUSH
         self.pair.streams((both for both in runs if both.ref not in broken), up=up, down=down)
-        for (step, both, head), failure in zip(moves, failures, strict=True):
-            steps.append(self._finished(step, both, head, failure))
+        for (step, both, head), result in zip(moves, results, strict=True):
+            steps.append(self._finished(step, both, head, result))
         return steps
 
-    def _finished(self, step: Step, both: Both, head: Record, failure: PadreError | None) -> Step:
-        if failure is None:
-            self.pair.agree(both.ref, head)
+    def _finished(self, step: Step, both: Both, head: Record, result: Record | PadreError | None) -> Step:
+        failure = result if isinstance(result, PadreError) else None
+        if not isinstance(result, PadreError):
+            self.pair.agree(both.ref, head, result)
             self.kin.forget(both.ref)
         elif isinstance(failure, AWAY):
             raise failure
@@ -280,13 +281,13 @@ class Pass:
                 self.pair.note_entry(below, lambda entry: replace(entry, hidden=True))
                 return
             head = merge.revived(grave) if living.etag in grave.lineage else self.pair.joined(both)
-            (failure,) = self.pair.bring([(both, head or living)])
+            (result,) = self.pair.bring([(both, head or living)])
             self.kin.forget(ref)
-            if failure is None:
-                self.pair.agree(ref, head or living)
+            if not isinstance(result, PadreError):
+                self.pair.agree(ref, head or living, result)
                 return
-            if not isinstance(failure, ConflictError):
-                raise failure
+            if not isinstance(result, ConflictError):
+                raise result
 
     def _delete_there(self, both: Both, step: Step) -> Step:
         """Carries out a delete that was asked for while the remote was away, unless it was changed there since."""

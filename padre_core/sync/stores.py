@@ -10,7 +10,7 @@ from padre_core.backends.backend import Backend
 from padre_core.errors import InvalidObjectError, PadreError, UnavailableError
 from padre_core.objects import canonical
 from padre_core.objects.envelope import Intent
-from padre_core.objects.record import successor
+from padre_core.objects.record import Record, successor
 from padre_core.objects.references import Ref, ancestor_refs
 from padre_core.sync.changes import CursorFile, Cursors, News, news, past_own
 from padre_core.sync.kin import needed, subtree
@@ -221,15 +221,15 @@ class Stores:
         )
 
     def _family(self, pair: Pair, way: Way, refs: Sequence[Ref]) -> list[Both]:
-        sides = (self.local,) if way is Way.PUSH else (self.local, pair.remote)
         found = dict.fromkeys(refs)
-        for side in sides:
-            records = [record for record in side.get_many(refs) if record is not None]
-            below = [record for ref in refs for record in subtree(side, ref)]
-            found.update(dict.fromkeys((record.kind, record.id) for record in below))
-            found.update(dict.fromkeys(sorted(needed(side, [*records, *below]))))
-        all_ = list(found)
-        return [both for start in range(0, len(all_), CHUNK) for both in pair.look(all_[start : start + CHUNK])]
+        seen: tuple[dict[Ref, Record], dict[Ref, Record]] = {}, {}
+        for side, heads in zip((self.local,) if way is Way.PUSH else (self.local, pair.remote), seen, strict=False):
+            heads.update({(head.kind, head.id): head for head in side.get_many(refs) if head is not None})
+            heads.update({(head.kind, head.id): head for ref in refs for head in subtree(side, ref)})
+            found.update(dict.fromkeys(heads))
+            found.update(dict.fromkeys(sorted(needed(side, heads.values()))))
+        chunks = (list(found)[start : start + CHUNK] for start in range(0, len(found), CHUNK))
+        return [both for chunk in chunks for both in pair.look(chunk, seen)]
 
     def _notes(self, name: str) -> Pair:
         """For noting something about a remote without reaching it."""

@@ -22,7 +22,7 @@ _Item = TypeVar("_Item")
 
 NOTHING: Ends = {stream: {} for stream in STREAMS}
 
-BLOB_BYTES = 4 * 1024 * 1024
+BLOB_BYTES = 8 * 1024 * 1024
 """About how much of small blobs is in memory at a time."""
 
 STREAM_ENTRIES = 100_000
@@ -68,18 +68,15 @@ class Carrier:
     def __init__(self, source: Backend, target: Backend, tally: Tally) -> None:
         self.source, self.target, self.tally = source, target, tally
 
-    def records(self, moves: Sequence[tuple[Record, Record | None]]) -> list[PadreError | None]:
+    def records(self, moves: Sequence[tuple[Record, Record | None]]) -> list[Record | PadreError]:
         """Stores versions, each over the one that was seen in the target; what fails stands as its error."""
         failures = [_malformed(record) for record, _ in moves]
         sound = [move for move, failure in zip(moves, failures, strict=True) if failure is None]
         self.blobs(record for record, _ in sound)
-        results = iter(self.target.put_many([Write(record, seen.etag if seen else ABSENT) for record, seen in sound]))
-        for place, failure in enumerate(failures):
-            if failure is None:
-                result = next(results)
-                failures[place] = result if isinstance(result, PadreError) else None
-        self.tally.add(objects=failures.count(None))
-        return failures
+        stored = self.target.put_many([Write(record, seen.etag if seen else ABSENT) for record, seen in sound])
+        self.tally.add(objects=sum(isinstance(result, Record) for result in stored))
+        remaining = iter(stored)
+        return [failure or next(remaining) for failure in failures]
 
     def blobs(self, records: Iterable[Record]) -> None:
         """Brings the blobs that the records name and the target does not have; what the source lacks stays behind."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import schemathesis
 from hypothesis import strategies as st
 
@@ -36,7 +38,9 @@ lines = st.builds(
     numbers,
     st.lists(st.text(st.characters(codec="utf-8"), max_size=5), min_size=1, max_size=5),
 )
-blobs = st.lists(st.binary(max_size=50), max_size=5).map(encode_blobs)
+blobs = st.lists(st.binary(max_size=50), max_size=5).map(
+    lambda found: encode_blobs((hashlib.sha256(data).hexdigest(), data) for data in found)
+)
 parts = st.lists(
     st.builds(
         lambda run, name, values: (run, Segment("a" * 16, 0, make_points(name, values, None, None, 0))),

@@ -78,7 +78,9 @@ def test_what_does_not_have_the_digest_is_not_stored(client: Client) -> None:
 
 def test_many_small_blobs_come_in_one_body(client: Client) -> None:
     blobs = [secrets.token_bytes(100) for _ in range(50)]
-    answer = client("POST", "/v1/blobs", encode_blobs(blobs), headers={"Content-Type": BLOBS})
+    answer = client(
+        "POST", "/v1/blobs", encode_blobs((digest_of(blob), blob) for blob in blobs), headers={"Content-Type": BLOBS}
+    )
     assert answer.json == {"digests": [digest_of(blob) for blob in blobs]}
     listing = client("GET", "/v1/blobs").body
     assert set(answer.json["digests"]) <= set(decode_listing(listing.splitlines(keepends=True)))

@@ -18,6 +18,9 @@ from padre_http.wire.blobs import BYTES, Commit
 CHUNK: Final = 2 * 1024 * 1024
 """How much of a blob is in memory; smaller blobs travel in one request."""
 
+BODY: Final = 8 * 1024 * 1024
+"""How many bytes of small blobs travel in one request."""
+
 MANY: Final = 1000
 """How many small blobs travel in one request."""
 
@@ -53,14 +56,14 @@ def upload_many(client: Client, small: Sequence[bytes]) -> list[BlobReference]:
     """Stores small blobs, many in one request."""
     references: list[BlobReference] = []
     for part in _parts(small):
-        found = client.read(
-            blobs.decode_digests, client.post("/v1/blobs", blobs.encode_blobs(part), media_type=blobs.BLOBS).body
-        )
-        if found != [hashlib.sha256(data).hexdigest() for data in part]:
+        digests = [hashlib.sha256(data).hexdigest() for data in part]
+        body = blobs.encode_blobs(zip(digests, part, strict=True))
+        found = client.read(blobs.decode_digests, client.post("/v1/blobs", body, media_type=blobs.BLOBS).body)
+        if found != digests:
             raise BackendError(f"{client.url} stored other blobs than those that were sent")
         references += [
             BlobReference(digest=digest, media_type=BYTES, size=len(data))
-            for digest, data in zip(found, part, strict=True)
+            for digest, data in zip(digests, part, strict=True)
         ]
     return references
 
@@ -70,7 +73,7 @@ def _parts(small: Sequence[bytes]) -> Iterator[list[bytes]]:
     part: list[bytes] = []
     size = 0
     for data in small:
-        if part and (size + len(data) > CHUNK or len(part) == MANY):
+        if part and (size + len(data) > BODY or len(part) == MANY):
             yield part
             part, size = [], 0
         part.append(data)

@@ -107,19 +107,23 @@ def test_changes_come_back_as_they_are() -> None:
     assert queries.decode_count(queries.encode_count(7)) == 7
 
 
+def named(blobs_: list[bytes]) -> list[tuple[str, bytes]]:
+    return [(hashlib.sha256(data).hexdigest(), data) for data in blobs_]
+
+
 def test_blobs_come_back_with_their_digests() -> None:
     sent = [b"", b"a", bytes(range(256)) * 100]
-    found = [(digest, bytes(data)) for digest, data in blobs.decode_blobs(blobs.encode_blobs(sent))]
+    found = [(digest, bytes(data)) for digest, data in blobs.decode_blobs(blobs.encode_blobs(named(sent)))]
     assert found == [(hashlib.sha256(data).hexdigest(), data) for data in sent]
 
 
 def many(blobs_: list[bytes]) -> bytes:
-    return b"".join(blobs.encode_many((hashlib.sha256(data).hexdigest(), data) for data in blobs_))
+    return b"".join(blobs.encode_many(named(blobs_)))
 
 
 def test_an_answer_of_many_blobs_comes_in_parts_and_is_read_as_it_comes() -> None:
     sent = [b"", b"a", bytes(blobs.PART), *(b"%d" % number for number in range(2000))]
-    parts = list(blobs.encode_many((hashlib.sha256(data).hexdigest(), data) for data in sent))
+    parts = list(blobs.encode_many(named(sent)))
     assert len(parts) > 2
     assert [data for _, data in blobs.decode_many(io.BytesIO(b"".join(parts)).read)] == sent
     assert list(blobs.decode_many(io.BytesIO(many([])).read)) == []
@@ -142,7 +146,7 @@ def test_an_answer_of_many_blobs_that_was_cut_or_damaged_gives_no_wrong_one(data
 
 @given(st.binary(max_size=20), st.integers(0, 80), st.integers(0, 20))
 def test_damaged_blobs_are_noticed(noise: bytes, start: int, length: int) -> None:
-    data = blobs.encode_blobs([b"first blob", b"second blob"])
+    data = blobs.encode_blobs(named([b"first blob", b"second blob"]))
     damaged = data[:start] + noise + data[start + length :]
     try:
         found = [bytes(blob) for _, blob in blobs.decode_blobs(damaged)]

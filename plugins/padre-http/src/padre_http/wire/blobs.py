@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -145,9 +145,9 @@ def decode_commit(data: bytes) -> Commit:
     return Commit(**parse(_COMMIT, data, "commit"))
 
 
-def encode_blobs(blobs: Sequence[bytes]) -> bytes:
-    """Many small blobs as one body."""
-    return b"".join(itertools.chain.from_iterable(_framed(hashlib.sha256(blob).digest(), blob) for blob in blobs))
+def encode_blobs(blobs: Iterable[tuple[str, bytes]]) -> bytes:
+    """Many small blobs and their digests as one body."""
+    return b"".join(itertools.chain.from_iterable(_framed(bytes.fromhex(digest), data) for digest, data in blobs))
 
 
 def decode_blobs(data: bytes) -> Iterator[tuple[str, memoryview]]:
