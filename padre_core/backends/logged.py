@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from padre_core.backends import layout
-from padre_core.backends.backend import Problem, Revision, Segment
+from padre_core.backends.backend import Problem, Revision, Segment, Write
 from padre_core.backends.bytestore import UNBORN, ByteStore, IfMatch, Progress
 from padre_core.backends.catchup import CatchUp
 from padre_core.backends.fold import adopt_logs
@@ -21,7 +21,7 @@ from padre_core.backends.logged_streams import LoggedStreams
 from padre_core.backends.merge import evict, resolve
 from padre_core.backends.store import ByteStoreBackend, Change, lives_in_run
 from padre_core.backends.verify import verify
-from padre_core.errors import ConflictError
+from padre_core.errors import ConflictError, PadreError
 from padre_core.objects import canonical
 from padre_core.objects.base import BlobReference
 from padre_core.objects.identity import check_id, run_of
@@ -31,6 +31,10 @@ from padre_core.streams.journal import Journal, JournalWriter
 
 if TYPE_CHECKING:
     from padre_core.backends.index import Index
+
+
+TOGETHER = 100
+"""How many of the records of one call are stored before others get their turn."""
 
 
 class LoggedBackend(ByteStoreBackend):
@@ -123,15 +127,34 @@ class LoggedBackend(ByteStoreBackend):
 
     def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
         self._writable()
+        head = self._put(record, if_match)
+        self._barrier([head])
+        return head
+
+    def put_many(self, writes: Sequence[Write]) -> list[Record | PadreError]:
+        self._writable()
+        results: list[Record | PadreError] = []
+        with self.batch(f"Store {len(writes)} objects"):
+            for start in range(0, len(writes), TOGETHER):
+                heads: list[Record] = []
+                with self.journal.exclusive():
+                    for write in writes[start : start + TOGETHER]:
+                        try:
+                            heads.append(self._put(write.record, write.if_match))
+                            results.append(heads[-1])
+                        except PadreError as error:
+                            results.append(error)
+                self._barrier(heads)
+        return results
+
+    def _put(self, record: Record, if_match: IfMatch) -> Record:
         layout.record_key(record.kind, record.id)
         unborn = if_match is UNBORN
-        head = self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match), unborn=unborn)
-        self._barrier(head)
-        return head
+        return self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match), unborn=unborn)
 
     def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any], *, if_version: int | None = None) -> Record:
         head = super().set_envelope(kind, id, envelope, if_version=if_version)
-        self._barrier(head)
+        self._barrier([head])
         return head
 
     def evict(self, kind: str, id: str, *, if_match: str) -> None:
@@ -143,7 +166,7 @@ class LoggedBackend(ByteStoreBackend):
             head = self._replace(kind, id, lambda current: evict(current, kind, id, if_match))
             if kind == "run":
                 self.sync()  # before a new writer of the run names this eviction in a log that is synced by itself
-        self._barrier(head)
+        self._barrier([head])
 
     def _replace(self, kind: str, id: str, change: Change, *, unborn: bool = False) -> Record:
         with self.journal.exclusive():
@@ -153,24 +176,21 @@ class LoggedBackend(ByteStoreBackend):
                 self.journal.put(head)
         return head
 
-    def _barrier(self, record: Record) -> None:
+    def _barrier(self, heads: Sequence[Record]) -> None:
         """What lies outside of running runs is safe from the loss of power when the call or the batch ends."""
-        if record.kind == "run" and not _is_running(record.content):
-            self._folding.run_ended()
-        if not self._in_running_run(record):
+        runs = {head.id: head for head in heads if head.kind == "run"}
+        for run in runs.values():
+            if not _is_running(run.content):
+                self._folding.run_ended()
+        owners = {lives_in_run(head) for head in heads}
+        beside = (None if owner is None else runs.get(owner) or self._head("run", owner) for owner in owners)
+        if not all(run is not None and _is_running(run.content) for run in beside):
             if getattr(self._batches, "depth", 0):
                 self._batches.rests = True
             else:
                 self.sync()
                 self.settle()
         self._folding.relieve()
-
-    def _in_running_run(self, record: Record) -> bool:
-        run = lives_in_run(record)
-        if run is None:
-            return False
-        head = record if record.kind == "run" else self._head("run", run)
-        return head is not None and _is_running(head.content)
 
     def settle(self) -> None:
         """Brings what came to rest into the tree, as soon as the store asks for it."""

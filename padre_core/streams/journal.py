@@ -78,6 +78,7 @@ class Journal:
         self._id = secrets.token_hex(8)
         self._number = 0
         self._depth = 0
+        self._fresh = False
         self.seen = -1
         self._fd = -1
         self._counter: mmap.mmap | None = None
@@ -94,6 +95,7 @@ class Journal:
             finally:
                 self._depth -= 1
                 if self._depth == 0:
+                    self._fresh = False
                     fcntl.flock(self._lock_file(), fcntl.LOCK_UN)
 
     @contextlib.contextmanager
@@ -153,12 +155,15 @@ class Journal:
 
     def refresh(self) -> None:
         """Takes up what was acknowledged by anybody. The lock is held."""
+        if self._fresh:
+            return
         generation = self.generation()
         if generation < 0 or generation != self.seen:
             self._list()
             self.seen = generation
         for view in self.views.values():
             view.poll()
+        self._fresh = self._depth > 0  # nobody else writes records, or removes a log, until the store's lock is free
 
     def _list(self) -> None:
         self.unfolded.clear()

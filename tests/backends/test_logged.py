@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from padre_core.backends import layout
+from padre_core.backends.backend import Write
 from padre_core.backends.bytestore import ABSENT, UNBORN
 from padre_core.backends.logged_blobs import SMALL_BLOB
 from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, ReadOnlyError
@@ -19,6 +20,7 @@ from padre_core.query import parse
 from padre_core.query.model import Query
 from padre_core.streams import points
 from padre_core.streams.columns import Line, Lines, make_points
+from padre_core.streams.view import LogView
 
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import AT, edited, ended, project, put_run, run, values
@@ -392,6 +394,27 @@ def test_where_the_index_cannot_be_kept_queries_answer_all_the_same(opened, monk
     id = put_run(backend)
     assert ids(backend) == {id}
     assert "PADRE_CACHE" in caplog.text
+
+
+def test_records_of_one_call_look_at_the_logs_of_others_once_for_many(opened, monkeypatch):
+    one, other = opened(), opened()
+    other.put(project(), if_match=ABSENT)
+    polls = []
+    poll = LogView.poll
+    monkeypatch.setattr(LogView, "poll", lambda view: polls.append(view.name) or poll(view))
+    stored = one.put_many([Write(project(f"p{number}"), ABSENT) for number in range(200)])
+    assert len(polls) < 40
+    assert ids(other, "project") == {project().id, *(record.id for record in stored)}
+
+
+def test_records_of_one_call_see_what_others_stored_between_two_calls(opened):
+    one, other = opened(), opened()
+    (first,) = one.put_many([Write(project(), ABSENT)])
+    newer = other.put(edited(first, title="Iris"), if_match=first.etag)
+    late, new = one.put_many([Write(edited(first, title="Irises"), first.etag), Write(project("wine"), ABSENT)])
+    assert isinstance(late, ConflictError)
+    assert new.version == 1
+    assert other.get("project", first.id).etag == newer.etag
 
 
 def test_a_log_of_many_ended_runs_is_folded_while_the_work_goes_on(opened, folder, monkeypatch):
