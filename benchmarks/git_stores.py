@@ -136,7 +136,7 @@ def growth(folder: Path, sizes: list[int]) -> None:
         blob = branch.add(RUN)
         for start in range(0, size, 10_000):
             entries: dict[str, str | None] = {key_of(n): blob for n in range(start, min(size, start + 10_000))}
-            branch.commit(Change(entries), "Fill", None, power=False)
+            branch.commit(Change(branch.pack(power=False), entries), "Fill", None)
         clock = Clock()
         for turn in range(5):
             with clock.running():

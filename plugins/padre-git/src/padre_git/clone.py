@@ -27,7 +27,7 @@ from padre_core.errors import (
 )
 from padre_core.places import data_folder
 from padre_git import address as addresses
-from padre_git.commits import commit_merge, merge_base, reference, set_reference
+from padre_git.commits import merge_base, reference, set_reference
 from padre_git.large import CloneFiles
 from padre_git.merge import Logged, TreeMerge, check_tree
 from padre_git.objects import MARKER, Branch
@@ -271,14 +271,15 @@ class CloneBackend(LoggedBackend):
         self._check_store(*trees)
         if ours == base and not logged:
             return theirs
-        merge = TreeMerge(branch, trees[0], trees[1], trees[2], logged)
+        merge = TreeMerge(branch, trees[0], trees[1], trees[2], logged, branch.pack(power=self._power))
         merge.run()
         made = [f"{record.kind} {record.id}" for record in merge.made()]
         message = f"Merge {self.branch_name} of {self.address.url}\n"
         if made:
             message += f"\nChanged on both sides:\n{''.join(f'  {name}{chr(10)}' for name in sorted(made)[:100])}"
         parents = [theirs] if ours is None or ours == base else [ours, theirs]
-        return commit_merge(branch, trees[0], merge.entries, parents, message, power=self._power)
+        tree = branch.rebuilt(None if trees[0] is None else str(trees[0].id), merge.entries, merge.pack)
+        return branch.store(merge.pack, tree, message, None, parents)
 
     def _check_store(self, ours: Any, theirs: Any, base: Any) -> None:
         """Two stores are one only while they never met: the second of two that began at once becomes the first's."""

@@ -74,7 +74,7 @@ def _named(branch: Branch, at: str | None) -> Any:
     except (KeyError, ValueError):
         found = None
     if found is None or found.type_str != "commit":
-        raise NotFoundError(f"{branch.place.url} has no commit, tag or branch {at!r:.80}")
+        raise NotFoundError(f"{branch.url} has no commit, tag or branch {at!r:.80}")
     return found
 
 

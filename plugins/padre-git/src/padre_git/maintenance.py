@@ -25,7 +25,7 @@ def repack(folder: Path, progress: Progress) -> dict[str, int]:
     _run(folder, "commit-graph", "write", "--reachable", "--changed-paths", "--no-progress", watch=watch)
     after = _counts(folder)
     return {
-        "loose objects packed": before["count"] - after["count"],
+        "files merged": before["count"] + before["packs"] - after["count"] - after["packs"],
         "kilobytes before": before["size"] + before["size-pack"],
         "kilobytes after": after["size"] + after["size-pack"],
     }

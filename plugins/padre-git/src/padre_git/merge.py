@@ -15,6 +15,7 @@ from padre_git.objects import BLOB_MODES, MARKER
 
 if TYPE_CHECKING:
     from padre_git.objects import Branch
+    from padre_git.packs import Pack
 
 _RUN = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f-]{36})/")
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\\\u202a-\u202e\u2066-\u2069]{1,300}")
@@ -55,6 +56,7 @@ class TreeMerge:
     Args:
         ours: The trees; `base` is the one that both were made from.
         logged: What only logs of this clone hold counts as ours.
+        pack: Where new files wait.
 
     Attributes:
         entries: The blob that each key shall hold; None removes it.
@@ -65,6 +67,7 @@ class TreeMerge:
     theirs: Any
     base: Any
     logged: Logged
+    pack: Pack
     entries: dict[str, str | None] = field(default_factory=dict)
     _copies: Copies = field(default_factory=Copies)
 
@@ -88,7 +91,7 @@ class TreeMerge:
         there = set(changed_there)
         self._note([key for key in changed_here if key not in there and _run_folder(key) not in shared], ours=True)
         for key, data in self._copies.uncovered(self._look).items():
-            self.entries[key] = self.branch.add(data)
+            self.entries[key] = self._add(data)
 
     def made(self) -> list[Record]:
         """The records that neither side had."""
@@ -112,7 +115,7 @@ class TreeMerge:
         else:
             merged = self._copies.file(key, ours, theirs, base)
         if merged != self._data(self.ours, key):
-            self.entries[key] = self.branch.add(merged)
+            self.entries[key] = self._add(merged)
 
     def _run(self, folder: str) -> None:
         ours, theirs, base = (self._files(tree, folder) for tree in (self.ours, self.theirs, self.base))
@@ -128,7 +131,7 @@ class TreeMerge:
         for name in sorted({*ours, *merged}):
             data = merged.get(name)
             if data != ours.get(name):
-                self.entries[folder + name] = None if data is None else self.branch.add(data)
+                self.entries[folder + name] = None if data is None else self._add(data)
 
     def _note(self, keys: Iterable[str], *, ours: bool) -> None:
         for key in keys:
@@ -159,8 +162,14 @@ class TreeMerge:
         """What a file holds after the merge."""
         if key in self.entries:
             id = self.entries[key]
-            return None if id is None else self.branch.data(id, key)
+            if id is None:
+                return None
+            waiting = self.pack.get(id)
+            return self.branch.data(id, key) if waiting is None else waiting
         return self._ours(key)
+
+    def _add(self, data: bytes) -> str:
+        return self.pack.add("blob", data)
 
     def _data(self, tree: Any, key: str) -> bytes | None:
         found = self.branch.find(tree, key)

@@ -9,12 +9,13 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from padre_core.errors import AlreadyExistsError, BackendError, ConflictError, CorruptObjectError, UnavailableError
 from padre_core.streams.filesystems import failure, has_sync_tree, sync_tree
+from padre_git.packs import Pack, entries_of, tidy, tree_of
 from padre_git.place import Place
 from padre_git.repository import (
     check_free,
@@ -35,6 +36,10 @@ MAX_DEPTH = 12
 
 MAX_ENTRIES = 5_000_000
 """How many entries of a tree are listed in one go: a tree of a kilobyte may refer to itself a million times."""
+
+_BLOB, _TREE = b"100644", b"40000"
+_TIDY = 16
+"""After how many packs it is looked whether there are too many."""
 
 _ATTEMPTS = 100
 _LOCK_SECONDS = 10.0
@@ -59,10 +64,12 @@ class Change:
     """What a commit does to some keys.
 
     Attributes:
+        pack: Where its objects wait until it is made.
         entries: The blob that each key shall hold; None removes it.
         guards: What each key must hold when the commit is made; None for nothing.
     """
 
+    pack: Pack
     entries: dict[str, str | None] = field(default_factory=dict)
     guards: dict[str, str | None] = field(default_factory=dict)
 
@@ -98,13 +105,18 @@ class Branch:
 
     def __init__(self, place: Place, *, make: bool) -> None:
         self.place = place
+        self.url = place.url
         self.repo = open_repository(place.path, place.branch, make=make)
         self.common = common_folder(self.repo)
         self.ref = f"refs/heads/{place.branch}"
         self.folder = (make_folder if make else folder_of)(self.common, place.branch)
+        self.packs = self.common / "objects" / "pack"
         self.staged = Staged(self.folder / "staged")
         self._lock = threading.RLock()
         self._root: tuple[str | None, Any] = (None, None)
+        self._held: int | None = None
+        self._unsynced = False
+        self._stored = 0
 
     # Reading
 
@@ -113,7 +125,7 @@ class Branch:
         found = read_loose_ref(self.common, self.ref)
         if found is not None:
             return found
-        with errors(self.place.url):
+        with errors(self.url):
             reference = self.repo.references.get(self.ref)
             return None if reference is None else str(reference.resolve().target)
 
@@ -122,7 +134,7 @@ class Branch:
 
         That of the origin, in a clone; else what is checked out, if it is a store that was put under git.
         """
-        with errors(self.place.url):
+        with errors(self.url):
             remote = self.repo.references.get(f"refs/remotes/origin/{self.place.branch}")
             if remote is not None:
                 return str(remote.resolve().target)
@@ -167,7 +179,7 @@ class Branch:
     def walk(self, root: Any, prefix: str = "", after: str = "") -> Iterator[Found]:
         """The entries below a tree whose keys begin with a prefix and come after a key, in byte order."""
         folder, slash, start = prefix.rpartition("/")
-        with errors(self.place.url):
+        with errors(self.url):
             if root is None:
                 return
             if slash:
@@ -180,7 +192,7 @@ class Branch:
             yield from self._walk(root, folder + slash, start, after, self._bounded(folder.count("/")))
 
     def _bounded(self, depth: int = 0) -> _Bounds:
-        return _Bounds(self.place.url, depth, itertools.count())
+        return _Bounds(self.url, depth, itertools.count())
 
     def _walk(self, tree: Any, folder: str, start: str, after: str, bounds: _Bounds) -> Iterator[Found]:
         for entry in bounds.entries(tree, folder):
@@ -196,7 +208,7 @@ class Branch:
 
     def differing(self, before: Any, after: Any) -> Iterator[str]:
         """The keys under which two trees hold different things; what both share is not looked at."""
-        with errors(self.place.url):
+        with errors(self.url):
             yield from self._differing(before, after, folder="", bounds=self._bounded())
 
     def _differing(self, before: Any, after: Any, *, folder: str, bounds: _Bounds) -> Iterator[str]:
@@ -226,10 +238,10 @@ class Branch:
             return False
 
     def _commit(self, id: str) -> Any:
-        with errors(self.place.url):
+        with errors(self.url):
             found = self.repo[id]
         if int(found.type) != 1:
-            raise CorruptObjectError(f"{self.place.url}: {self.ref} names no commit, but {id}")
+            raise CorruptObjectError(f"{self.url}: {self.ref} names no commit, but {id}")
         return found
 
     # Writing
@@ -243,9 +255,18 @@ class Branch:
         check_free(self.repo, self.common, self.place.branch)
 
     def add(self, data: bytes) -> str:
-        """Stores a blob; nothing refers to it yet."""
-        with self._lock, errors(self.place.url):
+        """Stores a blob by itself; nothing refers to it yet."""
+        with self._lock, errors(self.url):
+            self._unsynced = True
             return str(self.repo.create_blob(data))
+
+    def pack(self, *, power: bool) -> Pack:
+        """A place for objects that are to be stored together.
+
+        Args:
+            power: Let what refers to them survive the loss of power, and never be half there.
+        """
+        return Pack(self.packs, power=power)
 
     def check(self, change: Change, root: Any) -> None:
         """Checks what a change expects.
@@ -257,15 +278,12 @@ class Branch:
         for key, expected in change.guards.items():
             found = self.find(root, key)
             if expected is None and found is not None:
-                raise AlreadyExistsError(f"{self.place.url} has {key} already")
+                raise AlreadyExistsError(f"{self.url} has {key} already")
             if expected is not None and (found is None or found.id != expected):
-                raise ConflictError(f"{key} in {self.place.url} was changed meanwhile")
+                raise ConflictError(f"{key} in {self.url} was changed meanwhile")
 
-    def commit(self, change: Change, message: str, actor: str | None, *, power: bool) -> str | None:
+    def commit(self, change: Change, message: str, actor: str | None) -> str | None:
         """Makes one commit of a change and of what is staged, on top of whatever is there; returns it if there is one.
-
-        Args:
-            power: Let it survive the loss of power when this returns, and never be half there.
 
         Raises:
             ConflictError: What the change expects does not hold.
@@ -281,29 +299,26 @@ class Branch:
                 root = self.tree(parent) if parent else None
                 self.check(change, root)
                 staged = self.staged.entries()
-                with errors(self.place.url):
-                    tree = self.rebuilt(root, staged | change.entries) or self.repo.TreeBuilder().write()
-                    if root is not None and tree == root.id and tip is not None:
-                        self.staged.drop(staged)
-                        return None
-                    author = self.signature(actor)
-                    parents = [_oid(parent)] if parent else []
-                    made = str(self.repo.create_commit(None, author, author, message, tree, parents))
-                if power:
-                    self.sync()  # a branch must never name what a loss of power took away
-                if self.move(tip, made, message, power=power):
+                before = None if root is None else str(root.id)
+                tree = self.rebuilt(before, staged | change.entries, change.pack)
+                if tip is not None and tree == before:
                     self.staged.drop(staged)
+                    return None
+                made = self.store(change.pack, tree, message, actor, [parent] if parent else [])
+                if self.move(tip, made, message, power=change.pack.power):
+                    self.staged.drop(staged)
+                    self._tidy(power=change.pack.power)
                     return made
             if attempt and time.monotonic() > deadline:
                 break
             time.sleep(min(0.002 * 2**attempt, 0.1))
         raise UnavailableError(
-            f"{self.place.url} is being changed by another program; if none runs, remove {self.common / self.ref}.lock"
+            f"{self.url} is being changed by another program; if none runs, remove {self.common / self.ref}.lock"
         )
 
     def tags(self) -> list[str]:
         """The names of all tags of the repository."""
-        with errors(self.place.url):
+        with errors(self.url):
             prefix = "refs/tags/"
             return sorted(name.removeprefix(prefix) for name in self.repo.references if name.startswith(prefix))
 
@@ -313,61 +328,102 @@ class Branch:
         Raises:
             AlreadyExistsError: There is such a tag.
         """
-        with self.exclusive(), errors(self.place.url):
+        with self.exclusive(), errors(self.url):
             tip = str(self.tip() or self.start())
             if f"refs/tags/{name}" in self.repo.references:
-                raise AlreadyExistsError(f"{self.place.url} has a tag {name} already; `git tag -d {name}` removes it")
+                raise AlreadyExistsError(f"{self.url} has a tag {name} already; `git tag -d {name}` removes it")
             if message is None:
                 self.repo.references.create(f"refs/tags/{name}", _oid(tip))
             else:
                 self.repo.create_tag(name, _oid(tip), 1, self.signature(actor), message)  # type: ignore[arg-type]
             return tip
 
+    def store(
+        self, pack: Pack, tree: str | None, message: str, actor: str | None, parents: Sequence[str]
+    ) -> str:  # fmt: skip
+        """Stores what waits in a pack, and a commit of it, to which no reference points yet; returns that."""
+        made = pack.add("commit", self._commit_text(tree or pack.add("tree", b""), message, actor, parents))
+        if pack.power:
+            self.sync()  # a branch must never name what a loss of power took away
+        pack.store()
+        self._stored += 1
+        return made
+
+    def _commit_text(self, tree: str, message: str, actor: str | None, parents: Sequence[str]) -> bytes:
+        by = self.signature(actor)
+        hours, minutes = divmod(abs(by.offset), 60)
+        sign = "-" if by.offset < 0 else "+"
+        who = b"%b <%b> %d %b" % (by.raw_name, by.raw_email, by.time, f"{sign}{hours:02}{minutes:02}".encode())
+        heads = [f"tree {tree}".encode(), *(f"parent {parent}".encode() for parent in parents)]
+        text = message.replace("\0", "\ufffd").encode(errors="replace")
+        return b"\n".join([*heads, b"author " + who, b"committer " + who, b"", text])
+
+    def _tidy(self, *, power: bool) -> None:
+        """Merges packs, now and then; the lock is held."""
+        if self._stored >= _TIDY:
+            self._stored = 0
+            with errors(self.url):
+                tidy(self.packs, power=power)
+
     def sync(self) -> None:
-        """Returns when all objects that were written survive the loss of power."""
-        if not has_sync_tree():
+        """Returns when all that `add` stored and what is staged survive the loss of power."""
+        if not has_sync_tree() or not self._unsynced:
             return  # elsewhere libgit2 syncs each file
-        with errors(self.place.url):
+        self._unsynced = False
+        with errors(self.url):
             fd = os.open(self.common, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 sync_tree(fd)
             finally:
                 os.close(fd)
 
-    def rebuilt(self, tree: Any, entries: Mapping[str, str | None]) -> Any:
+    def rebuilt(self, tree: str | None, entries: Mapping[str, str | None], pack: Pack) -> str | None:
         """The id of a tree with some entries changed, level by level; None if nothing is left of it."""
-        builder = self.repo.TreeBuilder() if tree is None else self.repo.TreeBuilder(tree)
-        below: dict[str, dict[str, str | None]] = {}
+        held = {} if tree is None else entries_of(self._raw(tree), f"{tree} in {self.url}")
+        below: dict[bytes, dict[str, str | None]] = {}
         for key, id in entries.items():
-            name, slash, rest = key.partition("/")
+            part, slash, rest = key.partition("/")
+            name = part.encode()
             if slash:
                 below.setdefault(name, {})[rest] = id
             elif id is not None:
-                builder.insert(name, _oid(id), BLOB_MODES[0])
-            elif builder.get(name) is not None:
-                builder.remove(name)
-        for name, part in below.items():
-            present = builder.get(name)
-            kept = present if present is not None and int(present.filemode) == TREE_MODE else None
-            made = self.rebuilt(kept, part)
+                held[name] = (_BLOB, bytes.fromhex(id))
+            else:
+                held.pop(name, None)
+        for name, changes in below.items():
+            mode, present = held.get(name, (b"", b""))
+            made = self.rebuilt(present.hex() if mode == _TREE else None, changes, pack)
             if made is not None:
-                builder.insert(name, made, TREE_MODE)
-            elif kept is not None:
-                builder.remove(name)
-        return builder.write() if len(builder) else None
+                held[name] = (_TREE, bytes.fromhex(made))
+            elif mode == _TREE:
+                del held[name]
+        return pack.add("tree", tree_of(held)) if held else None
+
+    def _raw(self, tree: str) -> bytes:
+        with errors(self.url):
+            kind, data = self.repo.odb.read(_oid(tree))
+        if int(kind) != 2:
+            raise CorruptObjectError(f"{self.url}: {tree} is no tree")
+        return bytes(data)
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """While held, no other process of this plugin moves the branch: losing the race would cost more."""
         with self._lock:
+            if self._held is not None:
+                yield
+                return
+            path = f"{self.folder}/commit"
             try:
-                fd = os.open(self.folder / "commit", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             except OSError as error:
-                raise BackendError(f"{self.folder / 'commit'} cannot be opened: {error.strerror}") from error
+                raise BackendError(f"{path} cannot be opened: {error.strerror}") from error
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
+                self._held = fd
                 yield
             finally:
+                self._held = None
                 os.close(fd)
 
     def signature(self, actor: str | None) -> Any:
@@ -384,8 +440,7 @@ class Branch:
         """Lets the branch name another commit if it still names the one before; false if it has to be tried again."""
         import pygit2
 
-        note = self.folder / "moving"
-        note.write_text(after)
+        self._note(after)
         try:
             with _synced(power=power):
                 if before is None:
@@ -398,26 +453,38 @@ class Branch:
             return True
         except (pygit2.GitError, KeyError, ValueError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in (None, errno.EEXIST, errno.EACCES):
-                raise failure(f"{self.ref} in {self.place.url} cannot be moved", error) from error
+                raise failure(f"{self.ref} in {self.url} cannot be moved", error) from error
             if self.tip() == after:
                 return True
             if self.tip() == before and not (self.common / f"{self.ref}.lock").exists():
-                raise BackendError(f"{self.ref} in {self.place.url} cannot be moved: {error}") from error
+                raise BackendError(f"{self.ref} in {self.url} cannot be moved: {error}") from error
             return False
         finally:
-            note.unlink(missing_ok=True)
+            self._note("")
 
     def clear_left_lock(self) -> None:
         """Removes the lock on the branch that a process of this plugin left when it was killed.
 
         It noted beforehand which commit it would write there, and nobody else of this plugin is at work now.
         """
-        note, lock = self.folder / "moving", self.common / f"{self.ref}.lock"
-        with contextlib.suppress(FileNotFoundError):
-            noted = note.read_text()
-            if lock.read_text().strip() in ("", noted):
-                lock.unlink()
-            note.unlink()
+        if self._held is None:
+            raise ValueError("only while the branch is held")
+        noted = os.pread(self._held, 64, 0).decode(errors="replace")
+        if noted:
+            lock = self.common / f"{self.ref}.lock"
+            with contextlib.suppress(FileNotFoundError):
+                if lock.read_text().strip() in ("", noted):
+                    lock.unlink()
+            self._note("")
+
+    def _note(self, commit: str) -> None:
+        """Says which commit the branch is about to name, in the file that is locked meanwhile."""
+        if self._held is None:
+            raise ValueError("only while the branch is held")
+        if commit:
+            os.pwrite(self._held, commit.encode(), 0)
+        else:
+            os.ftruncate(self._held, 0)
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ class GitStore(ByteStore):
 
     def read(self, key: str) -> Item:
         found = self._file(key)
-        data = self.branch.data(found.id, f"{key} in {self.url}")
+        data = self._data(found)
         pointer = pointer_at(key, data)
         if pointer is not None:
             with self._open_large(pointer) as file:
@@ -102,7 +102,7 @@ class GitStore(ByteStore):
             return file.read(length)
 
     def open_reader(self, key: str) -> BinaryIO:
-        data = self.branch.data(self._file(key).id, f"{key} in {self.url}")
+        data = self._data(self._file(key))
         pointer = pointer_at(key, data)
         return io.BytesIO(data) if pointer is None else self._open_large(pointer)
 
@@ -125,18 +125,16 @@ class GitStore(ByteStore):
         return self._entry(self._file(key))
 
     def write(self, key: str, data: bytes, *, if_match: IfMatch = None) -> str:
-        id = self.branch.add(data)
         if if_match is None and self._batch is None and self.branch.staged.takes(key):
+            id = self.branch.add(data)
             self.branch.staged.add(key, id)
             return id
         if key != MARKER:
-            self._change(key, id, if_match, f"Store {key}")
-            return id
+            return str(self._change(key, data, if_match, f"Store {key}"))
         with self.batch("Begin a store"):
-            self._change(key, id, if_match, "")
             if self._find(_ATTRIBUTES) is None:  # else a checkout might change line ends, and with them checksums
-                self._change(_ATTRIBUTES, self.branch.add(b"* -text\n"), None, "")
-        return id
+                self._change(_ATTRIBUTES, b"* -text\n", None)
+            return str(self._change(key, data, if_match))
 
     def delete(self, key: str) -> None:
         self._change(key, None, None, f"Remove {key}")
@@ -182,13 +180,14 @@ class GitStore(ByteStore):
             yield
             return
         commit = self.branch.tip()
-        batch = self._local.batch = _Batch(commit, self.branch.tree(commit), Change())
+        change = Change(self.branch.pack(power=self._power))
+        batch = self._local.batch = _Batch(commit, self.branch.tree(commit), change)
         try:
             yield
         finally:
             self._local.batch = None
         if batch.change.entries:
-            self.branch.commit(batch.change, message, actor, power=self._power)
+            self.branch.commit(batch.change, message, actor)
 
     def sync(self) -> None:
         self.branch.sync()
@@ -234,12 +233,16 @@ class GitStore(ByteStore):
         return self.branch.find(self._root(), key) if staged is None else Found(key, staged, BLOB_MODES[0])
 
     def _entry(self, found: Found) -> Entry:
-        what = f"{found.key} in {self.url}"
-        size = self.branch.size(found.id, what)
+        waiting = None if self._batch is None else self._batch.change.pack.get(found.id)
+        size = self.branch.size(found.id, f"{found.key} in {self.url}") if waiting is None else len(waiting)
         if size <= MAX_POINTER and found.key.startswith(BLOBS):
-            pointer = pointer_at(found.key, self.branch.data(found.id, what))
+            pointer = pointer_at(found.key, self._data(found))
             size = size if pointer is None else pointer.size
         return Entry(found.key, found.id, size)
+
+    def _data(self, found: Found) -> bytes:
+        waiting = None if self._batch is None else self._batch.change.pack.get(found.id)
+        return self.branch.data(found.id, f"{found.key} in {self.url}") if waiting is None else waiting
 
     def _open_large(self, pointer: Pointer) -> BinaryIO:
         file = self.large.open(pointer.digest)
@@ -264,22 +267,25 @@ class GitStore(ByteStore):
             try:
                 with self.batch(f"Store a file of {size} bytes"):
                     before = self._find(place)
-                    lines = b"" if before is None else self.branch.data(before.id, place)
-                    self._change(place, self.branch.add(attributes(lines, [digest])), None, "")
-                    self._change(key, self.branch.add(pointer.encode()), None, "")
+                    lines = b"" if before is None else self._data(before)
+                    self._change(place, attributes(lines, [digest]), None)
+                    self._change(key, pointer.encode(), None)
                 return
             except ConflictError:  # another large file came to the same folder meanwhile
                 if attempt == _ATTEMPTS:
                     raise
 
-    def _change(self, key: str, id: str | None, if_match: IfMatch, message: str) -> None:
-        if self._batch is None:
-            change = Change({key: id})
+    def _change(self, key: str, data: bytes | None, if_match: IfMatch, message: str = "") -> str | None:
+        """Lets a key hold other bytes, or none, by a commit or with the batch; returns their version."""
+        batch = self._batch
+        change = Change(self.branch.pack(power=self._power)) if batch is None else batch.change
+        id = None if data is None else change.pack.add("blob", data)
+        if batch is None:
+            change.entries[key] = id
             if if_match is not None:
                 change.guards[key] = None if isinstance(if_match, Absent) else if_match
-            self.branch.commit(change, message, None, power=self._power)
-            return
-        root, change = self._batch.root, self._batch.change
+            self.branch.commit(change, message, None)
+            return id
         if if_match is not None:
             found = self._find(key)
             if isinstance(if_match, Absent) and found is not None:
@@ -287,9 +293,10 @@ class GitStore(ByteStore):
             if isinstance(if_match, str) and (found is None or found.id != if_match):
                 raise ConflictError(f"{key} in {self.url} was changed meanwhile")
         if key not in change.entries:
-            base = self.branch.find(root, key)
+            base = self.branch.find(batch.root, key)
             change.guards[key] = None if base is None else base.id
         change.entries[key] = id
+        return id
 
     def _after_fork(self) -> None:
         # Open packs and locks may be in the middle of something that another thread of the parent does.

@@ -1,0 +1,272 @@
+"""Packs: git objects that are stored together, in one file and its index, all or none.
+
+libgit2 writes a file for each object, which costs more than all else of a commit. These packs are as git writes them,
+but for deltas, which a later repacking finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import re
+import stat
+import struct
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from padre_core.errors import CorruptObjectError
+from padre_core.streams.filesystems import datasync, failure, sync_folder
+
+Kind = Literal["commit", "tree", "blob"]
+
+_NUMBERS: Mapping[Kind, int] = {"commit": 1, "tree": 2, "blob": 3}
+_LEVELS: Mapping[Kind, int] = {"commit": 1, "tree": 0, "blob": 1}
+"""How hard it is tried to make an object smaller: a tree is for the most part digests, which do not become smaller."""
+
+_HEAD = struct.Struct(">4sII")
+_INDEX = b"\xfftOc\0\0\0\2"
+_DIGEST = 20
+_ENTRY = re.compile(rb"0*([0-7]{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
+_TREE = re.compile(rb"(?:[0-7]{5,6} [^\0]+\0.{20})*", re.DOTALL)
+_FLUSH = 256 * 1024 * 1024
+"""How many bytes are gathered in memory."""
+
+TEMPORARY = "tmp_padre_"
+"""How names of files begin that are not whole yet; `git gc` removes those that a dead process left."""
+
+FEW = 50
+"""How many packs may lie in a repository before small ones are merged: a reader looks for an object in each of them."""
+
+SMALL = 8 * 1024 * 1024
+"""Up to how many bytes a pack may have to be merged with others without git's help."""
+
+
+class _Stored(NamedTuple):
+    """An object as it lies in a pack, and the checksum of that."""
+
+    id: bytes
+    data: bytes
+    crc: int
+
+
+class Pack:
+    """Objects that wait to be stored together. Not safe for threads.
+
+    Args:
+        folder: The repository's `objects/pack`.
+        power: Let what is stored survive the loss of power, and never be half there.
+    """
+
+    def __init__(self, folder: Path, *, power: bool) -> None:
+        self.power = power
+        self._folder = folder
+        self._objects: dict[str, _Stored] = {}
+        self._size = 0
+
+    def add(self, kind: Kind, data: bytes) -> str:
+        """Adds an object, to which nothing need refer, and returns its id."""
+        digest = hashlib.sha1(b"%b %d\0" % (kind.encode(), len(data)), usedforsecurity=False)
+        digest.update(data)
+        id = digest.hexdigest()
+        if id not in self._objects:
+            entry = _entry_head(_NUMBERS[kind], len(data)) + zlib.compress(data, _LEVELS[kind])
+            self._objects[id] = _Stored(digest.digest(), entry, zlib.crc32(entry))
+            self._size += len(entry)
+            if self._size > _FLUSH:
+                self.store()
+        return id
+
+    def get(self, id: str) -> bytes | None:
+        """The bytes of an object that waits here."""
+        found = self._objects.get(id)
+        if found is None:
+            return None
+        start = next(place for place, byte in enumerate(found.data) if byte < 0x80) + 1
+        return zlib.decompress(found.data[start:])
+
+    def store(self) -> None:
+        """Stores what waits, if anything does.
+
+        Raises:
+            BackendError: The system cannot.
+        """
+        if self._objects:
+            _write(self._folder, self._objects.values(), power=self.power)
+            self._objects, self._size = {}, 0
+
+
+def tidy(folder: Path, *, power: bool) -> None:
+    """Merges small packs into one if there are many, so that each byte is copied a few times at most.
+
+    Whoever reads finds what it looks for in the new one; only one process at a time may do this.
+
+    Args:
+        folder: The repository's `objects/pack`.
+        power: Let nothing be lost with the loss of power.
+    """
+    found = _mergeable(folder)
+    if len(found) <= FEW:
+        return
+    total = 0
+    chosen: list[_File] = []
+    for item in found:  # the smallest, as long as none is larger than all before it: sizes grow by half at least
+        if len(chosen) >= FEW // 2 and item.size > total:
+            break
+        total += item.size
+        chosen.append(item)
+    with contextlib.suppress(FileNotFoundError):  # git repacks at the same time, and then all is well
+        contents: dict[bytes, _Stored] = {}
+        merged = []
+        for item in chosen:
+            objects = _read(item)
+            if objects is not None:
+                contents |= {stored.id: stored for stored in objects}
+                merged.append(item)
+        if len(merged) < 2:
+            return
+        name = _write(folder, contents.values(), power=power)
+        for item in merged:
+            if item.stem != f"{folder}/{name}":
+                for suffix in (".idx", ".pack"):  # as git does: a reader that sees the first needs the other
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(item.stem + suffix)
+
+
+class _File(NamedTuple):
+    size: int
+    stem: str
+    """Its path without `.pack` and `.idx`."""
+
+
+def _mergeable(folder: Path) -> list[_File]:
+    """Small packs that consist of a pack and its index; others are marked as something, or belong to git."""
+    with os.scandir(folder) as entries:
+        files = {entry.name: entry for entry in entries}
+    suffixes: dict[str, set[str]] = {}
+    for name in files:
+        stem, _, suffix = name.partition(".")
+        suffixes.setdefault(stem, set()).add(suffix)
+    stems = [stem for stem, found in suffixes.items() if found == {"pack", "idx"} and stem.startswith("pack-")]
+    if len(stems) <= FEW:
+        return []
+    sized = []
+    for stem in stems:
+        with contextlib.suppress(FileNotFoundError):
+            if files[f"{stem}.idx"].is_file(follow_symlinks=False):
+                status = files[f"{stem}.pack"].stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode) and status.st_size <= SMALL:
+                    sized.append(_File(status.st_size, f"{folder}/{stem}"))
+    return sorted(sized)
+
+
+def _read(file: _File) -> list[_Stored] | None:
+    """The objects of a pack; None if it has deltas, or is not sound: that is for git to tell."""
+    pack, index = (Path(file.stem + suffix).read_bytes() for suffix in (".pack", ".idx"))
+    if index[:8] != _INDEX or pack[:8] != _HEAD.pack(b"PACK", 2, 0)[:8] or len(index) < 8 + 1024 + 2 * _DIGEST:
+        return None
+    (count,) = struct.unpack_from(">I", index, 8 + 1020)
+    ids = 8 + 1024
+    if len(index) != ids + count * (_DIGEST + 8) + 2 * _DIGEST:  # or it speaks of places beyond 2 GiB
+        return None
+    crcs = struct.unpack_from(f">{count}I", index, ids + count * _DIGEST)
+    offsets = struct.unpack_from(f">{count}I", index, ids + count * (_DIGEST + 4))
+    order = sorted(range(count), key=offsets.__getitem__)
+    ends = [*(offsets[place] for place in order[1:]), len(pack) - _DIGEST]
+    found = []
+    for place, end in zip(order, ends, strict=True):
+        data = pack[offsets[place] : end]
+        if not data or data[0] >> 4 & 7 not in _NUMBERS.values() or zlib.crc32(data) != crcs[place]:
+            return None
+        found.append(_Stored(index[ids + place * _DIGEST : ids + (place + 1) * _DIGEST], data, crcs[place]))
+    return found
+
+
+def _write(folder: Path, objects: Iterable[_Stored], *, power: bool) -> str:
+    """Stores objects as one pack and returns its name."""
+    ordered = list(objects)
+    parts = [_HEAD.pack(b"PACK", 2, len(ordered)), *(item.data for item in ordered)]
+    pack = b"".join(parts)
+    checksum = hashlib.sha1(pack, usedforsecurity=False).digest()
+    offsets = itertools.accumulate(len(part) for part in parts[:-1])
+    index = _index(sorted(zip(ordered, offsets, strict=True)), checksum)
+    name = f"pack-{checksum.hex()}"
+    files = ((f"{name}.pack", pack + checksum), (f"{name}.idx", index))  # readers look for the last
+    try:
+        waiting = [(f"{folder}/{target}", _spool(folder, data, power=power)) for target, data in files]
+        for path, spooled in waiting:
+            os.replace(spooled, path)
+        if power:
+            sync_folder(folder)
+    except OSError as error:
+        raise failure(f"{folder} cannot be written", error) from error
+    return name
+
+
+def _spool(folder: Path, data: bytes, *, power: bool) -> str:
+    path = f"{folder}/{TEMPORARY}{os.getpid()}_{os.urandom(6).hex()}"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(fd, left) :]
+        if power:  # before it has its name: what the loss of power leaves must be sound
+            datasync(fd)
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(fd)
+    return path
+
+
+def _index(found: Sequence[tuple[_Stored, int]], checksum: bytes) -> bytes:
+    """The index of a pack, from its objects by id, and where each lies."""
+    counts = [0] * 256
+    for item, _ in found:
+        counts[item.id[0]] += 1
+    size = len(found)
+    body = b"".join(
+        [
+            _INDEX,
+            struct.pack(">256I", *itertools.accumulate(counts)),
+            b"".join([item.id for item, _ in found]),
+            struct.pack(f">{size}I", *[item.crc for item, _ in found]),
+            struct.pack(f">{size}I", *[offset for _, offset in found]),
+            checksum,
+        ]
+    )
+    return body + hashlib.sha1(body, usedforsecurity=False).digest()
+
+
+def _entry_head(number: int, size: int) -> bytes:
+    """How an object begins in a pack: what it is, and how long, seven bits at a time."""
+    byte, size = number << 4 | size & 15, size >> 4
+    head = bytearray()
+    while size:
+        head.append(byte | 0x80)
+        byte, size = size & 0x7F, size >> 7
+    head.append(byte)
+    return bytes(head)
+
+
+def tree_of(entries: Mapping[bytes, tuple[bytes, bytes]]) -> bytes:
+    """The bytes of a tree, from mode and id of each name."""
+    ordered = sorted(
+        [(name + b"/" if mode == b"40000" else name, mode, name, id) for name, (mode, id) in entries.items()]
+    )
+    return b"".join([b"%b %b\0%b" % item[1:] for item in ordered])
+
+
+def entries_of(tree: bytes, what: str) -> dict[bytes, tuple[bytes, bytes]]:
+    """Mode and id of each name in a tree.
+
+    Raises:
+        CorruptObjectError: It is none.
+    """
+    if not _TREE.fullmatch(tree):
+        raise CorruptObjectError(f"{what} is no sound tree; run `git fsck`")
+    return {name: (mode, id) for mode, name, id in _ENTRY.findall(tree)}

@@ -1,0 +1,139 @@
+"""Packs: what a commit stores, and how many small ones become one."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import padre_core as padre
+from padre_core.errors import CorruptObjectError
+from padre_git import objects, packs
+from padre_git.packs import Pack, entries_of, tidy, tree_of
+from padre_git.store import GitStore
+
+
+def git(repository: Path, *arguments: str, data: bytes | None = None) -> str:
+    done = subprocess.run(["git", "-C", str(repository), *arguments], input=data, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode().strip()
+
+
+def sound(repository: Path) -> None:
+    assert "error" not in git(repository, "fsck", "--strict", "--full")
+    assert "garbage: 0" in git(repository, "count-objects", "-v")
+
+
+def packs_in(repository: Path) -> list[Path]:
+    return sorted((repository / "objects" / "pack").glob("*.pack"))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> GitStore:
+    return GitStore(f"git+{(tmp_path / 'lab.git').as_uri()}")
+
+
+def test_a_commit_is_one_pack_that_git_finds_sound(lab, tmp_path):
+    # Names that git orders otherwise than bytes: a folder counts with a slash behind it.
+    keys = ["a/b", "a-b", "a.b", "a0", "ab/c/d", "ab/c/e", "z"]
+    with lab.batch("Store"):
+        for number, key in enumerate(keys):
+            lab.write(key, key.encode() * 10**number)
+            assert lab.read(key).data == key.encode() * 10**number
+            assert lab.stat(key).size == len(key) * 10**number
+    repository = tmp_path / "lab.git"
+    assert len(packs_in(repository)) == 1
+    assert "count: 0" in git(repository, "count-objects", "-v")
+    sound(repository)
+    for number, key in enumerate(keys):
+        assert git(repository, "cat-file", "-p", f"padre:{key}") == key * 10**number
+    lab.delete("ab/c/d")
+    lab.delete("a/b")
+    sound(repository)
+    listed = git(repository, "ls-tree", "-r", "--name-only", "padre").splitlines()
+    assert listed == sorted({*keys} - {"ab/c/d", "a/b"})
+
+
+def test_a_batch_that_fails_leaves_nothing(lab, tmp_path):
+    with pytest.raises(ZeroDivisionError), lab.batch("Store"):
+        lab.write("a", b"1")
+        raise ZeroDivisionError
+    assert not packs_in(tmp_path / "lab.git")
+    assert not os.listdir(tmp_path / "lab.git" / "objects" / "pack")
+
+
+def test_more_than_memory_should_hold_becomes_several_packs(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(packs, "_FLUSH", 100_000)
+    with lab.batch("Store"):
+        for number in range(10):
+            lab.write(f"k{number}", os.urandom(30_000))
+        assert len(lab.read("k0").data) == 30_000
+    assert len(packs_in(tmp_path / "lab.git")) > 1
+    assert len(list(lab.list("k"))) == 10
+    sound(tmp_path / "lab.git")
+
+
+def test_many_commits_leave_few_packs_and_who_read_before_reads_on(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(packs, "FEW", 4)
+    monkeypatch.setattr(objects, "_TIDY", 1)
+    reader = GitStore(lab.url, readonly=True)
+    for number in range(60):
+        lab.write(f"runs/{number}", b"%d" % number)
+        assert reader.read(f"runs/{number // 2}").data == b"%d" % (number // 2)
+    assert len(packs_in(tmp_path / "lab.git")) <= 12
+    assert [reader.read(f"runs/{number}").data for number in range(60)] == [b"%d" % number for number in range(60)]
+    assert len(git(tmp_path / "lab.git", "rev-list", "padre").split()) == 60
+    sound(tmp_path / "lab.git")
+
+
+def test_each_byte_is_copied_a_few_times_only(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr(packs, "FEW", 4)
+    monkeypatch.setattr(objects, "_TIDY", 1)
+    copied = []
+    real = packs._read
+    monkeypatch.setattr(packs, "_read", lambda file: copied.append(file.size) or real(file))
+    for number in range(120):
+        lab.write(f"runs/{number}", os.urandom(2000))
+    total = sum(path.stat().st_size for path in packs_in(tmp_path / "lab.git"))
+    assert 0 < sum(copied) < 8 * total
+
+
+def test_what_git_or_a_user_marked_has_deltas_or_is_damaged_stays_as_it_is(lab, tmp_path, monkeypatch):
+    repository = tmp_path / "lab.git"
+    folder = repository / "objects" / "pack"
+    for number in range(3):
+        lab.write("text", b"".join(b"line %d\n" % line for line in range(500)) + b"%d" % number)
+    git(repository, "repack", "-a", "-d", "-q")
+    (deltas,) = packs_in(repository)
+    lab.write("kept", b"1")
+    (kept,) = set(packs_in(repository)) - {deltas}
+    kept.with_suffix(".keep").touch()
+    lab.write("damaged", os.urandom(100))
+    (damaged,) = set(packs_in(repository)) - {deltas, kept}
+    os.chmod(damaged, 0o644)
+    data = bytearray(damaged.read_bytes())
+    data[20] ^= 1
+    damaged.write_bytes(data)
+    for number in range(8):
+        lab.write(f"{number}", b"%d" % number)
+    monkeypatch.setattr(packs, "FEW", 4)
+    tidy(folder, power=True)
+    assert {deltas, kept, damaged} < set(packs_in(repository))
+    assert len(packs_in(repository)) == 4
+
+
+def test_a_tree_that_is_cut_or_mixed_up_is_damaged():
+    whole = tree_of({b"a": (b"100644", bytes(20)), b"b": (b"40000", bytes(range(20)))})
+    assert entries_of(whole, "it") == {b"a": (b"100644", bytes(20)), b"b": (b"40000", bytes(range(20)))}
+    for broken in (whole[:-1], whole[2:], b"x" + whole, whole + b"40000 c\0"):
+        with pytest.raises(CorruptObjectError, match="it is no sound tree"):
+            entries_of(broken, "it")
+
+
+def test_a_pack_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
+    pack = Pack(tmp_path, power=True)
+    pack.add("blob", b"1")
+    monkeypatch.setattr(packs, "datasync", lambda fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(padre.BackendError, match="No space"):
+        pack.store()
+    assert not os.listdir(tmp_path)
