@@ -176,7 +176,7 @@ class ByteStoreBackend(Backend):
     def history(self, kind: str, id: str, *, at: str | None = None) -> Iterator[Revision]:
         self.capabilities.require("history", self.store.url)
         key = layout.record_key(kind, id)
-        last = ""
+        told: set[str] = set()  # a version may come on two sides of a merge
         for past in self.store.history(key, at=at):
             try:
                 records = [] if past.data is None else layout.decode_records(key, past.data)
@@ -184,8 +184,8 @@ class ByteStoreBackend(Backend):
                 logger.warning("%s of %s: %s", past.place, past.at, error)
                 continue
             record = next((item for item in records if item.kind == kind and item.id == id), None)
-            if record is not None and not record.vacant and record.etag != last:
-                last = record.etag
+            if record is not None and not record.vacant and record.etag not in told:
+                told.add(record.etag)
                 yield Revision(record, past.place)
 
     def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:

@@ -6,6 +6,8 @@ import pytest
 
 import padre_core as padre
 from padre_core.errors import InvalidObjectError, NotFoundError, UnsupportedError
+from padre_core.workspace import Workspace
+from padre_git.clone import CloneBackend
 
 
 def git(folder, *arguments):
@@ -102,3 +104,30 @@ def test_a_store_without_history_says_so(tmp_path):
         for call in (workspace.projects.history, lambda item: workspace.projects.get(item, at="2026-11-23")):
             with pytest.raises(UnsupportedError, match="history"):
                 call(project)
+
+
+def test_what_each_side_of_a_merge_did_is_in_the_history(tmp_path):
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "lab.git")], check=True)
+    url = f"git+{(tmp_path / 'lab.git').as_uri()}"
+    with (
+        Workspace(CloneBackend(url, clone=tmp_path / "a.git", linger=0)) as ada,
+        Workspace(CloneBackend(url, clone=tmp_path / "b.git", linger=0)) as bob,
+    ):
+        ada.experiments.put(padre.Experiment(name="svc", project="iris", title="first"))
+        ada.backend.publish()
+        bob.backend.pull()
+        edited = set()
+        for lab, change in ((ada, {"title": "ada's"}), (bob, {"description": "one"}), (bob, {"description": "two"})):
+            edited.add(lab.experiments.put(padre.Experiment(name="svc", project="iris", **change)).etag)
+        bob.backend.publish()
+        ada.backend.publish()
+        bob.backend.pull()
+        for lab in (ada, bob):
+            versions = list(lab.experiments.history("iris/svc"))
+            etags = [version.etag for version in versions]
+            assert len(etags) == len(set(etags)) == 5
+            assert edited < set(etags)
+            assert (versions[0].title, versions[0].description) == ("ada's", "two")
+            assert (versions[-1].title, versions[-1].description) == ("first", None)
+            for version in versions:
+                assert lab.experiments.get("iris/svc", at=version.etag).title == version.title

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +17,7 @@ def history(branch: Branch, key: str, at: str | None) -> Iterator[Past]:
     """What a key held, newest first: one entry for each commit that changed it.
 
     As `git log -- PATH` does, a merge that took the file from one side as it was is passed over, and the walk goes on
-    along that side; what only the other side held before is left out.
+    along that side; of a merge that made something new of both, each side has its own past.
 
     Args:
         at: A commit, by its id or the beginning of it, a tag or a branch to begin with.
@@ -23,21 +25,24 @@ def history(branch: Branch, key: str, at: str | None) -> Iterator[Past]:
     Raises:
         NotFoundError: There is no such commit.
     """
-    commit = _named(branch, at)
-    while commit is not None:
+    counter = itertools.count()  # of commits of the same second, those that were met first come first
+    first = _named(branch, at)
+    waiting: list[tuple[int, int, Any]] = [] if first is None else [(-first.commit_time, next(counter), first)]
+    seen = {entry[2].id for entry in waiting}
+    while waiting:
+        commit = heapq.heappop(waiting)[2]
         held = branch.find(commit.tree, key)
         id = held.id if held is not None and held.regular else None
         parents = commit.parents
         same = next((parent for parent in parents if _holds(branch, parent, commit, key, id)), None)
-        if same is not None:
-            commit = same
-            continue
-        if id is not None or parents:
+        if same is None and (id is not None or parents):
             data = None if id is None else branch.data(id, f"{key} at {commit.id}")
             time = datetime.fromtimestamp(commit.commit_time, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
             yield Past(data, str(commit.id), time)
-        # A merge that made something new of both sides: each has its own past, and the first is the one that was here.
-        commit = parents[0] if parents else None
+        for parent in parents if same is None else [same]:
+            if parent.id not in seen:
+                seen.add(parent.id)
+                heapq.heappush(waiting, (-parent.commit_time, next(counter), parent))
 
 
 def _holds(branch: Branch, parent: Any, commit: Any, key: str, id: str | None) -> bool:
