@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,24 +23,49 @@ def history(branch: Branch, key: str, at: str | None) -> Iterator[Past]:
     Raises:
         NotFoundError: There is no such commit.
     """
-    counter = itertools.count()  # of commits of the same second, those that were met first come first
-    first = _named(branch, at)
-    waiting: list[tuple[int, int, Any]] = [] if first is None else [(-first.commit_time, next(counter), first)]
-    seen = {entry[2].id for entry in waiting}
-    while waiting:
-        commit = heapq.heappop(waiting)[2]
-        held = branch.find(commit.tree, key)
-        id = held.id if held is not None and held.regular else None
-        parents = commit.parents
-        same = next((parent for parent in parents if _holds(branch, parent, commit, key, id)), None)
-        if same is None and (id is not None or parents):
-            data = None if id is None else branch.data(id, f"{key} at {commit.id}")
-            time = datetime.fromtimestamp(commit.commit_time, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
-            yield Past(data, str(commit.id), time)
-        for parent in parents if same is None else [same]:
-            if parent.id not in seen:
-                seen.add(parent.id)
-                heapq.heappush(waiting, (-parent.commit_time, next(counter), parent))
+    commit = _named(branch, at)
+    while commit is not None:
+        past, parents = _look(branch, key, commit)
+        if past is not None:
+            yield past
+        if len(parents) > 1:
+            yield from _of_sides(branch, key, parents)
+            return
+        commit = parents[0] if parents else None
+
+
+def _of_sides(branch: Branch, key: str, heads: Sequence[Any]) -> Iterator[Past]:
+    """The same of several commits at once; git has to put all that they were made from in order for that."""
+    from pygit2.enums import SortMode
+
+    walk = branch.repo.walk(heads[0].id, SortMode.TOPOLOGICAL | SortMode.TIME)
+    for head in heads[1:]:
+        walk.push(head.id)
+    wanted = {head.id for head in heads}
+    for commit in walk:
+        if commit.id in wanted:
+            wanted.remove(commit.id)
+            past, parents = _look(branch, key, commit)
+            if past is not None:
+                yield past
+            wanted |= {parent.id for parent in parents}
+        if not wanted:
+            return
+
+
+def _look(branch: Branch, key: str, commit: Any) -> tuple[Past | None, Sequence[Any]]:
+    """What a commit made of a key, if anything, and where to look on."""
+    held = branch.find(commit.tree, key)
+    id = held.id if held is not None and held.regular else None
+    parents = commit.parents
+    same = next((parent for parent in parents if _holds(branch, parent, commit, key, id)), None)
+    if same is not None:
+        return None, [same]
+    if id is None and not parents:
+        return None, []
+    data = None if id is None else branch.data(id, f"{key} at {commit.id}")
+    time = datetime.fromtimestamp(commit.commit_time, UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")
+    return Past(data, str(commit.id), time), parents
 
 
 def _holds(branch: Branch, parent: Any, commit: Any, key: str, id: str | None) -> bool:
