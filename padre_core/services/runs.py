@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import cast
 
 from padre_core.backends.bytestore import ABSENT, UNBORN, Absent
@@ -144,7 +143,7 @@ class RunService(Service[Run]):
     def _row(self, object: Run) -> Row:
         values = row(object)
         for name, summary in object.metrics.items():
-            statistics = asdict(summary)
+            statistics = summary._asdict()
             del statistics["metric"]
             values.update({f"metrics.{name}.{statistic}": value for statistic, value in statistics.items()})
         return values

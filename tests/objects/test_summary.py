@@ -46,7 +46,7 @@ def test_the_order_in_which_writers_are_met_does_not_matter(writers):
 
 
 def vars_of(summaries):
-    return {name: [getattr(item, field) for field in item.__slots__] for name, item in summaries.items()}
+    return {name: [getattr(item, field) for field in item._fields] for name, item in summaries.items()}
 
 
 @given(points)
