@@ -7,18 +7,27 @@ import gc
 import os
 from collections.abc import Iterator
 
+AWAITED = 500_000
+"""So many objects may be made in pauses before Python looks through everything, or a quarter of all that there are."""
+
+_MANY = 10_000
+"""From so many objects on it is worth not to look at them."""
+
 
 class _Pause:
-    """Whether a block here keeps the collector from working."""
+    """Whether a block here keeps the collector from working, and what it has not looked at since."""
 
     lasts = False
+    made = 0
+    awaited = AWAITED
 
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Within the block Python does not look for garbage, which else takes a third of the time of a page.
+    """Within the block Python does not look for garbage, nor afterwards at what was made in a large one.
 
-    Where somebody, or another thread here, has paused the collector already, nothing is done.
+    That else takes a third of the time of a page. Where somebody, or another thread here, has paused the collector
+    already, nothing is done.
     """
     if not gc.isenabled():
         yield
@@ -29,7 +38,22 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         _Pause.lasts = False
+        _settle(gc.get_count()[0])
         gc.enable()
+
+
+def _settle(made: int) -> None:
+    """Counts many new objects as old ones, which are looked at when there are many more of them, as Python does it."""
+    if made < _MANY or gc.get_freeze_count():  # whoever froze objects wants them to stay so
+        return
+    _Pause.made += made
+    if _Pause.made < _Pause.awaited:
+        gc.freeze()
+        gc.unfreeze()  # into the oldest generation
+        return
+    gc.collect()
+    _Pause.made = 0
+    _Pause.awaited = max(AWAITED, len(gc.get_objects()) // 4)
 
 
 def _after_fork() -> None:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from padre_core.services.pausing import collector_paused
+from padre_core.services.pausing import _Pause, collector_paused
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +51,45 @@ def test_a_child_that_is_forked_by_another_thread_meanwhile_collects():
     forked.set()
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_many_objects_that_were_made_in_the_block_count_as_old_ones():
+    gc.collect()
+    with collector_paused():
+        made = [[] for _ in range(20_000)]
+    young = {id(object) for generation in (0, 1) for object in gc.get_objects(generation)}
+    assert not young & {id(item) for item in made}
+
+
+def test_garbage_is_found_when_much_was_made_in_blocks(monkeypatch):
+    monkeypatch.setattr(_Pause, "made", 0)
+    monkeypatch.setattr(_Pause, "awaited", 50_000)
+    collected = []
+
+    class Mark:
+        def __del__(self):
+            collected.append(1)
+
+    with collector_paused():
+        cycle = [Mark()]
+        cycle.append(cycle)
+        made = [[] for _ in range(20_000)]
+    del cycle
+    for _ in range(3):
+        assert not collected
+        with collector_paused():
+            made.extend([] for _ in range(20_000))
+        if collected:
+            break
+    assert collected
+
+
+def test_objects_that_somebody_froze_stay_frozen():
+    gc.freeze()
+    try:
+        with collector_paused():
+            made = [[] for _ in range(20_000)]
+        assert gc.get_freeze_count() > 0
+        assert len(made) == 20_000
+    finally:
+        gc.unfreeze()
