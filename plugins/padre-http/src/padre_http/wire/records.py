@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
-from pydantic import Field, TypeAdapter, with_config
+from pydantic import Field, Strict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from padre_core.backends.backend import Page, Write
@@ -25,7 +25,7 @@ from padre_core.errors import InvalidObjectError, PadreError
 from padre_core.objects import canonical
 from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, Tombstone
 from padre_core.objects.record import check as check_record
-from padre_core.objects.summary import WriterSummary, encode_summaries
+from padre_core.objects.summary import StoredSummaries, WriterSummary, encode_summaries
 from padre_http.wire import errors
 from padre_http.wire.shapes import LENIENT, STRICT, Etag, Id, Kind, Text, check, parse
 
@@ -38,6 +38,7 @@ PULSE = "Padre-Pulse"
 """The header with what `Backend.pulse` said before an object was read."""
 
 _CONTENT = b',"content":'
+_SUMMARIES = b',"summaries":'
 _ABSENT = "absent"
 
 _Ancestors = Annotated[list[Id], Field(max_length=1000)]
@@ -86,6 +87,7 @@ class _Refs(TypedDict):
 
 
 _HEAD = TypeAdapter(_Head)
+_PARTS = TypeAdapter(Annotated[list[_Summary], Strict()])
 _REFS = TypeAdapter(_Refs)
 _OBJECT = TypeAdapter(dict[str, Any])
 _CURSOR = TypeAdapter(str | None)
@@ -119,7 +121,7 @@ def encode_record(record: Record, *, envelope: bool = False) -> bytes:
     if envelope:
         head["version"] = record.version
         head["envelope"] = canonical.to_json(record.envelope).decode()
-    summaries = b',"summaries":%b' % encode_summaries(record.summaries) if record.summaries else b""
+    summaries = _SUMMARIES + encode_summaries(record.summaries) if record.summaries else b""
     return b"%b%b%b%b}" % (canonical.to_json(head)[:-1], summaries, _CONTENT, record.content)
 
 
@@ -194,9 +196,9 @@ def decode_writes(data: bytes) -> list[Write | InvalidObjectError]:
     writes: list[Write | InvalidObjectError] = []
     for line in lines:
         try:
-            head, content = _read(line)
+            head, summaries, content = _read(line)
             condition = head.get("if_match")
-            writes.append(Write(_record(head, content), ABSENT if condition == _ABSENT else condition))
+            writes.append(Write(_record(head, summaries, content), ABSENT if condition == _ABSENT else condition))
         except InvalidObjectError as error:
             writes.append(error)
     return writes
@@ -259,16 +261,27 @@ def _write(write: Write) -> bytes:
     return b'{"if_match":%b,%b' % (canonical.to_json(condition), body[1:])
 
 
-def _read(data: bytes) -> tuple[_Head, bytes]:
-    """The head and the content of a record's JSON."""
+def _read(data: bytes) -> tuple[_Head, Sequence[WriterSummary], bytes]:
+    """The head, the summaries and the content of a record's JSON."""
     split = data.find(_CONTENT)
     content = data[split + len(_CONTENT) : -1]
     if split > 0 and _is_content(content):
-        return parse(_HEAD, data[:split] + b"}", "record"), content
+        end = data.rfind(_SUMMARIES, 0, split)
+        if end > 0:  # they are kept as the text that they are, for most are never looked at
+            text = data[end + len(_SUMMARIES) : split]
+            parse(_PARTS, text, "summaries")
+            return parse(_HEAD, data[:end] + b"}", "record"), StoredSummaries(text), content
+        return _with_summaries(data[:split] + b"}", content)
     value = parse(_OBJECT, data, "record").get("content")
     if not isinstance(value, dict):
         raise InvalidObjectError("record: content is no JSON object")
-    return parse(_HEAD, data, "record"), canonical.canonical_json(canonical.plain(value, "content"))
+    return _with_summaries(data, canonical.canonical_json(canonical.plain(value, "content")))
+
+
+def _with_summaries(data: bytes, content: bytes) -> tuple[_Head, Sequence[WriterSummary], bytes]:
+    """A head with the summaries in it."""
+    head = parse(_HEAD, data, "record")
+    return head, tuple(map(WriterSummary.from_json, head.get("summaries", ()))), content
 
 
 def _is_content(data: bytes) -> bool:
@@ -290,7 +303,7 @@ def _is_content(data: bytes) -> bool:
     return True
 
 
-def _record(head: _Head, content: bytes) -> Record:
+def _record(head: _Head, summaries: Sequence[WriterSummary], content: bytes) -> Record:
     if len(content) > canonical.MAX_CONTENT:
         raise InvalidObjectError(f"record: the content has more than {canonical.MAX_CONTENT // 2**20} MiB")
     deleted = head.get("deleted")
@@ -311,7 +324,7 @@ def _record(head: _Head, content: bytes) -> Record:
         conflicts=tuple(map(_conflict, head.get("conflicts", ()))),
         version=head.get("version", 0),
         envelope=envelope,
-        summaries=tuple(map(WriterSummary.from_json, head.get("summaries", ()))),
+        summaries=summaries,
     )
     check_record(record)
     return record
