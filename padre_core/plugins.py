@@ -379,6 +379,9 @@ def _missing(
         return f"{scheme}:// is served by {providers}, which the allow or deny list of plugins excludes"
     if scheme == "file":
         return "no installed plugin keeps stores in folders: pip install padre-file"
+    family = [f"{name}://" for name in schemes(policy) if name.endswith(f"+{scheme}")]
+    if family:
+        return f"no installed plugin serves {scheme}://; a store there is named as {' or '.join(family)}"
     installed = ", ".join(f"{name}://" for name in schemes(policy)) or "none"
     return f"no installed plugin serves {scheme}://; installed are {installed}. Install the plugin that serves it"
 

@@ -40,6 +40,7 @@ from padre_core.services import (
     Service,
     transfer,
 )
+from padre_core.services.records import describe, restore_call
 
 if TYPE_CHECKING:
     from padre_core.services.remotes import Remotes
@@ -182,7 +183,9 @@ class Workspace:
         if not found and self.records.remotes is not None:
             found = [service for service in map(self.service, NAMED) if service.has_anywhere(reference)]
         if not found:
-            raise NotFoundError(f"{self.url} has no project, experiment or dataset {reference!r:.200}")
+            gone = filter(None, (self.service(kind).buried(reference) for kind in NAMED))
+            ways = [f"; {describe(record)} was deleted: {restore_call(record)}" for record in gone]
+            raise NotFoundError(f"{self.url} has no project, experiment or dataset {reference!r:.200}{''.join(ways)}")
         return found[0]
 
     def ref(self, object: PadreObject | str, kind: str | None = None) -> Ref:

@@ -23,6 +23,7 @@ from padre_core.backends.merge import evict, resolve
 from padre_core.backends.tree import Tree, joined, summaries_with, with_summaries
 from padre_core.backends.verify import verify
 from padre_core.errors import (
+    AccessDeniedError,
     AlreadyExistsError,
     BackendError,
     ConflictError,
@@ -342,7 +343,11 @@ class ByteStoreBackend(Backend):
         with index.transaction():
             for key in known.keys() - listed.keys():
                 for kind, id in owners[key]:
-                    self._gone(index, kind, id)
+                    try:
+                        self._gone(index, kind, id)
+                    except AccessDeniedError as error:  # a link or a device took its place, which `verify` names
+                        logger.warning("%s", error)
+                        index.remove(kind, id)
             self._apply(index, changed, accept_edits=accept_edits)
         return len(changed) + len(known.keys() - listed.keys())
 

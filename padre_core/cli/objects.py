@@ -12,7 +12,7 @@ import click
 from padre_core.cli.progress import byte_bar
 from padre_core.cli.stored import as_data, at_option, find, json_option, kind_option, with_workspace
 from padre_core.cli.terminal import print_fields, print_json, safe
-from padre_core.errors import ConflictError, InvalidObjectError
+from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError
 from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject, Part
 from padre_core.objects.run import Run
@@ -94,6 +94,8 @@ def get(
         return
     with byte_bar("Downloading") as progress:
         paths = workspace.artifacts.download(found, folder, progress=progress)
+    if not paths:
+        raise NotFoundError(f"the {found.kind} {found.id} has no artifacts; `padre ls artifacts` lists all")
     if as_json:
         print_json([str(path) for path in paths])
     for path in () if as_json else paths:

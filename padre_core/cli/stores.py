@@ -78,7 +78,7 @@ def verify(workspace: Workspace, quarantine: bool, remote: str | None, as_json: 
                 aside = " (moved aside)" if problem.quarantined else ""
                 click.echo(f"{problem.code} {safe(problem.where)}: {safe(problem.message)}{aside}")
     if not as_json:
-        click.echo(f"{found} problems" if found else "everything is sound", err=bool(found))
+        click.echo(f"{found} problem{'s' if found > 1 else ''}" if found else "everything is sound", err=bool(found))
     if found:
         click.get_current_context().exit(PROBLEMS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ import click
 
 from padre_core.cli.stored import json_option, with_workspace
 from padre_core.cli.terminal import print_json, print_table, safe_lines
+from padre_core.errors import NotFoundError
 from padre_core.objects import canonical
 from padre_core.objects.run import RunStatus
 from padre_core.streams.columns import Line
@@ -57,6 +59,9 @@ def points(workspace: Workspace, run: str, metric: str | None, as_csv: bool, as_
         _print_summaries(workspace, run, as_csv=as_csv, as_json=as_json)
         return
     found = workspace.runs.points(run, metric)
+    if not len(found):
+        names = ", ".join(itertools.islice(workspace.runs.metrics(run), 20)) or "none"
+        raise NotFoundError(f"run {run} has no points of {metric!r:.200}; its metrics are {names}")
     steps, times, values = list(found.steps), [_format_time(at) for at in found.times], list(found.values)
     if as_json:
         columns = {"steps": steps, "times": times, "values": values}

@@ -19,13 +19,16 @@ def check_path(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"expected a path as text, not {type(value).__name__}")
     if "\\" in value:
-        raise ValueError("must not hold backslashes: separate folders with '/'")
+        raise ValueError(f"{value!r:.200} must not hold backslashes: separate folders with '/'")
     if len(value.encode(errors="replace")) > 4096:
         raise ValueError("must have at most 4096 UTF-8 bytes")
     for part in value.split("/"):
         if part in ("", ".", ".."):
-            raise ValueError("must be relative, without empty, '.' or '..' parts")
-        check_key(part)
+            raise ValueError(f"{value!r:.200} must be relative, without empty, '.' or '..' parts")
+        try:
+            check_key(part)
+        except ValueError as error:
+            raise ValueError(f"{value!r:.200} {error}") from None
     return value
 
 

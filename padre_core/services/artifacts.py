@@ -93,14 +93,9 @@ class ArtifactService(Service[Artifact]):
         if not files:
             return []
         self.records.place("run", run)
-        blobs = self.backend.write_blobs([data for _, data in files])
-        drafts = [
-            Artifact(
-                owner=run, path=path, digest=blob.digest, size=blob.size,
-                media_type=_known_types().guess_type(path)[0] or UNKNOWN,
-            )
-            for (path, _), blob in zip(files, blobs, strict=True)
-        ]  # fmt: skip
+        drafts = [_draft(run, path) for path, _ in files]
+        for draft, blob in zip(drafts, self.backend.write_blobs([data for _, data in files]), strict=True):
+            draft.__dict__.update(digest=blob.digest, size=blob.size)  # past validation: the backend says so
         return list(self._put_new(drafts))
 
     def open(self, artifact: Artifact | str) -> BinaryIO:
@@ -161,6 +156,12 @@ class ArtifactService(Service[Artifact]):
         if isinstance(object, str) and self.records.peek(self.kind, owner) is not None:
             return [self.get(owner, refresh="never")]
         return list(self.list(Compare(Field(("owner",)), Operator.EQ, owner)))
+
+
+def _draft(run: str, path: str) -> Artifact:
+    """An artifact whose bytes are not stored yet, so that a path that will not do leaves none behind."""
+    media_type = _known_types().guess_type(path)[0] or UNKNOWN
+    return Artifact(owner=run, path=path, digest="0" * 64, size=0, media_type=media_type)
 
 
 def _name(source: Source) -> str:

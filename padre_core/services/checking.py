@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any
 
 from padre_core.errors import InvalidObjectError
@@ -25,6 +26,36 @@ def checked_content(object: PadreObject) -> bytes:
         if values[name]:
             _check_map(f"{object.kind}.{name}", values[name], texts=texts)
     return content
+
+
+def checked_mapping(where: str, values: Any) -> dict[Any, Any]:
+    """What a caller gave as a mapping, as a dict of its own; empty for None.
+
+    Raises:
+        InvalidObjectError: It is no mapping.
+    """
+    if values is None:
+        return {}
+    if not hasattr(values, "items"):
+        raise InvalidObjectError(f"{where}: expected a dict such as {{'C': 1.0}}, not {type(values).__name__}")
+    return dict(values.items())
+
+
+def checked_limit(limit: Any) -> int | None:
+    """How many objects are wanted at most; None for all.
+
+    Raises:
+        InvalidObjectError: It is no whole number from 0 on.
+    """
+    if limit is None:
+        return None
+    try:
+        number = operator.index(limit)
+    except TypeError:
+        raise InvalidObjectError(f"limit: expected a whole number, not {limit!r:.40}") from None
+    if number < 0:
+        raise InvalidObjectError(f"limit must not be negative, is {number}")
+    return number
 
 
 def _check_map(where: str, values: dict[str, Any], *, texts: bool) -> None:

@@ -141,6 +141,14 @@ class Lookup(Generic[T]):
             return None
         return record if record is not None and record.deleted is None else None
 
+    def buried(self, path: str) -> Record | None:
+        """The deleted object that a name path means, if the last of this kind that had it is deleted."""
+        try:
+            record = self._by_path(path)
+        except InvalidObjectError:
+            return None
+        return record if record is not None and record.deleted is not None and self.records.in_scope(record) else None
+
     def _resolve_parent(self, draft: T, *, create: bool) -> tuple[str | None, str | None]:
         """The kind and id of the parent, which the draft names by id from then on."""
         reference = draft.parent_reference

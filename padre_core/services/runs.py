@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from padre_core.backends.bytestore import ABSENT, UNBORN, Absent
-from padre_core.errors import ConflictError, InvalidObjectError
+from padre_core.errors import ConflictError, CorruptObjectError, InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.execution import Execution
 from padre_core.objects.identity import check_id, new_run_id
@@ -33,9 +33,20 @@ class RunService(Service[Run]):
     """Stores and finds runs, and reads their points and lines."""
 
     def points(self, run: Run | str, metric: str) -> Series:
-        """The points of a metric as columns; empty if there are none."""
-        id = self._seen(run).id
-        return series_of(metric_name(metric), self.backend.read_stream(id, "points"))
+        """The points of a metric as columns; empty if there are none.
+
+        Raises:
+            CorruptObjectError: Fewer can be read than the run's summary speaks of.
+        """
+        record = self._seen(run)
+        found = series_of(metric_name(metric), self.backend.read_stream(record.id, "points"))
+        known = sum(summary.count for summary in record.summaries if summary.metric == metric)
+        if len(found) < known:
+            raise CorruptObjectError(
+                f"{known - len(found)} of {known} points of {metric!r} in run {record.id} are damaged or missing; "
+                "`padre verify` says where: take those files from a copy of the store"
+            )
+        return found
 
     def metrics(self, run: Run | str) -> dict[str, Summary]:
         """Count, first, last, minimum, maximum and mean of each metric that the run has points of."""

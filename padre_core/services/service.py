@@ -15,6 +15,7 @@ from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, 
 from padre_core.objects.base import PadreObject
 from padre_core.objects.record import Record
 from padre_core.query.model import Deleted, Expression, Query
+from padre_core.services.checking import checked_limit
 from padre_core.services.listing import Listing, Row, row
 from padre_core.services.lookup import T, Version, record_of
 from padre_core.services.moments import moment
@@ -175,9 +176,7 @@ class Service(Putting[T]):
             InvalidObjectError: The filter or the order is malformed; the message points at the place.
         """
         asked = self._query(where, order_by, within, deleted=deleted)
-        if limit is not None and limit < 0:
-            raise InvalidObjectError(f"limit must not be negative, is {limit}")
-        return Listing(self._fetch, self._row, asked, limit)
+        return Listing(self._fetch, self._row, asked, checked_limit(limit))
 
     def count(
         self,
@@ -204,7 +203,9 @@ class Service(Putting[T]):
         """
         if mode not in ("all", "local", "remote"):
             raise InvalidObjectError(f"mode is 'all', 'local' or 'remote', not {mode!r:.40}")
-        items = [objects] if isinstance(objects, str | PadreObject) else [*objects]
+        items = (
+            [*objects] if isinstance(objects, Iterable) and not isinstance(objects, str | PadreObject) else [objects]
+        )
         if self.records.remotes is not None:
             return self._delete_anywhere(items, mode, force, self.records.remotes)
         if mode == "remote":
@@ -380,8 +381,12 @@ class Service(Putting[T]):
         *,
         deleted: bool,
     ) -> Query:
+        if not isinstance(where, str | Expression | None):
+            raise InvalidObjectError(f"where: expected a filter such as 'name == \"svc\"', not {where!r:.80}")
+        if not isinstance(order_by, str | Iterable | None):
+            raise InvalidObjectError(f"order_by: expected fields such as '-created_at', not {order_by!r:.80}")
         condition = query.parse(where, self.kind) if isinstance(where, str) else where and query.check(where, self.kind)
-        fields = order_by if isinstance(order_by, str) or order_by is None else ", ".join(order_by)
+        fields = order_by if isinstance(order_by, str) or order_by is None else ", ".join(map(str, order_by))
         return Query(
             where=None if condition is None else self._rewrite(condition),
             within=None if within is None else self.container(within),

@@ -21,6 +21,7 @@ from padre_core.objects.identity import run_child_id
 from padre_core.objects.output import Output
 from padre_core.objects.run import Run, RunError, RunStatus
 from padre_core.objects.split import Split
+from padre_core.services.checking import checked_mapping
 from padre_core.streams.columns import now
 from padre_core.tracking.ending import outcome, uncaught
 from padre_core.tracking.files import walk
@@ -59,11 +60,13 @@ class ActiveRun(RunStreams):
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Adds parameters to the run; one that is there already gets the new value."""
-        self._change(lambda run: setattr(run, "parameters", {**run.parameters, **parameters}))
+        added = checked_mapping("parameters", parameters)
+        self._change(lambda run: setattr(run, "parameters", {**run.parameters, **added}))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Adds tags to the run; one that is there already gets the new text."""
-        self._change(lambda run: setattr(run, "tags", {**run.tags, **tags}))
+        added = checked_mapping("tags", tags)
+        self._change(lambda run: setattr(run, "tags", {**run.tags, **added}))
 
     def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Artifact:
         """Stores a file.

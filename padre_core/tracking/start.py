@@ -16,6 +16,7 @@ from padre_core.objects.code import Code
 from padre_core.objects.execution import Execution
 from padre_core.objects.experiment import Experiment
 from padre_core.objects.run import Environment, Run, RunStatus
+from padre_core.services.checking import checked_mapping
 from padre_core.tracking.active import ActiveRun, active
 from padre_core.tracking.home import Home
 
@@ -50,23 +51,24 @@ def start_run(
     Raises:
         InvalidObjectError: A name, parameter or tag is malformed; nothing was stored.
     """
+    parameters, tags = checked_mapping("parameters", parameters), checked_mapping("tags", tags)
     if resume is not None:
         if experiment is not None or name is not None or parent is not None:
             raise InvalidObjectError("start_run: a resumed run keeps its experiment, name and parent; leave them out")
-        return _resume(home, resume, parameters or {}, tags or {})
+        return _resume(home, resume, parameters, tags)
     captured = capture()
     draft = Run(
         execution="",
         name=name,
-        parameters=dict(parameters or {}),
-        tags=dict(tags or {}),
+        parameters=parameters,
+        tags=tags,
         command=captured.command,
-        environment=_environment(home, captured),
         status=RunStatus.RUNNING,
         started_at=datetime.now(UTC),
     )
     if parent is not None:
         draft.parent = home.runs.get(parent, refresh="never").id
+    draft.environment = _environment(home, captured)  # which stores a file: not before all else is known to be sound
     with home.records.backend.batch(f"Start of run {name or ''}".rstrip(), home.records.actor):  # one barrier for all
         run = ActiveRun(home, _put_below(home, experiment, captured.code, draft))
     home.records.hooks.emit(Started(run.id, name))

@@ -6,10 +6,14 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from time import time_ns
 
+from pydantic import ValidationError
+
 from padre_core.errors import ConflictError, InvalidObjectError
 from padre_core.hookspecs import Logged, Progressed
 from padre_core.objects import canonical
+from padre_core.objects.base import invalid
 from padre_core.objects.run import Progress
+from padre_core.services.checking import checked_mapping
 from padre_core.streams.columns import Line, make_points, metric_name, metric_step, metric_value, now
 from padre_core.streams.writer import StreamWriter
 from padre_core.tracking.home import Home
@@ -67,7 +71,9 @@ class RunStreams:
 
     def log_metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Adds one point to each of several metrics, or to none if one is malformed; see `log_metric`."""
-        checked = [(metric_name(name), metric_value(name, value)) for name, value in values.items()]
+        checked = [
+            (metric_name(name), metric_value(name, value)) for name, value in checked_mapping("metrics", values).items()
+        ]
         if step is not None and checked:
             step = metric_step(checked[0][0], step)
         for name, value in checked:
@@ -102,7 +108,10 @@ class RunStreams:
 
     def log_progress(self, current: float, total: float | None = None, phase: str | None = None) -> None:
         """Says how far the run has come, in any unit; no new version of the run."""
-        progress = Progress(current=current, total=total, phase=phase)
+        try:
+            progress = Progress(current=current, total=total, phase=phase)
+        except ValidationError as error:
+            raise invalid(Progress, error) from None
         self._line("PROGRESS", canonical.to_json([progress.current, progress.total, progress.phase]).decode())
         self._progress = progress
         self._home.records.hooks.emit(Progressed(progress.current, progress.total, progress.phase, self.id))

@@ -182,3 +182,22 @@ def test_escaped_text_reads_back_from_json(command, hostile):
 def test_markup_is_text(command, workspace):
     workspace.experiments.put(padre.Experiment(name="svc", project="iris", title="[red]x[/red]"))
     assert "[red]x[/red]" in command("ls", "experiments", "--columns", "title").out
+
+
+def test_a_download_of_what_has_no_artifacts_says_so(command, runs, tmp_path):
+    result = command("get", "iris/svc", "--to", tmp_path / "here")
+    assert result.code == 3
+    assert "has no artifacts" in result.err
+
+
+def test_a_name_that_was_deleted_says_how_to_bring_it_back(command, runs, workspace):
+    project = workspace.projects.get("iris")
+    workspace.projects.delete(project)
+    for words in (["show", "iris"], ["restore", "iris"]):
+        assert f"`padre restore {project.id}`" in command(*words).err
+
+
+def test_a_url_of_a_web_server_says_how_a_store_there_is_named(command, workspace):
+    result = command("ls", "--store", "http://127.0.0.1:1")
+    assert result.code == 8
+    assert "padre+http://" in result.err

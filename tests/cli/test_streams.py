@@ -82,3 +82,9 @@ def test_nan_and_infinities_are_shown(command, workspace):
         run.log_points("loss", [float("nan"), float("inf")])
     assert [line.split()[2] for line in command("points", run.id, "loss").out.splitlines()[1:]] == ["nan", "inf"]
     assert "NaN,Infinity" in command("points", run.id, "loss", "--json").out
+
+
+def test_points_of_an_unknown_metric_name_those_that_there_are(command, runs):
+    result = command("points", runs[0].id, "acuracy")
+    assert (result.code, result.out) == (3, "")
+    assert "no points of 'acuracy'; its metrics are accuracy" in result.err

@@ -169,3 +169,8 @@ def test_the_modes_of_deleting(workspace):
     with pytest.raises(padre.InvalidObjectError, match="mode"):
         workspace.projects.delete("iris", mode="some")
     assert workspace.projects.delete("iris", mode="local") == 1
+
+
+def test_what_is_no_object_is_refused(workspace):
+    with pytest.raises(padre.InvalidObjectError, match="expected a project"):
+        workspace.projects.delete(5)

@@ -123,3 +123,26 @@ def test_a_notebook_shows_the_first_objects_of_a_long_listing(workspace, executi
     page = workspace.runs.list()._repr_html_()
     assert page.count("<tr>") == 3
     assert "only the first 2" in page
+
+
+@pytest.mark.parametrize("limit", ["3", 2.5, object()])
+def test_a_limit_that_is_no_whole_number_is_refused(workspace, limit):
+    with pytest.raises(padre.InvalidObjectError, match="limit: expected a whole number"):
+        workspace.runs.list(limit=limit)
+
+
+class Index:
+    def __index__(self):
+        return 3
+
+
+def test_a_limit_may_be_any_whole_number(workspace):
+    assert len(list(workspace.projects.list(limit=Index()))) <= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [({"where": 5}, "where: expected"), ({"order_by": 5}, "order_by: expected")]
+)
+def test_what_is_no_filter_or_order_is_refused(workspace, arguments, said):
+    with pytest.raises(padre.InvalidObjectError, match=said):
+        workspace.runs.list(**arguments)

@@ -1,5 +1,7 @@
 import os
 import socket
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,3 +131,14 @@ def test_a_resumed_run_counts_on(workspace):
 def test_an_unknown_field_of_a_computation_is_named(run):
     with pytest.raises(padre.InvalidObjectError, match=r"computation\.colour"):
         run.log_computation("svc", colour="red")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS refuses such names")
+def test_a_file_name_that_is_no_text_is_named_and_leaves_no_bytes(workspace, tmp_path):
+    (tmp_path / "files").mkdir()
+    Path(os.fsdecode(bytes(tmp_path / "files") + b"/\xff")).write_text("lost")
+    run = workspace.start_run("p/e")
+    before = set(workspace.backend.blobs())
+    with pytest.raises(padre.InvalidObjectError, match=r"artifact\.path: '\\udcff'"):
+        run.log_artifacts(tmp_path / "files")
+    assert set(workspace.backend.blobs()) == before

@@ -380,3 +380,27 @@ def test_the_end_of_a_run_that_cannot_be_stored_does_not_hide_the_script_s_own_e
     assert "could not store the end" in caught.value.__notes__[0]
     workspace.runs.restore(run.id)
     workspace.close()
+
+
+@pytest.mark.parametrize("values", [{"parameters": 5}, {"tags": ["a"]}, {"parameters": [("a", 1)]}])
+def test_parameters_and_tags_that_are_no_dict_are_refused(workspace, values):
+    with pytest.raises(padre.InvalidObjectError, match="expected a dict"):
+        workspace.start_run("p/e", **values)
+
+
+def test_a_run_that_is_refused_leaves_nothing(workspace):
+    with pytest.raises(padre.InvalidObjectError, match=r"run\.parameters"):
+        workspace.start_run("p/e", parameters={"a": {1}})
+    assert list(workspace.backend.blobs()) == []
+    assert workspace.projects.count() == 0
+
+
+def test_what_is_no_mapping_or_number_is_refused_and_the_run_goes_on(workspace):
+    run = workspace.start_run("p/e")
+    for call in (run.log_parameters, run.set_tags, run.log_metrics):
+        with pytest.raises(padre.InvalidObjectError, match="expected a dict"):
+            call([("a", 1)])
+    with pytest.raises(padre.InvalidObjectError, match=r"progress\.current"):
+        run.log_progress("x")
+    run.log_metric("m", 1.0)
+    run.finish()

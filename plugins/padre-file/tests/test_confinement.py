@@ -1,6 +1,7 @@
 import os
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -180,3 +181,43 @@ def test_a_git_repository_in_the_store_is_left_alone(tmp_path):
     with padre.open(url) as workspace:
         assert list(workspace.verify()) == []
         assert [item.name for item in workspace.experiments.list()] == ["svc"]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
+def test_what_took_the_place_of_a_record_hides_only_that(tmp_path, make, caplog):
+    url = (tmp_path / "lab").as_uri()
+    with padre.open(url) as workspace:
+        lost = workspace.projects.put(padre.Project(name="lost"))
+        workspace.projects.put(padre.Project(name="kept"))
+        workspace.projects.count()
+    (path,) = (tmp_path / "lab").rglob(f"{lost.id}.json")
+    path.unlink()
+    make(path)
+    with padre.open(url) as workspace:
+        workspace.refresh()
+        assert [project.name for project in workspace.projects.list()] == ["kept"]
+        with pytest.raises(AccessDeniedError):
+            workspace.projects.get(lost.id)
+    assert "plain files" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "removed"])
+def test_points_that_are_damaged_are_not_taken_for_absent_ones(tmp_path, damage):
+    url = (tmp_path / "lab").as_uri()
+    with padre.open(url) as workspace, workspace.start_run("p/e") as run:
+        run.log_points("loss", range(100))
+    (path,) = (tmp_path / "lab").rglob("*.points")
+    data = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-3] if damage == "cut" else data[:9] + b"xx" + data[11:])
+    with padre.open(url, readonly=True) as workspace, pytest.raises(padre.CorruptObjectError):
+        workspace.runs.points(run.id, "loss")
+
+
+def test_a_closed_store_says_that_it_is_closed(tmp_path):
+    workspace = padre.open((tmp_path / "lab").as_uri())
+    workspace.close()
+    with pytest.raises(padre.BackendError, match="closed"):
+        workspace.projects.put(padre.Project(name="late"))

@@ -223,7 +223,7 @@ def test_the_audit_log_tells_who_did_what(own: Served, ada: str) -> None:
     assert ("ada", "sign-in", None, None) in seen
     assert ("nobody", "POST /v1/session", 401, None) in seen
     assert ("first", "PUT /v1/{folder}/{id}", 200, record.id) in seen
-    assert ("operator", "padre server add", None, None) in seen
+    assert ("operator", "padre server user add", None, None) in seen
 
 
 def test_commands_need_a_server_that_was_started(run: Run, tmp_path) -> None:
@@ -233,3 +233,27 @@ def test_commands_need_a_server_that_was_started(run: Run, tmp_path) -> None:
     )  # fmt: skip
     assert found.returncode == 2
     assert "no server was ever started" in found.stderr
+
+
+def test_a_user_whose_project_will_not_do_is_not_added(run: Run) -> None:
+    words = ("user", "add", "mallory", "--role", "viewer", "--project", "../x", "--password-stdin")
+    assert "is no project" in run(*words, stdin=f"{PASSWORD}\n", fails=True).stderr
+    assert "mallory" not in run("user", "list").stdout
+
+
+def test_a_project_without_a_role_is_refused(run: Run) -> None:
+    words = ("user", "add", "mallory", "--project", "iris", "--password-stdin")
+    assert "--role" in run(*words, stdin=f"{PASSWORD}\n", fails=True).stderr
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", " x", "x" * 101])
+def test_a_token_has_a_name_that_lists_and_logs_can_show(run: Run, name: str) -> None:
+    assert "a token's name" in run("token", "create", "--name", name, fails=True).stderr
+
+
+def test_the_audit_log_says_what_an_operator_did(run: Run, own: Served) -> None:
+    run("token", "create", "--name", "noted", "--scope", "read", "--scope", "write", "--expires", "12h")
+    line = json.loads((own.folder / "state" / "audit.jsonl").read_text().splitlines()[-1])
+    assert (line["who"], line["action"]) == ("operator", "padre server token create")
+    assert (line["name"], line["scope"], line["expires"]) == ("noted", ["read", "write"], "12h")
+    assert line["id"] in run("token", "list").stdout

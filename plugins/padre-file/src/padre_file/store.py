@@ -363,6 +363,8 @@ def _errors(what: str) -> Iterator[None]:
             raise AccessDeniedError(
                 f"{what}: refused, for it is a symlink, a device or the like: a store holds plain files and folders"
             ) from error
+        if error.errno == errno.EBADF:
+            raise BackendError(f"{what}: the store was closed; open it again") from error
         if error.errno in (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):
             raise UnavailableError(f"{what}: {error.strerror}") from error
         raise BackendError(f"{what}: {error.strerror}") from error

@@ -26,6 +26,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d{1,6})([hdw])")
 
+_NOTED = ("id", "name", "project", "role", "scope", "expires")
+"""The options of commands that the audit log repeats."""
+
 _json = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
@@ -80,7 +83,10 @@ def serve(
 
 
 def with_state(function: F) -> F:
-    """Gives a command the options that say which server is meant, and the server's database."""
+    """Gives a command the options that say which server is meant, and the server's database.
+
+    What the command was told, and what it returns, goes into the audit log.
+    """
 
     def command(*arguments: Any, state: str | None, store: str | None, **options: Any) -> Any:
         if state is None and store is None:
@@ -90,10 +96,11 @@ def with_state(function: F) -> F:
             raise InvalidObjectError(f"no server was ever started with its state in {folder}")
         database, audit = Database(folder / "server.db"), Audit(folder / "audit.jsonl")
         try:
-            result = function(database, *arguments, **options)
-            named = {name: value for name, value in options.items() if name in ("id", "name", "project", "role")}
-            audit.note("operator", f"padre server {click.get_current_context().info_name}", **named)
-            return result
+            made = function(database, *arguments, **options) or {}
+            named = {name: value for name, value in options.items() if name in _NOTED and value is not None}
+            context = click.get_current_context()
+            group = context.parent.info_name if context.parent else ""
+            audit.note("operator", f"padre server {group} {context.info_name}", **named, **made)
         finally:
             database.close()
             audit.close()
@@ -122,15 +129,18 @@ def token() -> None:
 @user.command("add")
 @click.argument("name")
 @click.option("--role", type=click.Choice(list(ROLES)), help="What the user may do.")
-@click.option("--project", default=EVERYWHERE, help="Where: an id or a name path; by default everywhere.")
+@click.option("--project", help="Where: an id or a name path; by default everywhere.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @with_state
-def user_add(database: Database, name: str, role: str | None, project: str, password_stdin: bool) -> None:
+def user_add(database: Database, name: str, role: str | None, project: str | None, password_stdin: bool) -> None:
     """Add a user."""
+    if role is None and project is not None:
+        raise click.UsageError("say with --role what the user may do in the project")
+    place = EVERYWHERE if project is None else project_id(project)
     users = Users(database)
     users.add(name, _password(from_stdin=password_stdin))
     if role is not None:
-        users.set_role(name, project_id(project), role)
+        users.set_role(name, place, role)
 
 
 @user.command("list")
@@ -175,17 +185,29 @@ def user_role(database: Database, name: str, role: str, project: str) -> None:
 
 @token.command("create")
 @click.option("--name", default="token", show_default=True, help="What it is for, for lists and the audit log.")
-@click.option("--scope", multiple=True, type=click.Choice([scope.value for scope in GRANTABLE]), default=("read",))
-@click.option("--project", multiple=True, default=(EVERYWHERE,), help="An id or a name path; by default everywhere.")
+@click.option(
+    "--scope",
+    multiple=True,
+    type=click.Choice([scope.value for scope in GRANTABLE]),
+    default=("read",),
+    help="What it may; repeatable, by default read.",
+)
+@click.option(
+    "--project",
+    multiple=True,
+    default=(EVERYWHERE,),
+    help="Where: an id or a name path; repeatable, by default everywhere.",
+)
 @click.option("--expires", metavar="DURATION", help="Such as 12h, 30d or 4w; by default never.")
 @with_state
 def token_create(
     database: Database, name: str, scope: tuple[str, ...], project: tuple[str, ...], expires: str | None
-) -> None:
+) -> dict[str, str]:
     """Make a token and print it, once."""
     places = [project_id(place) for place in project]
-    text, _ = Tokens(database).create(name, scopes=scope, projects=places, seconds=_seconds(expires))
+    text, made = Tokens(database).create(name, scopes=scope, projects=places, seconds=_seconds(expires))
     click.echo(text)
+    return {"id": made.id}
 
 
 @token.command("list")

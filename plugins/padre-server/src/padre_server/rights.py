@@ -68,6 +68,8 @@ class Caller:
         return [scope.value for scope in GRANTABLE if self.has(scope)]
 
 
+MAX_LABEL = 100
+
 NOBODY = Caller("nobody", "")
 """A caller without a token."""
 
@@ -83,6 +85,17 @@ def check_scopes(names: Iterable[str]) -> tuple[Scope, ...]:
     if not wanted or not wanted <= known:
         raise InvalidObjectError(f"scopes are {', '.join(sorted(known))}; name at least one of them")
     return tuple(scope for scope in GRANTABLE if scope.value in wanted)
+
+
+def check_label(name: str, what: str) -> str:
+    """A name of a user or a token, as it stands in lists and the audit log.
+
+    Raises:
+        InvalidObjectError: It will not do.
+    """
+    if not (name.isprintable() and 0 < len(name) <= MAX_LABEL) or name != name.strip():
+        raise InvalidObjectError(f"{what} has 1 to {MAX_LABEL} printable characters, without spaces around them")
+    return name
 
 
 def check_role(name: str) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from padre_core import AuthenticationError, InvalidObjectError, NotFoundError
 from padre_server.database import Database
-from padre_server.rights import EVERYWHERE, GRANTABLE, ROLES, Caller, Scope, check_scopes
+from padre_server.rights import EVERYWHERE, GRANTABLE, ROLES, Caller, Scope, check_label, check_scopes
 
 PREFIX = "padre_"
 _INSERT = "INSERT INTO token VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -71,6 +71,7 @@ class Tokens:
         Args:
             seconds: How long it is valid; None for ever.
         """
+        check_label(name, "a token's name")
         chosen, secret, now = check_scopes(scopes), _secret(), _now()
         if not projects:
             raise InvalidObjectError("a token needs a project, or * for all")

@@ -13,7 +13,7 @@ import argon2
 
 from padre_core import AlreadyExistsError, AuthenticationError, InvalidObjectError, NotFoundError
 from padre_server.database import Database
-from padre_server.rights import check_role
+from padre_server.rights import check_label, check_role
 
 SHORTEST = 12
 """Characters that a password must have."""
@@ -23,7 +23,6 @@ ATTEMPTS = 10
 """Failures of one name within the time, and of one client ten times as many: behind a proxy, that may be all."""
 
 ATTEMPT_SECONDS = 300.0
-MAX_NAME = 100
 
 _AT_ONCE = threading.BoundedSemaphore(2)  # each takes 64 MiB and a core
 _HASHER = argon2.PasswordHasher()
@@ -63,8 +62,7 @@ class Users:
             AlreadyExistsError: The name is taken.
             InvalidObjectError: The name or the password will not do.
         """
-        if not (name.isprintable() and 0 < len(name) <= MAX_NAME) or name != name.strip():
-            raise InvalidObjectError("a user's name has 1 to 100 printable characters, without spaces around them")
+        check_label(name, "a user's name")
         hashed = _hashed(password)
         with self._database.writing() as connection:
             if connection.execute("SELECT 1 FROM user WHERE name = ?", (name,)).fetchone():
