@@ -246,9 +246,14 @@ class Workspace:
         """Looks for what was changed past PaDRe, and returns how many objects were."""
         return self.backend.refresh(accept_edits=accept_edits)
 
-    def maintain(self, progress: transfer.Progress | None = None) -> dict[str, int]:
-        """Makes the store smaller or faster to read; see `Backend.maintain`."""
-        return self.backend.maintain(progress)
+    def maintain(self, progress: transfer.Progress | None = None, *, dry_run: bool = False) -> dict[str, int]:
+        """Makes the store smaller or faster to read; see `Backend.maintain` and `Backend.collect`.
+
+        Args:
+            dry_run: Change nothing, and say what would be removed.
+        """
+        done = {} if dry_run else self.backend.maintain(progress)
+        return done | self.backend.collect(progress, dry_run=dry_run)
 
     def changes(self, cursor: str | None = None, *, limit: int = 1000) -> Changes:
         """What changed in the store since a cursor, whoever changed it, as far as this user may read it."""

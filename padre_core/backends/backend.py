@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, Self
 
 from padre_core.backends.blobs import verified
-from padre_core.backends.bytestore import IfMatch, Progress
+from padre_core.backends.bytestore import GRACE, IfMatch, Progress
 from padre_core.backends.capabilities import API_VERSION, Capabilities
 from padre_core.errors import CorruptObjectError, NotFoundError, PadreError, UnsupportedError
 from padre_core.objects.base import BlobReference
@@ -413,6 +413,21 @@ class Backend(ABC):
             What was done, as numbers by a name, such as `{"listings merged": 41}`; empty if nothing was to do.
         """
         raise UnsupportedError(f"{type(self).__name__} cannot be maintained from here (not yet)")
+
+    def collect(
+        self, progress: Progress | None = None, *, grace: float = GRACE, dry_run: bool = False
+    ) -> dict[str, int]:
+        """Removes blobs that no object names, and points of runs that are not there; others may go on using the store.
+
+        Args:
+            grace: What was written fewer seconds ago stays, for somebody may be about to name it. Less than the
+                default is safe only while nobody else writes.
+            dry_run: Remove nothing, only say what would be.
+
+        Returns:
+            How many keys and bytes, by a name; nothing where the store does not tell how old things are.
+        """
+        return {}
 
     def __getattr__(self, name: str) -> Repository:
         for model in kinds():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from padre_core.backends import layout
-from padre_core.backends.bytestore import ByteStore
+from padre_core.backends.bytestore import GRACE, ByteStore, Entry
 from padre_core.errors import CorruptObjectError, NotFoundError
 from padre_core.objects.base import BlobReference
 
@@ -55,13 +56,24 @@ def open_blob(store: ByteStore, digest: str) -> BinaryIO:
         raise NotFoundError(f"{store.url} has no blob {digest}") from None
 
 
-def has_blob(store: ByteStore, digest: str) -> bool:
-    """Whether a blob is stored."""
+def has_blob(store: ByteStore, digest: str, *, renew: bool = False) -> bool:
+    """Whether a blob is stored.
+
+    Args:
+        renew: Who asks may be about to name it, so one that is old is made young.
+    """
     try:
-        store.stat(layout.blob_key(digest))
+        entry = store.stat(layout.blob_key(digest))
+        if renew and not is_fresh(entry):
+            store.renew(entry.key)
     except NotFoundError:
         return False
     return True
+
+
+def is_fresh(entry: Entry) -> bool:
+    """Whether some bytes will stay long enough for a record to name them."""
+    return entry.at is None or time.time() - entry.at < GRACE / 2
 
 
 def list_blobs(store: ByteStore) -> Iterator[str]:

@@ -34,6 +34,9 @@ UNBORN: Final = Absent("UNBORN")
 IfMatch = str | Absent | None
 """A version or etag, `ABSENT`, or None for whatever is there."""
 
+GRACE: Final = 7 * 24 * 3600.0
+"""For so many seconds after it was last written, nothing is removed that no object names yet."""
+
 Progress = Callable[[str, int, int], object]
 """Called with what is done now, how much of it, and of how many; 0 while nobody knows."""
 
@@ -48,11 +51,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key in a listing; the size is in bytes."""
+    """A key in a listing; the size is in bytes.
+
+    Attributes:
+        at: When it was last written or renewed, in seconds since 1970; None if the store cannot tell.
+    """
 
     key: str
     version: str
     size: int
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,9 @@ class ByteStore(ABC):
     `sync` is the barrier for `power`; this is for stores that change something in several steps, of which none may be
     lost to a power cut before the ones that follow on it.
     """
+
+    dated: bool = False
+    """Whether entries tell when they were written (`Entry.at`), so that what nobody needs can be removed one day."""
 
     single_writer: bool = False
     """Whether the user's settings say that nobody else writes; then core need not be told by an option."""
@@ -194,6 +205,14 @@ class ByteStore(ABC):
         """Version and size of a key."""
         item = self.read(key)
         return Entry(key, item.version, len(item.data))
+
+    def renew(self, key: str) -> None:
+        """Makes `Entry.at` of a key the present time, as if the same bytes had been written again.
+
+        Only used on stores that are `dated`.
+        """
+        item = self.read(key)
+        self.write(key, item.data, if_match=item.version)
 
     def changes(self, cursor: str | None) -> tuple[tuple[str, ...], str] | None:
         """The keys written or deleted since a cursor, and the next cursor; None if only a listing can tell."""

@@ -61,7 +61,7 @@ def adopt_logs(store: ByteStore, folder: Path) -> None:
 def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
     for digest in view.blobs:  # before the records that speak of them
         data = view.blob(digest)
-        if data is not None and not has_blob(tree.store, digest):
+        if data is not None and not has_blob(tree.store, digest, renew=True):
             tree.store.write(layout.blob_key(digest), data)
     files: dict[str, list[Record]] = {}
     runs: dict[str, list[LoggedWriter]] = {}

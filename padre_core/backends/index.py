@@ -193,6 +193,20 @@ class Index:
             rows = connection.execute(" UNION ALL ".join(statements)).fetchall()
         return ((kind, unpack(id), stamp) for kind, id, stamp in rows)
 
+    def records(self) -> Iterator[Record]:
+        """All records, a few in memory at once; those that are put meanwhile may be missing."""
+        after = -1
+        while True:
+            with self._reading() as connection:
+                rows = connection.execute(
+                    "SELECT seq, line FROM head WHERE seq > ? ORDER BY seq LIMIT ?", (after, _CHUNK)
+                ).fetchall()
+                found = [_decoded(line) for _, line in rows]
+            if not rows:
+                return
+            yield from found
+            after = rows[-1][0]
+
     # Writing
 
     def _put(self, records: Iterable[Record], stamps: Mapping[Ref, str]) -> int:

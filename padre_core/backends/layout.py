@@ -20,6 +20,7 @@ LOG: Final = "log/"
 SNAPSHOTS: Final = "snapshots/"
 BLOBS: Final = "blobs/"
 RUNS: Final = "runs/"
+QUARANTINE: Final = "quarantine/"
 
 _SEGMENT = re.compile(r"([0-9a-f]{16})-(\d{1,19})(?:-(\d{1,19}))?\.(points|lines)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ class _Space:
 
     def __init__(self) -> None:
         self.items: dict[str, Item] = {}
+        self.times: dict[str, float] = {}
         self.keys: list[str] = []
         self.changed: list[str] = []
         self.versions = itertools.count(1)
@@ -32,6 +34,7 @@ class MemoryStore(ByteStore):
     """Bytes in a dict. `memory://` without a name is a store of its own at each opening."""
 
     capabilities = Capabilities(conditional_write=True)
+    dated = True
 
     def __init__(self, url: str, *, readonly: bool = False, **options: Any) -> None:
         super().__init__(url, readonly=readonly, **options)
@@ -56,6 +59,7 @@ class MemoryStore(ByteStore):
             if before is None:
                 bisect.insort(space.keys, key)
             item = space.items[key] = Item(bytes(data), str(next(space.versions)))
+            space.times[key] = time.time()
             space.changed.append(key)
             return item.version
 
@@ -63,6 +67,7 @@ class MemoryStore(ByteStore):
         space = self._space
         with space.lock:
             if space.items.pop(key, None) is not None:
+                del space.times[key]
                 del space.keys[bisect.bisect_left(space.keys, key)]
                 space.changed.append(key)
 
@@ -71,8 +76,16 @@ class MemoryStore(ByteStore):
         with space.lock:
             start = max(bisect.bisect_left(space.keys, prefix), bisect.bisect_right(space.keys, after))
             found = itertools.takewhile(lambda key: key.startswith(prefix), itertools.islice(space.keys, start, None))
-            items = [(key, space.items[key]) for key in found]
-        return iter([Entry(key, item.version, len(item.data)) for key, item in items])
+            return iter([self._entry(key) for key in found])
+
+    def stat(self, key: str) -> Entry:
+        with self._space.lock:
+            self.read(key)
+            return self._entry(key)
+
+    def _entry(self, key: str) -> Entry:
+        item = self._space.items[key]
+        return Entry(key, item.version, len(item.data), self._space.times[key])
 
     def changes(self, cursor: str | None) -> tuple[tuple[str, ...], str]:
         space = self._space

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from padre_core.backends import blobs, layout
 from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Revision, Segment
-from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch, Progress
+from padre_core.backends.bytestore import ABSENT, GRACE, ByteStore, IfMatch, Progress
 from padre_core.backends.listing import Entry
 from padre_core.backends.merge import evict, resolve
 from padre_core.backends.tree import Tree, joined, summaries_with, with_summaries
@@ -227,7 +227,7 @@ class ByteStoreBackend(Backend):
         return self.tree.ends(check_id(run), stream, self._eviction(run))
 
     def has_blobs(self, digests: Iterable[str]) -> set[str]:
-        return {digest for digest in digests if blobs.has_blob(self.store, digest)}
+        return {digest for digest in digests if blobs.has_blob(self.store, digest, renew=not self.readonly)}
 
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         self._writable()
@@ -285,6 +285,17 @@ class ByteStoreBackend(Backend):
     def maintain(self, progress: Progress | None = None) -> dict[str, int]:
         self._writable()
         return self.store.maintain(progress or _silent)
+
+    def collect(
+        self, progress: Progress | None = None, *, grace: float = GRACE, dry_run: bool = False
+    ) -> dict[str, int]:
+        if not dry_run:
+            self._writable()
+        if not self.store.dated:
+            return {}
+        from padre_core.backends.garbage import collect  # and with it sqlite3
+
+        return collect(self.store, self._caught_up(), grace, progress or _silent, dry_run=dry_run)
 
     def close(self) -> None:
         with self._lock:

@@ -16,8 +16,6 @@ from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record, check
 from padre_core.objects.references import blob_digests
 
-QUARANTINE = "quarantine/"
-
 
 def verify(
     store: ByteStore, *, quarantine: bool, elsewhere: AbstractSet[str] = frozenset(),
@@ -37,7 +35,7 @@ def verify(
     runs: dict[str, Record] = {}
     streams: dict[str, set[int]] = {}
     for entry in store.list(""):
-        if entry.key.startswith(QUARANTINE) or (
+        if entry.key.startswith(layout.QUARANTINE) or (
             entry.key.startswith(layout.LOG) and not entry.key.endswith((NOTES, CATALOG))
         ):
             continue
@@ -159,6 +157,6 @@ def _check_streams(
 
 def set_aside(store: ByteStore, key: str) -> bool:
     """Moves a damaged file out of the way, to `quarantine/`, and returns True."""
-    store.write(QUARANTINE + key, store.read(key).data)
+    store.write(layout.QUARANTINE + key, store.read(key).data)
     store.delete(key)
     return True

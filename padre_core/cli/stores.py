@@ -97,15 +97,18 @@ def refresh(workspace: Workspace, accept_edits: bool, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--dry-run", is_flag=True, help="Change nothing, and show what would be removed.")
 @json_option
 @with_workspace()
-def maintain(workspace: Workspace, as_json: bool) -> None:
+def maintain(workspace: Workspace, dry_run: bool, as_json: bool) -> None:
     """Make a store smaller and faster to read; others may go on using it.
 
-    A folder's listings are merged, a git repository is repacked. Nothing that the store says is changed.
+    A folder's listings are merged, a git repository is repacked. From a bucket goes what writers left that died: blobs
+    that no object names, points of runs that are not there, uploads that did not end, all older than some days.
+    Nothing that the store says is changed.
     """
     with phase_bar() as progress:
-        done = workspace.maintain(progress)
+        done = workspace.maintain(progress, dry_run=dry_run)
     if as_json:
         print_json(done)
     elif done:

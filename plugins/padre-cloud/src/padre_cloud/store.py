@@ -19,7 +19,8 @@ from padre_cloud.drivers.base import BusyError, Driver, ExpiredError, Limits, Pa
 from padre_cloud.files import open_reader, open_writer
 from padre_cloud.probe import obeys_conditions
 from padre_cloud.settings import options_of
-from padre_core.backends.bytestore import ABSENT, Absent, ByteStore, Entry, IfMatch, Item, Progress
+from padre_core.backends.blobs import is_fresh
+from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item, Progress
 from padre_core.backends.capabilities import Capabilities
 from padre_core.errors import (
     AlreadyExistsError,
@@ -59,6 +60,8 @@ class CloudStore(ByteStore):
         UnsupportedError: The scheme is not allowed, or an option unknown.
         PluginLoadError: The provider's filesystem is not installed; the message says what to install.
     """
+
+    dated = True
 
     def __init__(
         self,
@@ -175,6 +178,9 @@ class CloudStore(ByteStore):
             self._repeat(lambda: self._driver.delete(key))
 
     def delete_many(self, keys: Iterable[str]) -> None:
+        if self._driver.deletes_many:
+            self._repeat(lambda keys=list(keys): self._driver.delete_many(keys))  # type: ignore[misc]  # bound now
+            return
         for _ in self._ahead(self.delete, keys):
             pass
 
@@ -210,12 +216,12 @@ class CloudStore(ByteStore):
 
     def open_writer(self, key: Callable[[], str]) -> AbstractContextManager[BinaryIO]:
         def small(name: str, data: bytes) -> None:
-            with contextlib.suppress(AlreadyExistsError):  # a name that follows from the bytes has the same bytes
-                self.write(name, data, if_match=ABSENT)
+            self.write(name, data)  # a name that follows from the bytes has the same bytes, which are young now
 
         def large(name: str, file: BinaryIO, size: int) -> None:
             try:
-                if self.stat(name).size == size:
+                there = self.stat(name)
+                if there.size == size and (is_fresh(there) or self._touch(name)):
                     return
             except NotFoundError:
                 pass
@@ -225,11 +231,17 @@ class CloudStore(ByteStore):
 
     def write_new(self, items: Iterable[tuple[str, bytes]]) -> None:
         def write(item: tuple[str, bytes]) -> None:
-            with contextlib.suppress(AlreadyExistsError):
-                self.write(*item, if_match=ABSENT)
+            self.write(*item)
 
         for _ in self._ahead(write, items):
             pass
+
+    def renew(self, key: str) -> None:
+        if not self._touch(key):
+            super().renew(key)
+
+    def _touch(self, key: str) -> bool:
+        return self._repeat(lambda: self._driver.touch(key))
 
     def presign(self, key: str, seconds: int = 3600) -> str:
         """A URL by which whoever has it reads a key for a while, past PaDRe and its permissions.

@@ -112,14 +112,14 @@ class AzureDriver(CloudDriver):
             for item in page:
                 key = item.name[len(self._prefix) :]
                 if key > after:
-                    yield Entry(key, item.etag.strip('"'), item.size)
+                    yield Entry(key, item.etag.strip('"'), item.size, item.last_modified.timestamp())
 
     def stat(self, key: str) -> Entry:
         return self.run(self._stat(key), key)
 
     async def _stat(self, key: str) -> Entry:
         found = await self._blob(key).get_blob_properties(**_ONCE)
-        return Entry(key, found.etag.strip('"'), found.size)
+        return Entry(key, found.etag.strip('"'), found.size, found.last_modified.timestamp())
 
     def upload(self, key: str, file: BinaryIO, size: int) -> None:
         self.run(self._upload(key, file, size), key, timeout=math.inf)
@@ -141,6 +141,10 @@ class AzureDriver(CloudDriver):
 
         blocks = await self.parts(file, size, send)
         await self.patiently(lambda: blob.commit_block_list(blocks, **_ONCE), key)
+
+    def touch(self, key: str) -> bool:
+        self.run(self._blob(key).set_blob_metadata({}, **_ONCE), key)
+        return True
 
     def presign(self, key: str, seconds: int) -> str:
         return str(self.fs.sign(f"{self._container}/{self._prefix}{key}", expiration=seconds))

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
@@ -75,6 +75,7 @@ class Driver(ABC):
     """Whether the provider may have conditional writes; the probe tells whether it does."""
 
     presigns: bool = False
+    deletes_many: bool = False
     persistent: bool = True
 
     def __init__(self, place: Place, limits: Limits) -> None:
@@ -112,6 +113,14 @@ class Driver(ABC):
     @abstractmethod
     def upload(self, key: str, file: BinaryIO, size: int) -> None:
         """Stores a large file whose name follows from its bytes; called again, it goes on where it stopped."""
+
+    def touch(self, key: str) -> bool:
+        """Makes a key as young as if it were written now; False if only writing it again does that."""
+        return False
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Removes any number of keys by few requests, where `deletes_many` says so."""
+        raise UnsupportedError(f"{self.place.url} deletes one key at a time (impossible)")
 
     def presign(self, key: str, seconds: int) -> str:
         """A URL that gives the bytes of a key to whoever has it, for a while."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import secrets
 import shutil
 import threading
@@ -173,11 +174,15 @@ class FolderDriver(Driver):
         info = self.mapped(key, lambda fs: fs.info(f"{self.root}/{key}"))
         if info["type"] != "file":
             raise NotFoundError(f"{self.place.url} has no {key}")
-        return Entry(key, self.version(info), int(info["size"]))
+        return self._entry(key, info)
 
     def list(self, prefix: str, after: str) -> Iterator[Entry]:
         folder, slash, start = prefix.rpartition("/")
         return self._walk(folder + slash, start, after)
+
+    def touch(self, key: str) -> bool:
+        # Where there is one writer, nobody removes under its hands what it is about to name.
+        return not self.conditional
 
     def _walk(self, folder: str, start: str, after: str) -> Iterator[Entry]:
         """What lies in a folder (empty, or with a slash at its end) under names that begin with `start`."""
@@ -189,7 +194,7 @@ class FolderDriver(Driver):
                 if key + "/" > after[: len(key) + 1] or after.startswith(key + "/"):
                     yield from self._walk(key + "/", "", after)
             elif key > after:
-                yield Entry(key, self.version(info), int(info["size"]))
+                yield self._entry(key, info)
 
     def _scan(self, folder: str) -> Sequence[tuple[str, Any]]:
         """The entries of a folder in the byte order of the keys that they lead to."""
@@ -209,6 +214,17 @@ class FolderDriver(Driver):
         fs.invalidate_cache()
         found: Sequence[Any] = fs.ls(path, detail=True)
         return found
+
+    def _entry(self, key: str, info: Any) -> Entry:
+        return Entry(key, self.version(info), int(info["size"]), self._time(info))
+
+    @staticmethod
+    def _time(info: Any) -> float | None:
+        """When something was written, where the filesystem tells a time and not only a text."""
+        when = next((info[name] for name in _TIMES if info.get(name)), None)
+        if isinstance(when, dt.datetime):
+            return when.timestamp()
+        return float(when) if isinstance(when, int | float) else None
 
     def version(self, info: Any) -> str:
         """What changes with each write, as far as the filesystem has such a thing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import io
 import json
 import math
@@ -135,7 +136,7 @@ class GcsDriver(CloudDriver):
         self.run(self._ask("DELETE", self._object(key)), key)
 
     def list(self, prefix: str, after: str) -> Iterator[Entry]:
-        fields = "items(name,generation,size),nextPageToken"
+        fields = "items(name,generation,size,updated),nextPageToken"
         where: dict[str, Any] = {
             "prefix": self._prefix + prefix,
             "startOffset": self._prefix + after if after else None,
@@ -148,7 +149,7 @@ class GcsDriver(CloudDriver):
             for item in page.get("items", ()):
                 key = item["name"][len(self._prefix) :]
                 if key > after:
-                    yield Entry(key, str(item["generation"]), int(item["size"]))
+                    yield _entry(key, item)
             token = page.get("nextPageToken")
             if not token:
                 return
@@ -159,7 +160,7 @@ class GcsDriver(CloudDriver):
     async def _stat(self, key: str) -> Entry:
         _, body = await self._ask("GET", self._object(key))
         item = json.loads(body)
-        return Entry(key, str(item["generation"]), int(item["size"]))
+        return _entry(key, item)
 
     def upload(self, key: str, file: BinaryIO, size: int) -> None:
         self.run(self._upload(key, file, size), key, timeout=math.inf)
@@ -199,6 +200,11 @@ class GcsDriver(CloudDriver):
         held = {name.lower(): value for name, value in answer.items()}.get("range", "")
         return int(held.rpartition("-")[2]) + 1 if held else 0
 
+    def touch(self, key: str) -> bool:
+        place = self._object(key)
+        _, body = self.run(self._ask("POST", f"{place}/rewriteTo{place.removeprefix('/storage/v1')}"), key)
+        return bool(json.loads(body)["done"])
+
     def presign(self, key: str, seconds: int) -> str:
         return str(self.fs.sign(f"{self._bucket}/{self._prefix}{key}", expiration=seconds))
 
@@ -217,6 +223,11 @@ class GcsDriver(CloudDriver):
         if isinstance(error, aiohttp.ClientError | OSError):
             raise UnavailableError(f"{self.place.url}: no answer for {what}: {type(error).__name__}") from None
         fail(what, 400, type(error).__name__, self.place)
+
+
+def _entry(key: str, item: Mapping[str, Any]) -> Entry:
+    at = dt.datetime.fromisoformat(item["updated"]).timestamp()
+    return Entry(key, str(item["generation"]), int(item["size"]), at)
 
 
 def _read_at(file: BinaryIO, place: int) -> bytes:

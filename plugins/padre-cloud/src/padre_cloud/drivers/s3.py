@@ -7,7 +7,7 @@ import datetime as dt
 import functools
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NoReturn
 
 import aiohttp
@@ -28,7 +28,14 @@ from padre_cloud.drivers.base import (
 )
 from padre_cloud.places import Place
 from padre_core.backends.bytestore import Absent, Entry, IfMatch
-from padre_core.errors import AccessDeniedError, AuthenticationError, ConflictError, NotFoundError, UnavailableError
+from padre_core.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    BackendError,
+    ConflictError,
+    NotFoundError,
+    UnavailableError,
+)
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _UNKNOWN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
@@ -55,6 +62,7 @@ class S3Driver(CloudDriver):
 
     conditional = True
     presigns = True
+    deletes_many = True
 
     def __init__(self, place: Place, options: dict[str, Any], limits: Limits) -> None:
         super().__init__(place, limits)
@@ -122,14 +130,16 @@ class S3Driver(CloudDriver):
         while True:
             page = self.run(self._call("list_objects_v2", **where), prefix or "the listing")
             for item in page.get("Contents", ()):
-                yield Entry(item["Key"][len(self._prefix) :], item["ETag"], item["Size"])
+                yield Entry(
+                    item["Key"][len(self._prefix) :], item["ETag"], item["Size"], item["LastModified"].timestamp()
+                )
             if not page.get("IsTruncated"):
                 return
             where["ContinuationToken"] = page["NextContinuationToken"]
 
     def stat(self, key: str) -> Entry:
         head = self.run(self._call("head_object", Key=self._prefix + key), key)
-        return Entry(key, head["ETag"], head["ContentLength"])
+        return Entry(key, head["ETag"], head["ContentLength"], head["LastModified"].timestamp())
 
     def upload(self, key: str, file: BinaryIO, size: int) -> None:
         self.run(self._upload(self._prefix + key, file, size), key, timeout=math.inf)
@@ -181,6 +191,26 @@ class S3Driver(CloudDriver):
             if not parts.get("IsTruncated"):
                 return upload, done
             marker = {"PartNumberMarker": parts["NextPartNumberMarker"]}
+
+    def touch(self, key: str) -> bool:
+        path = self._prefix + key
+        source = {"Bucket": self._bucket, "Key": path}
+        try:
+            self.run(self._call("copy_object", Key=path, CopySource=source, MetadataDirective="REPLACE"), key)
+        except (AccessDeniedError, BackendError) as error:
+            if isinstance(error, UnavailableError):
+                raise
+            return False  # it has more than 5 GB, or may be written but not read
+        return True
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), 1000):
+            some = keys[start : start + 1000]
+            answer = self.run(self._call("delete_objects", Delete={
+                "Objects": [{"Key": self._prefix + key} for key in some], "Quiet": True,
+            }), f"{len(some)} keys")  # fmt: skip
+            for error in answer.get("Errors", ()):
+                self.failed(botocore.exceptions.ClientError({"Error": error}, "DeleteObjects"), error.get("Key", ""))
 
     def presign(self, key: str, seconds: int) -> str:
         return str(self.fs.sign(f"{self._bucket}/{self._prefix}{key}", expiration=seconds))
