@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
@@ -24,84 +25,93 @@ _remote = click.option("--remote", "remotes", metavar="NAME", multiple=True, hel
 _dry = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 
 
-def _travel_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What says which objects travel, and between which stores."""
-    for option in (json_option, kind_option, _dry, _remote, _where, _objects):
-        command = option(command)
-    return command
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Which objects travel, and between which stores."""
+
+    workspace: Workspace
+    refs: list[Ref] | None
+    remotes: tuple[str, ...] | None
+
+
+def _choosing(*, make: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The arguments of a command that say so, for one that takes a `_Chosen` and `as_json`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def chosen(
+            workspace: Workspace,
+            objects: tuple[str, ...],
+            where: str | None,
+            kind: str | None,
+            remotes: tuple[str, ...],
+            **options: Any,
+        ) -> None:
+            command(_Chosen(workspace, _refs(workspace, objects, where, kind), remotes or None), **options)
+
+        made = with_workspace(make=make)(chosen)
+        for option in (json_option, kind_option, _remote, _where, _objects):
+            made = option(made)
+        return made
+
+    return decorate
 
 
 _ALL_WELL = "everything is where it should be"
 
 
 @click.command()
-@_travel_options
-@with_workspace()
-def push(
-    workspace: Workspace,
-    objects: tuple[str, ...],
-    where: str | None,
-    remotes: tuple[str, ...],
-    dry_run: bool,
-    kind: str | None,
-    as_json: bool,
-) -> None:
+@_dry
+@_choosing()
+def push(chosen: _Chosen, dry_run: bool, as_json: bool) -> None:
     """Upload objects, with all that lies below them and all that they refer to, to the default remote.
 
     Without objects, all that waits goes to all remotes.
     """
-    refs = _chosen(workspace, objects, where, kind)
-    named = remotes or (None if refs is None else (workspace.default_remote,))
+    workspace = chosen.workspace
+    named = chosen.remotes or (None if chosen.refs is None else (workspace.default_remote,))
     with tally_bar(workspace.remotes):
-        report = workspace.remotes.push(refs, remotes=named, dry=dry_run)
+        report = workspace.remotes.push(chosen.refs, remotes=named, dry=dry_run)
     _tell(workspace, report, as_json=as_json)
 
 
 @click.command()
-@_travel_options
-@with_workspace(make=True)
-def pull(
-    workspace: Workspace,
-    objects: tuple[str, ...],
-    where: str | None,
-    remotes: tuple[str, ...],
-    dry_run: bool,
-    kind: str | None,
-    as_json: bool,
-) -> None:
+@_dry
+@_choosing(make=True)
+def pull(chosen: _Chosen, dry_run: bool, as_json: bool) -> None:
     """Download objects, with all that lies below them; without any, everything that the remotes have."""
-    refs = _chosen(workspace, objects, where, kind)
-    with tally_bar(workspace.remotes):
-        report = workspace.remotes.pull(refs, remotes=remotes or None, dry=dry_run)
-    _tell(workspace, report, as_json=as_json)
+    with tally_bar(chosen.workspace.remotes):
+        report = chosen.workspace.remotes.pull(chosen.refs, remotes=chosen.remotes, dry=dry_run)
+    _tell(chosen.workspace, report, as_json=as_json)
 
 
 @click.command()
-@_remote
 @_dry
 @click.option("--everything", is_flag=True, help="Also download what is not here, and look at each object.")
-@json_option
-@with_workspace()
-def sync(workspace: Workspace, remotes: tuple[str, ...], dry_run: bool, everything: bool, as_json: bool) -> None:
-    """Upload and download what changed, merge what changed on both sides, and carry out deletes."""
-    with tally_bar(workspace.remotes):
-        report = workspace.remotes.sync(remotes=remotes or None, everything=everything, dry=dry_run)
-    _tell(workspace, report, as_json=as_json)
+@_choosing()
+def sync(chosen: _Chosen, dry_run: bool, everything: bool, as_json: bool) -> None:
+    """Upload and download what changed, merge what changed on both sides, and carry out deletes.
+
+    With objects only these travel, with all that lies below them on either side.
+    """
+    remotes = chosen.workspace.remotes
+    with tally_bar(remotes):
+        report = remotes.sync(chosen.refs, remotes=chosen.remotes, everything=everything, dry=dry_run)
+    _tell(chosen.workspace, report, as_json=as_json)
 
 
 @click.command()
-@_remote
-@json_option
-@with_workspace()
-def status(workspace: Workspace, remotes: tuple[str, ...], as_json: bool) -> None:
+@_choosing()
+def status(chosen: _Chosen, as_json: bool) -> None:
     """Show what `padre sync --everything` would do, what was refused, what conflicts, and what waits in the spool."""
+    workspace = chosen.workspace
     spooled = workspace.backend.waiting()
     _tell_waiting(spooled, as_json=as_json)
     if workspace.records.remotes is None and workspace.backend.info().durability == "spooled":
         if not (spooled or as_json):
             click.echo(_ALL_WELL)
         return
-    report = workspace.remotes.status(remotes=remotes or None)
+    report = workspace.remotes.status(chosen.refs, remotes=chosen.remotes)
     elsewhere = {} if as_json else {name: _set_aside(steps) for name, steps in report.steps.items()}
     _tell(workspace, report, as_json=as_json)
     for name, count in elsewhere.items():
@@ -177,7 +187,7 @@ def resolve(
         click.echo(f"{solved.kind} {solved.id} {solved.etag}")
 
 
-def _chosen(workspace: Workspace, objects: Sequence[str], where: str | None, kind: str | None) -> list[Ref] | None:
+def _refs(workspace: Workspace, objects: Sequence[str], where: str | None, kind: str | None) -> list[Ref] | None:
     """What is named, or found by a filter; None if neither was given."""
     if where is None:
         return [_located(workspace, object, kind) for object in objects] or None
@@ -215,7 +225,7 @@ def _tell(workspace: Workspace, report: Report, *, as_json: bool) -> None:
             print_json({"remote": name, "away": str(error)})
     else:
         names = _names(workspace, [step.ref for _, step in steps])
-        rows = [(remote, *step.ref, names[step.ref], step.state, step.error or step.action) for remote, step in steps]
+        rows = [(remote, *step.ref, names[step.ref], _state(step), step.error or step.action) for remote, step in steps]
         if rows:
             print_table(("remote", "kind", "id", "name", "here / there", "what"), rows)
         for name, error in report.away.items():
@@ -228,7 +238,11 @@ def _tell(workspace: Workspace, report: Report, *, as_json: bool) -> None:
 
 def _set_aside(steps: list[Step]) -> int:
     """Takes out what a remote has and nobody fetched yet, which may be very much, and returns how many that is."""
-    here = [step for step in steps if (step.state.local, step.state.remote) != (Local.ABSENT, Remote.PRESENT)]
+    here = [
+        step
+        for step in steps
+        if step.error or step.state is None or (step.state.local, step.state.remote) != (Local.ABSENT, Remote.PRESENT)
+    ]
     count = len(steps) - len(here)
     steps[:] = here
     return count
@@ -242,6 +256,10 @@ def _names(workspace: Workspace, refs: Sequence[Ref]) -> dict[Ref, str]:
     }
 
 
+def _state(step: Step) -> str:
+    return "unreadable" if step.state is None else str(step.state)
+
+
 def _tells(step: Step) -> bool:
     return step.error is not None or step.action not in (Action.NOTHING, Action.AGREE)
 
@@ -250,6 +268,6 @@ def _as_json(remote: str, step: Step) -> dict[str, Any]:
     kind, id = step.ref
     error = None if step.error is None else str(step.error)
     return {
-        "remote": remote, "kind": kind, "id": id, "state": str(step.state), "action": step.action.value,
+        "remote": remote, "kind": kind, "id": id, "state": _state(step), "action": step.action.value,
         "etag": step.etag, "error": error,
     }  # fmt: skip

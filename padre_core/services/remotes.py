@@ -72,7 +72,7 @@ class Remotes:
 
     def _ship(self) -> bool:
         """Sends what waits; whether all remotes answered."""
-        report = self.engine.sync(remotes=self._automatic)
+        report = self.engine.sync(remotes=self._automatic, background=True)
         if any(step.growing for steps in report.steps.values() for step in steps):
             self._shipper.wake()
         return not report.away

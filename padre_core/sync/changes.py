@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from padre_core.backends.backend import Backend
@@ -20,13 +20,13 @@ class Cursors:
 
     Attributes:
         stores: The ids of both stores; cursors say nothing about others.
-        waiting: Objects that could not be finished, by kind and id.
+        waiting: Objects that could not be finished, and why.
     """
 
     stores: tuple[str, str]
     local: str | None = None
     remote: str | None = None
-    waiting: tuple[Ref, ...] = ()
+    waiting: Mapping[Ref, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,12 @@ class CursorFile:
         if self.path is None:
             return
         data = {
-            name: {"stores": kept.stores, "local": kept.local, "remote": kept.remote, "waiting": kept.waiting}
+            name: {
+                "stores": kept.stores,
+                "local": kept.local,
+                "remote": kept.remote,
+                "waiting": [(*ref, why) for ref, why in sorted(kept.waiting.items())],
+            }
             for name, kept in self._kept.items()
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +90,7 @@ class CursorFile:
                     stores=(str(kept["stores"][0]), str(kept["stores"][1])),
                     local=kept["local"],
                     remote=kept["remote"],
-                    waiting=tuple((str(kind), str(id)) for kind, id in kept["waiting"]),
+                    waiting={(str(kind), str(id)): str(why) for kind, id, why in kept["waiting"]},
                 )
                 for name, kept in data.items()
             }

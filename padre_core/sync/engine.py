@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from padre_core.backends.backend import Problem
-from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, UnavailableError
+from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, PadreError, UnavailableError
 from padre_core.objects import canonical
 from padre_core.objects.envelope import Intent, parse
 from padre_core.objects.record import Record
@@ -96,7 +96,11 @@ class Engine(Stores):
                     continue
                 if action is Action.NOT_FOUND_RESTORE:
                     raise NotFoundError(f"{' '.join(ref)} was deleted on {name}; restore brings it back")
-                _raise_first(going.run(self._family(pair, Way.PULL, [ref])))
+                unread: dict[Ref, PadreError] = {}
+                family = self._family(pair, Way.PULL, [ref], unread)
+                for broken in unread.values():
+                    raise broken
+                _raise_first(going.run(family))
             except UnavailableError as error:
                 away = error
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from padre_core.backends.backend import Backend
-from padre_core.errors import ConflictError, NotFoundError, PadreError
+from padre_core.errors import AuthenticationError, ConflictError, NotFoundError, PadreError, UnavailableError
 from padre_core.objects.envelope import Envelope, Intent, Refusal, RemoteEntry, parse
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
@@ -14,6 +14,9 @@ from padre_core.sync import merge
 from padre_core.sync.plan import Row, row
 from padre_core.sync.states import State, compare, same_conflicts
 from padre_core.sync.transfer import Carrier, Tally
+
+AWAY = (UnavailableError, AuthenticationError)
+"""What says nothing about an object."""
 
 Heads = Mapping[Ref, Record]
 
@@ -65,6 +68,10 @@ class Pair:
         """
         ours, theirs = _heads(self.local, refs, seen[0]), _heads(self.remote, refs, seen[1])
         return [self.both(ref, ours.get(ref), theirs.get(ref)) for ref in refs]
+
+    def here(self, refs: Sequence[Ref]) -> list[Both]:
+        """The same without asking the remote."""
+        return [self.both(ref, head, None) for ref, head in zip(refs, self.local.get_many(refs), strict=True)]
 
     def both(self, ref: Ref, ours: Record | None, theirs: Record | None) -> Both:
         """An object of which the records are at hand."""
@@ -161,6 +168,26 @@ def _heads(side: Backend, refs: Sequence[Ref], seen: Heads) -> Heads:
     unseen = [ref for ref in refs if ref not in seen]
     found = zip(unseen, side.get_many(unseen), strict=True) if unseen else ()
     return {**seen, **{ref: head for ref, head in found if head is not None}}
+
+
+def apart(
+    look: Callable[[Sequence[Ref]], list[Both]], refs: Sequence[Ref], unread: dict[Ref, PadreError]
+) -> list[Both]:
+    """Looks at objects together; if one of them cannot be read, at the others all the same.
+
+    Args:
+        unread: Takes those that cannot, and why.
+    """
+    try:
+        return look(refs)
+    except AWAY:
+        raise
+    except PadreError as error:
+        if len(refs) == 1:
+            unread[refs[0]] = error
+            return []
+        half = len(refs) // 2
+        return apart(look, refs[:half], unread) + apart(look, refs[half:], unread)
 
 
 def alike(one: Record | None, other: Record) -> bool:

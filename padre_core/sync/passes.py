@@ -9,12 +9,10 @@ from enum import Enum
 
 from padre_core.errors import (
     AccessDeniedError,
-    AuthenticationError,
     ConflictError,
     CorruptObjectError,
     InvalidObjectError,
     PadreError,
-    UnavailableError,
     UnsupportedError,
 )
 from padre_core.objects.envelope import Intent
@@ -23,7 +21,7 @@ from padre_core.objects.references import Ref
 from padre_core.objects.run import RunStatus
 from padre_core.sync import merge
 from padre_core.sync.kin import Kin, by_depth, rival
-from padre_core.sync.pair import ATTEMPTS, Both, Pair
+from padre_core.sync.pair import ATTEMPTS, AWAY, Both, Pair
 from padre_core.sync.plan import REFUSALS, Action, row
 from padre_core.sync.states import State
 from padre_core.sync.transfer import Tally
@@ -55,9 +53,6 @@ _ACTIONS = {
     Way.KNOWN: _UP | _DOWN,
 }
 
-AWAY = (UnavailableError, AuthenticationError)
-"""What says nothing about an object."""
-
 _ENDED = frozenset(status.value for status in RunStatus if status.ended)
 
 REFUSED = (InvalidObjectError, AccessDeniedError, UnsupportedError)
@@ -69,12 +64,13 @@ class Step:
     """What was, or would be, done about one object.
 
     Attributes:
+        state: None if a side could not be read.
         error: Why it was not done.
         growing: Whether it is a run that has not ended, of which more may have come since.
     """
 
     ref: Ref
-    state: State
+    state: State | None
     action: Action
     etag: str | None = None
     error: PadreError | None = None
@@ -88,6 +84,7 @@ class Pass:
     Attributes:
         tracked: Whether all objects travel, or only those that were named to this remote once.
         threads: How many chunks are under way at once.
+        background: Leave out what the remote refused for good, as long as it is not changed.
     """
 
     pair: Pair
@@ -96,6 +93,7 @@ class Pass:
     tracked: bool = True
     threads: int = 1
     actor: str | None = None
+    background: bool = False
     steps: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -106,9 +104,13 @@ class Pass:
         """What `run` would do, without doing it."""
         found: list[Step] = []
         for chunk in _chunks(list(objects)):
-            self.kin.load(chunk)
-            found += [self._step(both, self.kin.intent(both)) for both in chunk]
+            found += self._isolated(chunk, self._planned)
         return found
+
+    def _planned(self, chunk: list[Both]) -> list[Step]:
+        self.kin.load(chunk)
+        steps = [(self._step(both, self.kin.intent(both)), both) for both in chunk]
+        return [replace(step, error=_refused(both)) for step, both in steps]
 
     def run(self, objects: Iterable[Both]) -> list[Step]:
         """Does it, tombstones last: whether something below was edited must be known before it is hidden.
@@ -127,7 +129,7 @@ class Pass:
     def settle(self, ref: Ref) -> Step:
         """Does what the table says about one object, again while others are faster."""
         for _ in range(ATTEMPTS):
-            (step,) = self._isolated(self.pair.look([ref]))
+            (step,) = self._isolated(self.pair.look([ref]), self._settled)
             if not isinstance(step.error, ConflictError) or step.action in REFUSALS:
                 return step
         raise ConflictError(f"{' '.join(ref)} is changed too often by others; try again")
@@ -168,19 +170,19 @@ class Pass:
 
     def _chunk(self, chunk: list[Both]) -> None:
         with self.pair.local.batch(f"Sync with {self.pair.name}"), self.pair.remote.batch("Sync", self.actor):
-            for step in self._isolated(chunk):
+            for step in self._isolated(chunk, self._settled):
                 self.steps.append(self._retried(step))
         self.tally.add(done=len(chunk))
 
-    def _isolated(self, chunk: list[Both]) -> list[Step]:
-        """Settles a chunk; if one of its objects is damaged, the others all the same."""
+    def _isolated(self, chunk: list[Both], work: Callable[[list[Both]], list[Step]]) -> list[Step]:
+        """Does something about a chunk; if one of its objects is damaged, about the others all the same."""
         try:
-            return self._settled(chunk)
+            return work(chunk)
         except AWAY:
             raise
         except (PadreError, ValueError) as error:
             if len(chunk) > 1:
-                return [step for both in chunk for step in self._isolated([both])]
+                return [step for both in chunk for step in self._isolated([both], work)]
             where = " ".join(chunk[0].ref)
             known = error if isinstance(error, PadreError) else CorruptObjectError(f"{where} is no object: {error}")
             return [Step(chunk[0].ref, chunk[0].state(), Action.NOTHING, error=known)]
@@ -204,7 +206,7 @@ class Pass:
             head = self.pair.joined(both)
             if intent is Intent.DELETE and self.way is not Way.PULL:
                 steps.append(self._delete_there(both, step))
-            elif head is not None and step.action and not (step.state.settled and step.action is Action.AGREE):
+            elif head is not None and step.action and not (step.action is Action.AGREE and both.state(intent).settled):
                 self._uncover(both, head)
                 moves.append((replace(step, etag=head.etag), both, head))
             else:
@@ -238,16 +240,17 @@ class Pass:
         """What the table says, as far as this call goes that way."""
         state = both.state(intent)
         action = row(state).sync
-        refusal, etag = both.entry.refusal, both.ours.etag if both.ours else None
+        etag = both.ours.etag if both.ours else None
         if action is Action.LEARN and self.way in _WHOLE:
             action = Action.FETCH
         if action is not Action.AGREE and action not in _ACTIONS[self.way]:
             action = Action.NOTHING
         if intent is None or (both.ours is None and (intent is not Intent.TRACK or self._hidden_there(both))):
             action = Action.NOTHING
-        if self.way is Way.KNOWN and refusal is not None and refusal.etag == etag:
+        refused = _refused(both) if self.background else None
+        if refused is not None:
             action = Action.NOTHING
-        return Step(both.ref, state, action, etag, growing=_is_growing(both))
+        return Step(both.ref, state, action, etag, refused, growing=_is_growing(both))
 
     def _hidden_there(self, both: Both) -> bool:
         """Whether something above was deleted on the remote, and is not known here."""
@@ -307,6 +310,14 @@ class Pass:
     def bury_there(self, theirs: Record) -> Record:
         """Stores a tombstone on the remote, over the version that was seen."""
         return self.pair.remote.put(merge.tombstone(theirs, self.actor), if_match=theirs.etag)
+
+
+def _refused(both: Both) -> PadreError | None:
+    """What the remote said for good about the version that is here."""
+    refusal = both.entry.refusal
+    if refusal is None or both.ours is None or refusal.etag != both.ours.etag:
+        return None
+    return PadreError(refusal.message)
 
 
 def _dies(both: Both) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from padre_core.backends.backend import Backend
@@ -14,8 +14,9 @@ from padre_core.objects.record import Record, successor
 from padre_core.objects.references import Ref, ancestor_refs
 from padre_core.sync.changes import CursorFile, Cursors, News, news, past_own
 from padre_core.sync.kin import needed, subtree
-from padre_core.sync.pair import Both, Pair
+from padre_core.sync.pair import Both, Pair, apart
 from padre_core.sync.passes import CHUNK, Pass, Step, Way
+from padre_core.sync.plan import Action
 from padre_core.sync.transfer import Progress, Tally
 
 
@@ -100,17 +101,28 @@ class Stores:
         """Downloads objects with all that lies below them and all that they refer to; without refs everything."""
         return self._travel(Way.PULL, refs, remotes, anew=True, dry=dry)
 
-    def sync(self, *, remotes: Sequence[str] | None = None, everything: bool = False, dry: bool = False) -> Report:
+    def sync(
+        self,
+        refs: Sequence[Ref] | None = None,
+        *,
+        remotes: Sequence[str] | None = None,
+        everything: bool = False,
+        background: bool = False,
+        dry: bool = False,
+    ) -> Report:
         """Brings both sides to the same, as far as objects are known here.
 
         Args:
+            refs: Only these, with all that lies below them and all that they refer to, on either side.
             everything: Also download what is not here, and look at each object, whatever the cursors say.
+            background: Do not try again what a remote refused for good and nobody changed since.
         """
-        return self._travel(Way.BOTH if everything else Way.KNOWN, None, remotes, anew=everything, dry=dry)
+        way = Way.BOTH if everything or refs is not None else Way.KNOWN
+        return self._travel(way, refs, remotes, anew=everything, background=background, dry=dry)
 
-    def status(self, *, remotes: Sequence[str] | None = None) -> Report:
+    def status(self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None) -> Report:
         """What `sync` would do, and what was refused, without doing anything."""
-        return self._travel(Way.BOTH, None, remotes, dry=True)
+        return self._travel(Way.BOTH, refs, remotes, dry=True)
 
     def pair(self, name: str, tally: Tally | None = None) -> Pair:
         """The local store with a remote.
@@ -154,26 +166,31 @@ class Stores:
         remotes: Sequence[str] | None,
         *,
         anew: bool = False,
+        background: bool = False,
         dry: bool = False,
     ) -> Report:
         report = Report(tally=Tally(tell=self.progress))
 
         def travel(pair: Pair) -> None:
-            going = self._pass(pair, way, report, named=refs is not None)
-            if refs is not None:
+            going = self._pass(pair, way, report, named=refs is not None and way is not Way.BOTH)
+            going.background = background
+            cursors = self.cursors.load(pair.name, (self.local.info().store, pair.remote.info().store))
+            unread: dict[Ref, PadreError] = {}
+            found: tuple[News, News] | None = None
+            if refs is None:
+                due, found = self._due(pair, way, cursors, unread, anew=anew)
+            else:
                 if way is Way.PUSH and not dry:
                     self._revive(pair, refs)
-                family = self._family(pair, way, refs)
-                report.steps[pair.name] = _due_steps(going.plan(family)) if dry else going.run(family)
-                if not dry:
-                    pair.remote.publish()
+                due = self._family(pair, way, refs, unread)
+            lost = [Step(ref, None, Action.NOTHING, error=error) for ref, error in unread.items()]
+            if dry:
+                steps = [*going.plan(due), *lost]
+                report.steps[pair.name] = _due_steps(_noted(steps, cursors.waiting))
                 return
-            due, cursors, found = self._due(pair, way, anew=anew)
-            report.steps[pair.name] = _due_steps(going.plan(due)) if dry else going.run(due)
-            if not dry:
-                pair.remote.publish()
-            if way in (Way.BOTH, Way.KNOWN) and not dry:
-                self._remember(pair, cursors, found, report.steps[pair.name])
+            steps = report.steps[pair.name] = [*going.run(due), *lost]
+            pair.remote.publish()
+            self._remember(pair, cursors, found if way in (Way.BOTH, Way.KNOWN) else None, steps)
 
         return self._reached(remotes, report, travel)
 
@@ -190,37 +207,39 @@ class Stores:
                 report.away[name] = error
         return report
 
-    def _due(self, pair: Pair, way: Way, *, anew: bool) -> tuple[list[Both], Cursors, tuple[News, News]]:
+    def _due(
+        self, pair: Pair, way: Way, cursors: Cursors, unread: dict[Ref, PadreError], *, anew: bool
+    ) -> tuple[list[Both], tuple[News, News]]:
         """The objects that may have something to travel."""
-        stores = self.local.info().store, pair.remote.info().store
-        cursors = self.cursors.load(pair.name, stores)
         here = news(self.local, None if anew else cursors.local)
         there = news(pair.remote, None if anew else cursors.remote)
         refs = sorted({*here.etags, *there.etags, *cursors.waiting})
         due: list[Both] = []
         for start in range(0, len(refs), CHUNK):
             chunk = refs[start : start + CHUNK]
-            ours = [pair.both(ref, head, None) for ref, head in zip(chunk, self.local.get_many(chunk), strict=True)]
+            ours = apart(pair.here, chunk, unread)
             known = [both for both in ours if both.ours is not None or way is not Way.KNOWN]
             asked = [both.ref for both in known if anew or not _rests(both, there)]
-            due += pair.look(asked) if asked else []
-        return due, cursors, (here, there)
+            due += apart(pair.look, asked, unread) if asked else []
+        return due, (here, there)
 
-    def _remember(self, pair: Pair, cursors: Cursors, found: tuple[News, News], steps: Sequence[Step]) -> None:
-        done = [step for step in steps if step.error is None and not step.growing]
-        own = {step.ref: step.etag for step in done if step.etag is not None}
+    def _remember(self, pair: Pair, cursors: Cursors, found: tuple[News, News] | None, steps: Sequence[Step]) -> None:
+        """Notes what could not be done and, after a pass in both directions, how far that came."""
+        failed = {step.ref: str(step.error) for step in steps if step.error is not None}
+        if found is None:
+            done = {step.ref for step in steps}
+            before = {ref: why for ref, why in cursors.waiting.items() if ref not in done}
+            if before | failed != cursors.waiting:
+                self.cursors.save(pair.name, replace(cursors, waiting=before | failed))
+            return
+        own = {
+            step.ref: step.etag for step in steps if step.error is None and not step.growing and step.etag is not None
+        }
         here, there = found
-        self.cursors.save(
-            pair.name,
-            replace(
-                cursors,
-                local=past_own(self.local, here.cursor, own),
-                remote=past_own(pair.remote, there.cursor, own),
-                waiting=tuple(sorted(step.ref for step in steps if step.error is not None)),
-            ),
-        )
+        local, remote = past_own(self.local, here.cursor, own), past_own(pair.remote, there.cursor, own)
+        self.cursors.save(pair.name, replace(cursors, local=local, remote=remote, waiting=failed))
 
-    def _family(self, pair: Pair, way: Way, refs: Sequence[Ref]) -> list[Both]:
+    def _family(self, pair: Pair, way: Way, refs: Sequence[Ref], unread: dict[Ref, PadreError]) -> list[Both]:
         found = dict.fromkeys(refs)
         seen: tuple[dict[Ref, Record], dict[Ref, Record]] = {}, {}
         for side, heads in zip((self.local,) if way is Way.PUSH else (self.local, pair.remote), seen, strict=False):
@@ -229,7 +248,7 @@ class Stores:
             found.update(dict.fromkeys(heads))
             found.update(dict.fromkeys(sorted(needed(side, heads.values()))))
         chunks = (list(found)[start : start + CHUNK] for start in range(0, len(found), CHUNK))
-        return [both for chunk in chunks for both in pair.look(chunk, seen)]
+        return [both for chunk in chunks for both in apart(lambda refs: pair.look(refs, seen), chunk, unread)]
 
     def _notes(self, name: str) -> Pair:
         """For noting something about a remote without reaching it."""
@@ -268,7 +287,15 @@ class Stores:
 
 
 def _due_steps(steps: Sequence[Step]) -> list[Step]:
-    return [step for step in steps if step.action]
+    return [step for step in steps if step.action or step.error is not None]
+
+
+def _noted(steps: Iterable[Step], waiting: Mapping[Ref, str]) -> list[Step]:
+    """Steps with what went wrong the last time."""
+    return [
+        replace(step, error=PadreError(waiting[step.ref])) if step.ref in waiting and step.error is None else step
+        for step in steps
+    ]
 
 
 def _rests(both: Both, there: News) -> bool:

@@ -52,6 +52,41 @@ def test_what_only_the_remote_has_is_counted_by_status_and_fetched_by_pull(here)
     assert [step["action"] for step in here("pull", "--json").json] == ["fetch"]
 
 
+def test_sync_and_status_take_objects_and_a_filter(here):
+    with padre.open("here") as workspace:
+        workspace.experiments.put(padre.Experiment(name="other", project="iris"))
+        for rate in (0.1, 0.5):
+            with workspace.start_run("iris/svc", parameters={"rate": rate}):
+                pass
+    assert here("push", "iris").code == 0
+    put("here", title="new")
+    with padre.open("here", remotes={}) as workspace:
+        other = workspace.experiments.get("iris/other")
+        other.title = "new too"
+        workspace.experiments.put(other)
+    assert [step["kind"] for step in here("status", "iris/other", "--json").json] == ["experiment"]
+    assert here("status", "iris/svc", "--where", "parameters.rate > 0.3").out.count("upload") == 1
+    assert here("sync", "iris/svc").code == 0
+    assert here("show", "iris/svc", "--store", "lab", "--json").json[0]["title"] == "new"
+    assert "title" not in here("show", "iris/other", "--store", "lab", "--json").json[0]
+    assert here("sync", "--dry-run").out.count("upload") == 1
+
+
+def test_status_says_what_the_remote_refused_and_why(here):
+    with padre.open("here") as workspace:
+        svc = workspace.experiments.get("iris/svc", refresh="never")
+        error = padre.InvalidObjectError("this server takes no such names")
+        workspace.remotes.push([("experiment", str(svc.id))])
+        workspace.remotes.pair("lab").refuse(("experiment", str(svc.id)), svc.etag, error)
+    result = here("status")
+    assert result.code == 1
+    assert "svc" in result.out
+    assert str(error) in result.out
+    assert [step["error"] for step in here("status", "--json").json if step["kind"] == "experiment"] == [str(error)]
+    assert here("sync", "--everything").code == 0
+    assert here("status").out == "everything is where it should be\n"
+
+
 def test_what_is_in_no_conflict_cannot_be_resolved(here):
     result = here("resolve", "iris/svc", "--theirs")
     assert result.code != 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from padre_core.backends.bytestore import ABSENT
-from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, UnavailableError
+from padre_core.errors import ConflictError, CorruptObjectError, InvalidObjectError, NotFoundError, UnavailableError
 from padre_core.objects import record as records
 from padre_core.objects.artifact import Artifact
 from padre_core.objects.envelope import Intent
@@ -379,6 +379,76 @@ def test_a_damaged_object_does_not_keep_others_from_travelling(two):
     assert remote.has_blobs([digest]) == {digest}
 
 
+class Spoiled(Wire):
+    """A store in which one run's streams cannot be read, nor added to."""
+
+    def __init__(self, backend, run, error):
+        super().__init__(backend, Fate(), network=True)
+        self.run, self.error = run, error
+
+    def read_streams(self, stream, known):
+        if self.run in known:
+            raise self.error
+        return super().read_streams(stream, known)
+
+    def append_stream(self, run, *args):
+        if run == self.run:
+            raise self.error
+        return super().append_stream(run, *args)
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+@pytest.mark.parametrize("error", [CorruptObjectError("damaged"), InvalidObjectError("no such metric here")])
+def test_an_error_in_the_streams_of_one_run_is_shown_and_keeps_no_other_from_travelling(two, where, error):
+    one, _, remote = two
+    runs = [a_run() for _ in range(3)]
+    for run in runs:
+        put(one, run)
+    engine(one, ("lab", remote)).sync()
+    for run in runs:
+        one.append_stream(run.id, "a" * 16, 0, make_points("loss", [1.0], None, None, 0))
+    put(one, project())
+    bad = runs[1]
+    sides = [one, remote]
+    sides[where == "there"] = Spoiled(sides[where == "there"], bad.id, error)
+    cursors = CursorFile()
+    mine = engine(sides[0], ("lab", sides[1]), cursors=cursors)
+    assert [step.ref for step in mine.sync().failed] == [ref(bad)]
+    assert [values(remote, run) for run in runs] == [[1.0], [], [1.0]]
+    assert find(remote, project()) is not None
+    assert [(step.ref, str(step.error)) for step in mine.status().failed] == [(ref(bad), str(error))]
+    healed = engine(one, ("lab", remote), cursors=cursors)
+    sync(healed)
+    assert values(remote, bad) == [1.0]
+    assert not healed.status().failed
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_record_that_cannot_be_read_is_shown_and_keeps_no_other_from_travelling(two, where):
+    one, _, remote = two
+    bad, good = project(), project("good")
+    put(one, bad)
+    cursors = CursorFile()
+    engine(one, ("lab", remote)).sync()
+    put(one, edited(find(one, bad), title="newer"))
+    put(one, good)
+
+    class Unreadable(Wire):
+        def get(self, *asked):
+            if asked == ref(bad):
+                raise CorruptObjectError("damaged")
+            return super().get(*asked)
+
+    sides = [one, remote]
+    sides[where == "there"] = Unreadable(sides[where == "there"], Fate(), network=True)
+    mine = engine(sides[0], ("lab", sides[1]), cursors=cursors)
+    assert [step.ref for step in mine.sync().failed] == [ref(bad)]
+    assert find(remote, good) is not None
+    assert [step.ref for step in mine.status().failed] == [ref(bad)]
+    sync(engine(one, ("lab", remote), cursors=cursors))
+    assert find(remote, bad).data()["title"] == "newer"
+
+
 # Subtrees
 
 
@@ -557,9 +627,12 @@ def test_what_a_remote_refuses_for_good_is_noted_and_tried_again_after_the_next_
     assert [step.ref for step in mine.sync().failed] == [ref(project())]
     assert find(remote, project("fine")) is not None
     assert entry(one, project()).refusal.error == "InvalidObjectError"
+    assert [(step.ref, str(step.error)) for step in mine.status().failed] == [(ref(project()), "no such title here")]
     asked = picky.asked
-    assert not mine.sync().failed
+    assert [step.ref for step in mine.sync(background=True).failed] == [ref(project())]
     assert picky.asked == asked
+    assert [step.ref for step in mine.sync().failed] == [ref(project())]
+    assert picky.asked == asked + 1
     put(one, edited(find(one, project()), title="good"))
     sync(mine)
     assert find(remote, project()).data()["title"] == "good"
@@ -649,6 +722,27 @@ def test_status_and_dry_runs_change_nothing(two):
     }
     assert find(remote, project()) is None
     assert find(one, project()).envelope == {}
+
+
+def test_sync_and_status_of_what_is_named_leave_the_rest_alone(two):
+    one, _, remote = two
+    named, other = project("named"), project("other")
+    below = experiment(named)
+    for each in (named, below, other):
+        put(one, each)
+    mine = engine(one, ("lab", remote))
+    assert {step.ref for step in mine.status([ref(named)]).steps["lab"]} == {ref(named), ref(below)}
+    assert {step.ref for step in mine.sync([ref(named)], dry=True).steps["lab"]} == {ref(named), ref(below)}
+    assert find(remote, named) is None
+    sync_of_named = mine.sync([ref(named)])
+    assert not sync_of_named.failed
+    assert find(remote, below) is not None
+    assert find(remote, other) is None
+    put(remote, edited(find(remote, below), title="theirs"))
+    mine.sync([ref(named)])
+    assert find(one, below).data()["title"] == "theirs"
+    sync(mine)
+    assert find(remote, other) is not None
 
 
 def test_progress_tells_objects_and_bytes(two):
