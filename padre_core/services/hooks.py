@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import pluggy
@@ -35,10 +35,8 @@ class Storage:
     """Core's answer to every CRUD hook: what the backend of the request says."""
 
     def __init__(self) -> None:
-        answers = {Action.GET: _get, Action.LIST: _list}
-        for model in kinds():
-            for action in CRUD:
-                setattr(self, hook_name(model.kind, action), answers.get(action, _put))
+        for (kind, action), answer in _answers().items():
+            setattr(self, hook_name(kind, action), answer)
 
 
 @hookimpl(trylast=True)
@@ -56,6 +54,11 @@ def _list(request: Request) -> Page:
     return request.backend.query(request.ref.kind, cast("Query", request.query))
 
 
+def _answers() -> dict[tuple[str, Action], Callable[..., Any]]:
+    answers = {Action.GET: _get, Action.LIST: _list}
+    return {(model.kind, action): answers.get(action, _put) for model in kinds() for action in CRUD}
+
+
 class Hooks:
     """The extensions of a workspace; which ones they are does not change after opening.
 
@@ -67,25 +70,21 @@ class Hooks:
     """
 
     def __init__(self, extensions: Iterable[tuple[str, object]] = ()) -> None:
-        self._manager = manager = pluggy.PluginManager(PROJECT)
-        for specs in (crud_specs(), Shaping, Events):
-            manager.add_hookspecs(specs)
-        manager.register(Storage(), CORE)
-        for name, extension in extensions:
-            _register(manager, name, extension)
-        self.extended = len(manager.get_plugins()) > 1
-        try:
-            manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            raise PluginError(f"{error}; `padre hooks` lists the hooks that there are") from error
-        self._callers = {
-            (model.kind, action): getattr(manager.hook, hook_name(model.kind, action))
-            for model in kinds()
-            for action in CRUD
-        }
-        for (_, action), caller in self._callers.items():
+        found = [*extensions]
+        self.extended = bool(found)
+        self._callers: Mapping[tuple[str, Action], Callable[..., Any]] = _answers()
+        self._prepare: tuple[pluggy.HookImpl, ...] = ()
+        self._scope: tuple[pluggy.HookImpl, ...] = ()
+        self._events: dict[str, tuple[pluggy.HookImpl, ...]] = dict.fromkeys(EVENT_HOOKS.values(), ())
+        if found:  # else there is nobody to ask but core, and making a manager takes half the time of opening
+            self._ask_all(_manager(found))
+
+    def _ask_all(self, manager: pluggy.PluginManager) -> None:
+        callers = {(kind, action): getattr(manager.hook, hook_name(kind, action)) for kind, action in self._callers}
+        for (_, action), caller in callers.items():
             if action.writes:
                 _check_wrapped(caller)
+        self._callers = callers
         self._prepare = _in_order(manager.hook.padre_prepare)
         self._scope = _in_order(manager.hook.padre_scope)
         self._events = {name: _in_order(getattr(manager.hook, name)) for name in EVENT_HOOKS.values()}
@@ -146,6 +145,21 @@ class Hooks:
 def all_of(items: Sequence[Expression]) -> Expression | None:
     """The conditions joined with `and`."""
     return (items[0] if len(items) == 1 else And(tuple(items))) if items else None
+
+
+def _manager(extensions: Sequence[tuple[str, object]]) -> pluggy.PluginManager:
+    """A manager that knows all hooks, core's storage and the extensions."""
+    manager = pluggy.PluginManager(PROJECT)
+    for specs in (crud_specs(), Shaping, Events):
+        manager.add_hookspecs(specs)
+    manager.register(Storage(), CORE)
+    for name, extension in extensions:
+        _register(manager, name, extension)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"{error}; `padre hooks` lists the hooks that there are") from error
+    return manager
 
 
 def _register(manager: pluggy.PluginManager, name: str, extension: object) -> None:
