@@ -30,7 +30,7 @@ from padre_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
+    from importlib_metadata import Distribution, EntryPoint
 
     from padre_core.backends.backend import Backend
     from padre_core.backends.bytestore import ByteStore
@@ -309,9 +309,9 @@ def _state(point: EntryPoint, points: Collection[EntryPoint], policy: Policy) ->
 
 @functools.cache
 def _discover() -> dict[str, tuple[EntryPoint, ...]]:
-    import importlib.metadata
+    import importlib_metadata
 
-    points = importlib.metadata.entry_points()
+    points = importlib_metadata.entry_points()
     return {group: tuple(_once_each(points.select(group=group))) for group in GROUPS}
 
 
@@ -394,12 +394,12 @@ def _conflict(points: Collection[EntryPoint]) -> str:
 
 
 def _distribution(point: EntryPoint) -> str:
-    return _name(point.dist) if point.dist else "unknown"
+    return _name(point.dist) if point.dist else "unknown"  # type: ignore[arg-type]  # each is itself only
 
 
 @functools.cache
 def _name(distribution: Distribution) -> str:
-    # Read here, for the parser of e-mail that importlib.metadata takes costs more time than all else in opening.
+    # Read here, for the parser of e-mail that importlib_metadata takes costs more time than all else in opening.
     header = _NAME.search(distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or "")
     return _normal(header[1] if header else distribution.name)
 

@@ -50,7 +50,7 @@ def test_a_plugin_is_imported_only_when_its_scheme_is_opened(install):
 
 def test_metadata_is_read_once(install, monkeypatch):
     plugins.schemes()
-    monkeypatch.setattr("importlib.metadata.entry_points", None)
+    monkeypatch.setattr("importlib_metadata.entry_points", None)
     plugins.schemes()
 
 

@@ -125,7 +125,7 @@ def test_all_that_is_exported_exists_and_is_listed():
 
 
 def test_importing_padre_loads_nothing_heavy_and_no_plugin():
-    heavy = "{'fsspec', 'numpy', 'pandas', 'click', 'rich', 'sqlite3', 'pluggy', 'importlib.metadata', 'padre_file'}"
+    heavy = "{'fsspec', 'numpy', 'pandas', 'click', 'rich', 'sqlite3', 'pluggy', 'importlib_metadata', 'padre_file'}"
     script = f"import sys, padre_core; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
