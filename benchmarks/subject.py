@@ -65,6 +65,12 @@ class Subject(ABC, Generic[RunT]):
     def log_line(self, run: RunT, text: str) -> None:
         """Log a line of text, where the tracker keeps any."""
 
+    def put_runs(
+        self, runs: Sequence[tuple[dict[str, float | str], dict[str, float]]], tags: dict[str, str]
+    ) -> list[str]:
+        """Store finished runs in bulk, each given by its parameters and the one point of each metric. Never timed."""
+        raise NotImplementedError
+
     def settle(self) -> None:
         """Make what was written visible to readers, where the tracker leaves that to a job of its own. Never timed."""
 

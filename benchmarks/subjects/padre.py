@@ -40,6 +40,20 @@ class Padre(Subject["ActiveRun"]):
             body(run)
         return str(run.id)
 
+    def put_runs(
+        self, runs: Sequence[tuple[dict[str, float | str], dict[str, float]]], tags: dict[str, str]
+    ) -> list[str]:
+        from benchmarks.subjects.bulk import put_runs  # what it imports, others need not wait for
+
+        (parameters, metrics), *others = runs
+
+        def body(run: ActiveRun) -> None:
+            for name, value in metrics.items():
+                run.log_metric(name, value, step=0)
+
+        model = self.run(parameters, tags, body)
+        return [model, *put_runs(self.workspace.backend, model, others)]
+
     def log_point(self, run: ActiveRun, name: str, value: float, step: int) -> None:
         run.log_metric(name, value, step=step)
 

@@ -62,7 +62,7 @@ RUNS = Store("stores:runs", 2000)
 POINTS = Store("stores:points", 100_000)
 PROCESS = ("padre-process",)
 SERVER = ("padre-server",)
-MANY_RUNS = Store("stores:runs", 100_000, budget=900)
+MANY_RUNS = Store("stores:many_runs", 100_000, budget=900)
 
 WORKLOADS = (
     Workload("import", "import", "load", 1, 1, whole_process=True),
@@ -97,8 +97,8 @@ WORKLOADS = (
     Workload(
         "delete", "delete a quarter of {size} runs", "reading:delete", 2000, 100, "delete", RUNS, changes_store=True
     ),
-    Workload("growth-small", "in {size} runs", "reading:growth", 1000, 100, "run", MANY_RUNS, subjects=PROCESS),
-    Workload("growth-large", "in {size} runs", "reading:growth", 100_000, 400, "run", MANY_RUNS, subjects=PROCESS),
+    Workload("growth-small", "in {size} runs", "reading:growth", 1000, 100, "put_runs", MANY_RUNS, subjects=PROCESS),
+    Workload("growth-large", "in {size} runs", "reading:growth", 100_000, 400, "put_runs", MANY_RUNS, subjects=PROCESS),
     Workload(
         "travel", "memory above rest while {size} MB travel", "files:travel", 1024, 8, "put_files", subjects=SERVER
     ),

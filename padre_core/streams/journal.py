@@ -206,8 +206,8 @@ class Journal:
         return [
             (writer.writer, first, columns)
             for view in self.views.values()
-            for writer in view.writers.values()
-            if writer.run == run and writer.evicted == evicted
+            for writer in view.of_run.get(run, ())
+            if writer.evicted == evicted
             for first, columns in writer.parts
         ]
 

@@ -46,6 +46,7 @@ class LogView:
         self.records: dict[Ref, Record] = {}
         self.order: list[Ref] = []
         self.writers: dict[int, LoggedWriter] = {}
+        self.of_run: dict[str, list[LoggedWriter]] = {}
         self.changed: set[str] = set()
         self.blobs: dict[str, int] = {}
         self._metrics: dict[int, tuple[int, str]] = {}
@@ -78,6 +79,7 @@ class LogView:
                 run, writer, next_points, next_lines, *evicted = canonical.from_json(frame.payload)
                 ends = {"points": next_points, "lines": next_lines}
                 self.writers[frame.key] = LoggedWriter(run, writer, ends, *evicted)
+                self.of_run.setdefault(run, []).append(self.writers[frame.key])
             elif frame.kind == FrameKind.METRIC:
                 owner, metric = canonical.from_json(frame.payload)
                 if owner in self.writers:  # else the frame that introduced it is damaged
