@@ -45,9 +45,9 @@ class Stable:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def start(self, store: str, state: Path) -> Address:
+    def start(self, store: str, state: Path, age: str = "new") -> Address:
         """Starts a server of a store, with a state folder of its own."""
-        return Address(**self._ask([store, str(state)]))
+        return Address(**self._ask([store, str(state), age]))
 
     def stop(self, address: Address) -> None:
         """Ends a server."""
@@ -80,12 +80,12 @@ def stable() -> Iterator[Stable]:
 
 
 @pytest.fixture
-def serve(stable: Stable, tmp_path: Path) -> Iterator[Callable[[str], Address]]:
+def serve(stable: Stable, tmp_path: Path) -> Iterator[Callable[..., Address]]:
     """Starts servers of stores, which end with the test."""
     started: list[Address] = []
 
-    def start(store: str) -> Address:
-        started.append(stable.start(store, tmp_path / f"server-{next(_serial)}"))
+    def start(store: str, age: str = "new") -> Address:
+        started.append(stable.start(store, tmp_path / f"server-{next(_serial)}", age))
         return started[-1]
 
     yield start
@@ -94,7 +94,7 @@ def serve(stable: Stable, tmp_path: Path) -> Iterator[Callable[[str], Address]]:
 
 
 @pytest.fixture
-def server(serve: Callable[[str], Address]) -> Address:
+def server(serve: Callable[..., Address]) -> Address:
     """A server of a new store in memory."""
     return serve(f"memory://http-{next(_serial)}")
 

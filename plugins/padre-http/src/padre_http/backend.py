@@ -12,6 +12,7 @@ from padre_core.backends.bytestore import IfMatch
 from padre_core.errors import (
     BackendError,
     InvalidObjectError,
+    NotFoundError,
     PadreError,
     ReadOnlyError,
     UnavailableError,
@@ -31,6 +32,7 @@ from padre_http.client import Client
 from padre_http.transport import Answer, Resumes
 from padre_http.wire import errors, info, queries, records, streams
 
+STREAMS: tuple[Stream, ...] = ("points", "lines")
 OPTIONS = ("token", "token_file", "timeout", "ca_file")
 
 
@@ -57,6 +59,7 @@ class HttpBackend(Backend):
             raise
         self.url = f"padre+{self.client.url}"
         self.readonly = readonly or store.readonly
+        self._together = info.TOGETHER in self.client.info.features  # older servers are asked for one thing at a time
         self._info = store.model_copy(update={"readonly": self.readonly}).info(self.url, streams="spooled")
         self.capabilities = self._info.capabilities
         self._spool = Spool(folder_for(self.client.url, store.store), self._send, beat=self._beat)
@@ -160,6 +163,9 @@ class HttpBackend(Backend):
 
     def append_streams(self, parts: Sequence[tuple[str, Segment]]) -> None:
         self._writable()
+        if not self._together:
+            super().append_streams(parts)
+            return
         checked = ((check_id(run), streams.checked(part)) for run, part in parts)
         for body, sent in streams.encode_bodies(checked):
             stored = self.client.read(
@@ -170,6 +176,9 @@ class HttpBackend(Backend):
 
     def read_streams(self, stream: Stream, known: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, Segment]]:
         self._spool.ship_quietly()
+        if not self._together:
+            yield from super().read_streams(stream, known)
+            return
         runs = list(known)
         for start in range(0, len(runs), batch := self.client.info.limits.batch):
             yield from self._read_streams(
@@ -206,6 +215,8 @@ class HttpBackend(Backend):
         return self._many_ends(runs)
 
     def _many_ends(self, runs: Sequence[str]) -> list[dict[Stream, dict[str, int]]]:
+        if not self._together:
+            return [{stream: self._end_by_reading(run, stream) for stream in STREAMS} for run in runs]
         found: list[dict[Stream, dict[str, int]]] = []
         for start in range(0, len(runs), batch := self.client.info.limits.batch):
             part = [check_id(run) for run in runs[start : start + batch]]
@@ -215,14 +226,22 @@ class HttpBackend(Backend):
             found += ends
         return found
 
+    def _end_by_reading(self, run: str, stream: Stream) -> dict[str, int]:
+        try:
+            return super().stream_ends(run, stream)
+        except NotFoundError:
+            return {}
+
     def has_blobs(self, digests: Iterable[str]) -> set[str]:
         return blobs.has(self.client, [check_digest(digest) for digest in digests])
 
     def write_blobs(self, blobs: Sequence[bytes]) -> list[BlobReference]:
         self._writable()
-        return upload_many(self.client, blobs)
+        return upload_many(self.client, blobs) if self._together else super().write_blobs(blobs)
 
     def read_blobs(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        if not self._together:
+            return super().read_blobs(digests)
         return blobs.download_many(self.client, [check_digest(digest) for digest in digests])
 
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:

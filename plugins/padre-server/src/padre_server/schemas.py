@@ -134,7 +134,7 @@ COMPONENTS: Mapping[str, Any] = {
     "Upload": struct({"id": UPLOAD, "offset": COUNT}),
     "Info": struct(
         {"product": TEXT, "version": TEXT, "api": array({"type": "integer"}), "sign_in": array(TEXT),
-         "limits": {"type": "object", "additionalProperties": {"type": "integer"}}},
+         "features": array(TEXT), "limits": {"type": "object", "additionalProperties": {"type": "integer"}}},
         {"store": {"oneOf": [{"type": "null"}, struct(
             {"store": TEXT, "format": COUNT, "durability": TEXT, "readonly": {"type": "boolean"},
              "capabilities": array(TEXT), "planned": array(TEXT)})]}},

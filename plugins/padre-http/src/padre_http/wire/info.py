@@ -19,6 +19,9 @@ from padre_http.wire.shapes import LENIENT, STRICT, Text, parse
 API: Final = 1
 """The version of the routes that this package speaks: all are below `/v1`."""
 
+TOGETHER: Final = "together"
+"""The feature of servers that carry streams and small blobs of many objects in one request."""
+
 _CAPABILITIES = frozenset(item.name for item in fields(Capabilities)) - {"planned", "eviction"}  # a local matter
 _Texts = Annotated[tuple[Text, ...], Field(max_length=1000)]
 
@@ -74,6 +77,7 @@ class ServerInfo(_Model):
     Attributes:
         api: The versions of the routes.
         sign_in: How: `password`, `token`.
+        features: What it can do that older servers of the same API cannot.
         store: Only for those who are signed in.
     """
 
@@ -81,6 +85,7 @@ class ServerInfo(_Model):
     version: Text
     api: tuple[int, ...] = (API,)
     sign_in: _Texts = ("password", "token")
+    features: _Texts = ()
     limits: Limits = Limits()
     store: StoreInfo | None = None
 

@@ -13,7 +13,7 @@ from padre_core import AccessDeniedError, AuthenticationError, PadreError, Unava
 from padre_core.hosts import is_loopback
 from padre_core.objects import canonical
 from padre_http.wire.errors import encode_error
-from padre_http.wire.info import Limits, ServerInfo, StoreInfo, encode_model, encode_problem, encode_runs
+from padre_http.wire.info import TOGETHER, Limits, ServerInfo, StoreInfo, encode_model, encode_problem, encode_runs
 from padre_http.wire.shapes import STRICT, parse
 from padre_server import __version__
 from padre_server.call import Answer, Call
@@ -67,6 +67,7 @@ def _info(call: Call) -> Answer:
         encode_model(
             ServerInfo(
                 version=__version__,
+                features=(TOGETHER,),
                 limits=Limits(blob=call.state.settings.limits.blob),
                 store=StoreInfo.of(call.state.backend.info()) if known else None,
             )
