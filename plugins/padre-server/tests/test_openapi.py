@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from padre_server.openapi import document
@@ -46,6 +47,18 @@ def test_each_json_body_has_an_example() -> None:
             for media_type, body in content.items():
                 if media_type == "application/json" and body.get("schema"):
                     assert "example" in body, item["operationId"]
+
+
+def test_each_json_answer_has_an_example_and_every_example_is_of_its_shape() -> None:
+    made = document()
+    operations = [item for methods in made["paths"].values() for item in methods.values()]
+    for item in operations:
+        answers = [answer for status, answer in item["responses"].items() if status < "400"]
+        for part in [*answers, item.get("requestBody", {})]:
+            shown = part.get("content", {}).get("application/json", {})
+            if shown.get("schema") and item["operationId"] != "get_openapi_json":
+                assert "example" in shown, item["operationId"]
+                jsonschema.validate(shown["example"], {**shown["schema"], "components": made["components"]})
 
 
 @pytest.mark.slow

@@ -112,6 +112,11 @@ class Call:
         if not self.caller.has(scope):
             raise AccessDeniedError(f"this needs a token with the scope {scope}")
 
+    def has_already(self, tag: str) -> bool:
+        """Whether `If-None-Match` names what is there by its ETag; a proxy that compresses makes those weak."""
+        named = [part.strip().removeprefix("W/") for part in self.headers.get("if-none-match", "").split(",")]
+        return tag in named or "*" in named
+
     @property
     def administers(self) -> bool:
         """Whether the caller is shown what the store notes for itself."""

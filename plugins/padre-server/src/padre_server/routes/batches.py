@@ -74,12 +74,16 @@ ROUTES = (
     Route(
         "POST", "/v1/records/put", Scope.WRITE,
         "Stores many versions, each by itself; tombstones need the scope delete.", _put,
-        {200: Reply("In the order of the request: the head that results, or what went wrong.", schema=ref("Results"))},
+        {200: Reply("In the order of the request: the head that results, or what went wrong.", schema=ref("Results"),
+                    example={"results": [EXPERIMENT, {"error": "ConflictError", "message": "it is at 2-…"}]})},
         body=Body(schema=ref("Writes"), example={"writes": [EXPERIMENT]}),
     ),
     Route(
         "GET", "/v1/changes", Scope.READ, "Lists what changed since a cursor, oldest first.", _changes,
-        {200: Reply("Kind, id and etag of each, and where to go on.", schema=ref("Changes"))}, (501,),
+        {200: Reply("Kind, id and etag of each, and where to go on.", schema=ref("Changes"),
+                    example={"entries": [["experiment", EXPERIMENT["id"], EXPERIMENT["etag"]]],
+                             "cursor": "69c23bab0e347ed1:1", "more": False, "reset": False})},
+        (501,),
         (
             Parameter("cursor", "Where the part before ended; without it from the beginning."),
             Parameter("limit", "How many at most.", {"type": "integer", "minimum": 1}),

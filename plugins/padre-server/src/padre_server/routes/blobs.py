@@ -68,7 +68,7 @@ def _get(call: Call) -> Answer:
     file = call.state.backend.open_blob(digest)
     try:
         size = file.seek(0, io.SEEK_END)
-        if f'"{digest}"' in call.headers.get("if-none-match", ""):
+        if call.has_already(headers["ETag"]):
             file.close()
             return Answer(status=304, headers=headers)
         start, end = _range(call.headers.get("range"), size)
@@ -167,6 +167,7 @@ def _put_many(call: Call) -> Answer:
         return Answer(encode_digests(store(call, io.BytesIO(data), digest).digest for digest, data in blobs))
 
 
+_DIGESTS = {"digests": ["0" * 64]}
 _BLOB = Reply("The bytes, always as an attachment.", media_type=BYTES, headers=("ETag", "Accept-Ranges"))
 _NONE_MATCH = Parameter("If-None-Match", "The ETag of what the client has.", header=True)
 
@@ -177,19 +178,19 @@ ROUTES = (
     ),
     Route(
         "POST", "/v1/blobs", Scope.WRITE, "Stores many small blobs.", _put_many,
-        {200: Reply("Their digests, in order.", schema=ref("Digests"))},
+        {200: Reply("Their digests, in order.", schema=ref("Digests"), example=_DIGESTS)},
         (507,), body=Body((BLOBS,), MAX_BLOBS),
     ),
     Route(
         "POST", "/v1/blobs/has", Scope.READ, "Says which blobs are there.", _has,
-        {200: Reply("Those of the digests that are.", schema=ref("Digests"))},
-        body=Body(limit=1024 * 1024, schema=ref("Digests"), example={"digests": ["0" * 64]}),
+        {200: Reply("Those of the digests that are.", schema=ref("Digests"), example=_DIGESTS)},
+        body=Body(limit=1024 * 1024, schema=ref("Digests"), example=_DIGESTS),
     ),
     Route(
         "POST", "/v1/blobs/get", Scope.READ, "Gives many small blobs.", _get_many,
         {200: Reply("Those of up to 1 MiB, in the order of the request; the others are to be got one by one.",
                     media_type=BLOBS)},
-        body=Body(limit=1024 * 1024, schema=ref("Digests"), example={"digests": ["0" * 64]}),
+        body=Body(limit=1024 * 1024, schema=ref("Digests"), example=_DIGESTS),
     ),
     Route(
         "GET", "/v1/blobs/{digest}", Scope.READ, "Gives a blob, or a range of it.", _get,
@@ -198,7 +199,7 @@ ROUTES = (
     ),
     Route(
         "PUT", "/v1/blobs/{digest}", Scope.WRITE, "Stores a blob in one go.", _put,
-        {200: Reply("Its digest and size.", schema=ref("Blob"))}, (507,),
+        {200: Reply("Its digest and size.", schema=ref("Blob"), example={"digest": "0" * 64, "size": 1024})}, (507,),
         body=Body((BYTES,), MAX_SIZE, streamed=True),
     ),
 )  # fmt: skip

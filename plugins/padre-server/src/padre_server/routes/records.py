@@ -113,7 +113,7 @@ def _answer(call: Call, record: Record, *, fresh: bool = False) -> Answer:
     body = encode_record(record, envelope=call.administers)
     tag = entity_tag(record.etag, body)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if not fresh and tag in (part.strip() for part in call.headers.get("if-none-match", "").split(",")):
+    if not fresh and call.has_already(tag):
         return Answer(status=304, headers=headers)
     return Answer(body, headers=headers)
 
@@ -123,7 +123,7 @@ _IF_MATCH = Parameter(
 )
 _IF_NONE_MATCH = Parameter("If-None-Match", "`*`: only if nothing is there.", header=True)
 _KNOWN = Parameter("If-None-Match", "The ETag of what the client has.", header=True)
-_HEAD = Reply("The head that results.", schema=ref("Record"), headers=("ETag",))
+_HEAD = Reply("The head that results.", schema=ref("Record"), example=EXPERIMENT, headers=("ETag",))
 
 ROUTES = (
     Route(

@@ -112,6 +112,12 @@ def _verify(call: Call) -> Answer:
 
 
 _STATUS = struct({"status": TEXT})
+_INFO = {
+    "product": "padre-server", "version": __version__, "api": [1], "sign_in": ["password", "token"],
+    "limits": Limits().model_dump(),
+    "store": {"store": "466a5e62-951e-4548-b99d-62e02c86e660", "format": 1, "durability": "power", "readonly": False,
+              "capabilities": ["persistent", "server_query"], "planned": []},
+}  # fmt: skip
 
 ROUTES = (
     Route(
@@ -133,20 +139,21 @@ ROUTES = (
     ),
     Route(
         "GET", "/v1/info", Scope.PUBLIC, "Says what server this is, and with a token what its store can do.", _info,
-        {200: Reply("Version, limits, ways to sign in, and the store.", schema=ref("Info"))}, (401,),
+        {200: Reply("Version, limits, ways to sign in, and the store.", schema=ref("Info"), example=_INFO)}, (401,),
     ),
     Route(
         "GET", "/v1/live", Scope.READ, "Lists the runs that some living process writes.", _live,
         {200: Reply("Ids of runs; null if the store cannot tell.",
-                    schema=struct({"runs": {"oneOf": [array(TEXT, 1_000_000), {"type": "null"}]}}))},
+                    schema=struct({"runs": {"oneOf": [array(TEXT, 1_000_000), {"type": "null"}]}}),
+                    example={"runs": ["018f3a5e-0000-7000-8000-000000000000"]})},
     ),
     Route(
         "POST", "/v1/sync", Scope.WRITE, "Returns when all that was acknowledged is as safe as the store can make it.",
-        _sync, {200: Reply("It is.", schema={"type": "object"})}, body=Body(empty=True, limit=1000),
+        _sync, {200: Reply("It is.", schema={"type": "object"}, example={})}, body=Body(empty=True, limit=1000),
     ),
     Route(
         "POST", "/v1/refresh", Scope.ADMIN, "Looks for what was changed in the store past PaDRe.", _refresh,
-        {200: Reply("How many objects were.", schema=struct({"changed": COUNT}))},
+        {200: Reply("How many objects were.", schema=struct({"changed": COUNT}), example={"changed": 0})},
         body=Body(limit=1000, schema=struct({}, {"accept_edits": {"type": "boolean"}}, strict=True),
                   example={"accept_edits": True}, empty=True),
         whole_store=True,

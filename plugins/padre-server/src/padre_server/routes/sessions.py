@@ -52,11 +52,12 @@ def _described(caller: Caller) -> dict[str, Any]:
 
 
 _ADA = {"user": "ada", "expires_at": "2026-11-23T21:30:00.000000+00:00", "scopes": ["read"], "projects": ["*"]}
+_TOKEN = {"token": "padre_…", **_ADA}
 
 ROUTES = (
     Route(
         "POST", "/v1/session", Scope.PUBLIC, "Signs in with a name and a password.", _sign_in,
-        {200: Reply("A token for some hours.", schema=ref("Session"), example={"token": "padre_…", **_ADA})},
+        {200: Reply("A token for some hours.", schema=ref("Session"), example=_TOKEN)},
         (401, 429),
         body=Body(limit=10_000, schema=struct({"name": TEXT, "password": TEXT}, strict=True),
                   example={"name": "ada", "password": "correct horse battery"}),
@@ -67,7 +68,7 @@ ROUTES = (
     ),
     Route(
         "POST", "/v1/session/refresh", Scope.ANY, "Replaces the token that is used by a new one.", _refresh,
-        {200: Reply("The new token; the old one ends in two minutes.", schema=ref("Session"))}, (404,),
+        {200: Reply("The new token; the old one ends in two minutes.", schema=ref("Session"), example=_TOKEN)}, (404,),
         body=Body(empty=True, limit=1000),
     ),
     Route(

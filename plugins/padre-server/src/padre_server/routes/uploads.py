@@ -107,12 +107,14 @@ _GONE = {204: Reply("It is gone.", media_type=None)}
 ROUTES = (
     Route(
         "POST", "/v1/uploads", Scope.WRITE, "Begins an upload in parts.", _begin,
-        {201: Reply("Its id.", schema=ref("Upload"), headers=(OFFSET, "Location"))}, (429, 507),
+        {201: Reply("Its id.", schema=ref("Upload"), example={"id": "0" * 32, "offset": 0},
+                    headers=(OFFSET, "Location"))}, (429, 507),
         body=Body(empty=True, limit=1000),
     ),
     Route(
         "GET", "/v1/uploads/{upload}", Scope.WRITE, "Says how much of an upload has arrived.", _where,
-        {200: Reply("The offset at which it goes on.", schema=ref("Upload"), headers=(OFFSET,))}, (404,),
+        {200: Reply("The offset at which it goes on.", schema=ref("Upload"),
+                    example={"id": "0" * 32, "offset": 1024}, headers=(OFFSET,))}, (404,),
     ),
     Route(
         "PATCH", "/v1/uploads/{upload}", Scope.WRITE, "Adds to an upload; what arrives before a break stays.", _append,
@@ -122,9 +124,11 @@ ROUTES = (
     ),
     Route(
         "POST", "/v1/uploads/{upload}/commit", Scope.WRITE, "Makes a blob of an upload, whose whole is checked first.",
-        _commit, {200: Reply("Its digest and size.", schema=ref("Blob"))}, (404, 507),
+        _commit,
+        {200: Reply("Its digest and size.", schema=ref("Blob"), example={"digest": "0" * 64, "size": 1024})},
+        (404, 507),
         body=Body(limit=10_000, schema=struct({"digest": DIGEST, "size": COUNT}, strict=True),
-                  example={"digest": "0" * 64, "size": 0}),
+                  example={"digest": "0" * 64, "size": 1024}),
     ),
     Route(
         "DELETE", "/v1/uploads/{upload}", Scope.WRITE, "Gives an upload up.", _give_up, _GONE,
