@@ -375,6 +375,27 @@ def test_a_batch_does_not_overwrite_what_somebody_else_wrote_meanwhile(tmp_path)
     assert [entry.key for entry in store.list("")] == ["a", "b", "c", "d"]
 
 
+def test_a_branch_that_git_moves_packs_or_writes_by_hand_is_seen_at_once(tmp_path):
+    writer, reader = (GitStore(url_of(tmp_path / "lab.git")) for _ in range(2))
+    writer.write("a", b"1")
+    one = writer.branch.tip()
+    writer.write("a", b"2")
+    two = writer.branch.tip()
+    for move in (
+        lambda: git(tmp_path / "lab.git", "update-ref", "refs/heads/padre", one),
+        lambda: git(tmp_path / "lab.git", "pack-refs", "--all"),
+        lambda: git(tmp_path / "lab.git", "update-ref", "refs/heads/padre", two),
+        lambda: (tmp_path / "lab.git" / "refs" / "heads" / "padre").write_text(f"{one}\n"),
+        lambda: writer.write("a", b"3"),
+    ):
+        reader.branch.tip()
+        move()
+        tip = git(tmp_path / "lab.git", "rev-parse", "padre")
+        assert reader.branch.tip() == writer.branch.tip() == tip
+        assert reader.read("a").data == git(tmp_path / "lab.git", "show", "padre:a").encode()
+    assert tip not in (one, two)
+
+
 def test_the_lock_of_a_process_that_was_killed_does_not_stop_the_next(tmp_path):
     store = GitStore(url_of(tmp_path / "lab.git"))
     store.write("a", b"1")

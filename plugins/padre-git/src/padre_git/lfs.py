@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
+from padre_core.backends.layout import BLOBS
 from padre_core.errors import BackendError
 from padre_core.streams.filesystems import datasync, sync_folder
 from padre_git.address import Address
@@ -53,8 +54,8 @@ class Pointer:
 
 def pointer_at(key: str, data: bytes) -> Pointer | None:
     """The pointer that lies under a blob's key; None if the blob itself does."""
-    found = _POINTER.fullmatch(data) if len(data) <= MAX_POINTER else None
-    if found is None or not key.startswith("blobs/") or found[1].decode() != key.rpartition("/")[2]:
+    found = _POINTER.fullmatch(data) if len(data) <= MAX_POINTER and key.startswith(BLOBS) else None
+    if found is None or found[1].decode() != key.rpartition("/")[2]:
         return None
     return Pointer(found[1].decode(), int(found[2]))
 

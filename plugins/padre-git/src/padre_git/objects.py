@@ -18,13 +18,13 @@ from padre_core.streams.filesystems import failure, has_sync_tree, sync_tree
 from padre_git.packs import Pack, entries_of, tidy, tree_of
 from padre_git.place import Place
 from padre_git.repository import (
+    LooseRef,
     check_free,
     common_folder,
     errors,
     folder_of,
     make_folder,
     open_repository,
-    read_loose_ref,
 )
 from padre_git.staged import Staged
 
@@ -107,9 +107,11 @@ class Branch:
         self.place = place
         self.url = place.url
         self.repo = open_repository(place.path, place.branch, make=make)
+        self._odb = self.repo.odb
         self.common = common_folder(self.repo)
         self.ref = f"refs/heads/{place.branch}"
         self.folder = (make_folder if make else folder_of)(self.common, place.branch)
+        self._loose = LooseRef(self.common, self.ref)
         self.packs = self.common / "objects" / "pack"
         self.staged = Staged(self.folder / "staged")
         self._lock = threading.RLock()
@@ -122,7 +124,7 @@ class Branch:
 
     def tip(self) -> str | None:
         """The newest commit; None if there is no branch yet."""
-        found = read_loose_ref(self.common, self.ref)
+        found = self._loose.read()
         if found is not None:
             return found
         with errors(self.url):
@@ -165,11 +167,14 @@ class Branch:
 
     def data(self, id: str, what: str) -> bytes:
         """The bytes of a blob."""
-        with errors(what):
-            kind, data = self.repo.odb.read(_oid(id))
+        try:
+            kind, data = self._odb.read(id)
+        except Exception:  # what it means is looked for only then
+            with errors(what):
+                raise
         if int(kind) != 3:
             raise CorruptObjectError(f"{what}: {id} is no blob")
-        return bytes(data)
+        return data
 
     def size(self, id: str, what: str) -> int:
         """How many bytes a blob has."""

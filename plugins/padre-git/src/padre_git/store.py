@@ -226,10 +226,11 @@ class GitStore(ByteStore):
         return found
 
     def _find(self, key: str) -> Found | None:
-        if self._batch is not None and key in self._batch.change.entries:
-            id = self._batch.change.entries[key]
+        batch = self._batch
+        if batch is not None and key in batch.change.entries:
+            id = batch.change.entries[key]
             return None if id is None else Found(key, id, BLOB_MODES[0])
-        staged = self.branch.staged.find(key)
+        staged = self.branch.staged.find(key) if key.startswith(BLOBS) else None
         return self.branch.find(self._root(), key) if staged is None else Found(key, staged, BLOB_MODES[0])
 
     def _entry(self, found: Found) -> Entry:
