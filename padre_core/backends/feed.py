@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from padre_core.backends import layout
-from padre_core.backends.bytestore import ByteStore, Item
+from padre_core.backends.bytestore import ByteStore
 from padre_core.errors import CorruptObjectError
+from padre_core.objects.record import Record
 
 if TYPE_CHECKING:
     from padre_core.backends.index import Index
@@ -33,24 +35,30 @@ def take_feed(store: ByteStore, index: Index) -> bool:
         known, found = None, store.changes(None)
     keys, cursor = found or ((), "")
     keys = tuple(filter(layout.is_record_key, keys))
-    vanished = False
+    missing: list[str] = []
+    stamps: dict[tuple[str, str], str] = {}
     with index.transaction():
-        for key, item in zip(keys, store.read_many(keys), strict=True):
-            if item is None:
-                vanished = True
-            else:
-                _take(index, key, item)
+        index.put(_records(store, keys, stamps, missing), stamps=stamps)  # which takes them in chunks
         if known != _FEED + cursor:
             if known is not None:
                 index.drop_source(known)
             index.set_source(_FEED + cursor, _TAKEN)
-    return vanished
+    return bool(missing)
 
 
-def _take(index: Index, key: str, item: Item) -> None:
-    try:
-        records = layout.decode_records(key, item.data)
-    except CorruptObjectError as error:
-        logger.warning("%s", error)
-        return
-    index.put(records, stamps={(record.kind, record.id): item.version for record in records})
+def _records(
+    store: ByteStore, keys: Sequence[str], stamps: dict[tuple[str, str], str], missing: list[str]
+) -> Iterator[Record]:
+    """The records in some files; notes for each which state of its file it was read from, and which files are gone."""
+    for key, item in zip(keys, store.read_many(keys), strict=True):
+        if item is None:
+            missing.append(key)
+            continue
+        try:
+            records = layout.decode_records(key, item.data)
+        except CorruptObjectError as error:
+            logger.warning("%s", error)
+            continue
+        for record in records:
+            stamps[record.kind, record.id] = item.version
+            yield record

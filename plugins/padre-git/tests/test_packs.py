@@ -130,6 +130,23 @@ def test_a_tree_that_is_cut_or_mixed_up_is_damaged():
             entries_of(broken, "it")
 
 
+def test_what_a_killed_process_left_half_made_goes_and_what_is_being_made_stays(lab, tmp_path):
+    folders = tmp_path / "lab.git" / "objects" / "pack", lab.branch.staged.folder
+    lab.write("blobs/aa/" + "aa" * 32, b"waits")
+    old, new = [], []
+    for folder, begin in zip(folders, (packs.TEMPORARY, "."), strict=True):
+        for name, found in (("old", old), ("new", new)):
+            found.append(folder / f"{begin}{name}")
+            found[-1].touch()
+        os.utime(old[-1], (1e9, 1e9))
+    GitStore(lab.url, readonly=True)
+    assert all(path.exists() for path in [*old, *new])
+    again = GitStore(lab.url)
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in new)
+    assert again.read("blobs/aa/" + "aa" * 32).data == b"waits"
+
+
 def test_a_pack_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
     pack = Pack(tmp_path, power=True)
     pack.add("blob", b"1")

@@ -15,7 +15,7 @@ from typing import Any
 
 from padre_core.errors import AlreadyExistsError, BackendError, ConflictError, CorruptObjectError, UnavailableError
 from padre_core.streams.filesystems import failure, has_sync_tree, sync_tree
-from padre_git.packs import Pack, entries_of, tidy, tree_of
+from padre_git.packs import TEMPORARY, Pack, entries_of, tidy, tree_of
 from padre_git.place import Place
 from padre_git.repository import (
     LooseRef,
@@ -40,6 +40,9 @@ MAX_ENTRIES = 5_000_000
 _BLOB, _TREE = b"100644", b"40000"
 _TIDY = 16
 """After how many packs it is looked whether there are too many."""
+
+_LEFT = 24 * 3600.0
+"""From how many seconds on a file that is not whole was left by a process that was killed."""
 
 _ATTEMPTS = 100
 _LOCK_SECONDS = 10.0
@@ -114,6 +117,8 @@ class Branch:
         self._loose = LooseRef(self.common, self.ref)
         self.packs = self.common / "objects" / "pack"
         self.staged = Staged(self.folder / "staged")
+        if make:
+            self.sweep()
         self._lock = threading.RLock()
         self._root: tuple[str | None, Any] = (None, None)
         self._held: int | None = None
@@ -369,6 +374,16 @@ class Branch:
             self._stored = 0
             with errors(self.url):
                 tidy(self.packs, power=power)
+
+    def sweep(self) -> None:
+        """Removes what processes left that were killed while they made a file."""
+        for folder, begin in ((self.packs, TEMPORARY), (self.staged.folder, ".")):
+            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith(begin) and entry.is_file(follow_symlinks=False):
+                        with contextlib.suppress(OSError):
+                            if time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT:
+                                os.unlink(entry.path)
 
     def sync(self) -> None:
         """Returns when all that `add` stored and what is staged survive the loss of power."""

@@ -28,7 +28,7 @@ class Staged:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def takes(self, key: str) -> bool:
         """Whether a key may wait: the name of bytes that never change."""
@@ -37,17 +37,17 @@ class Staged:
     def add(self, key: str, id: str) -> None:
         """Notes a file; its git blob is there already."""
         digest = key.rpartition("/")[2]
-        note = self._folder / f".{digest}-{os.getpid()}-{os.urandom(4).hex()}"
+        note = self.folder / f".{digest}-{os.getpid()}-{os.urandom(4).hex()}"
         try:
-            self._folder.mkdir(exist_ok=True)
+            self.folder.mkdir(exist_ok=True)
             with note.open("w") as file:
                 file.write(id)
                 if not has_sync_tree():  # else the barrier before the records that speak of it is enough
                     file.flush()
                     os.fsync(file.fileno())
-            os.replace(note, self._folder / digest)
+            os.replace(note, self.folder / digest)
         except OSError as error:
-            raise BackendError(f"{self._folder} cannot be written: {error.strerror}") from error
+            raise BackendError(f"{self.folder} cannot be written: {error.strerror}") from error
 
     def find(self, key: str) -> str | None:
         """The git blob of a key; None if it does not wait here."""
@@ -55,7 +55,7 @@ class Staged:
         if match is None:
             return None
         try:
-            found = (self._folder / match[1]).read_text()
+            found = (self.folder / match[1]).read_text()
         except FileNotFoundError:
             return None
         return found if _ID.fullmatch(found) else None
@@ -63,11 +63,11 @@ class Staged:
     def entries(self) -> dict[str, str | None]:
         """All that waits, by key."""
         with contextlib.suppress(FileNotFoundError):
-            keys = [blob_key(name) for name in os.listdir(self._folder) if _DIGEST.fullmatch(name)]
+            keys = [blob_key(name) for name in os.listdir(self.folder) if _DIGEST.fullmatch(name)]
             return {key: id for key in keys if (id := self.find(key)) is not None}
         return {}
 
     def drop(self, keys: Iterable[str]) -> None:
         """Forgets what a commit holds now."""
         for key in keys:
-            (self._folder / key.rpartition("/")[2]).unlink(missing_ok=True)
+            (self.folder / key.rpartition("/")[2]).unlink(missing_ok=True)

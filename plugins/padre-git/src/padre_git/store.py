@@ -193,6 +193,7 @@ class GitStore(ByteStore):
         self.branch.sync()
 
     def maintain(self, progress: Progress) -> dict[str, int]:
+        self.branch.sweep()
         return repack(self.branch.common, progress)
 
     def close(self) -> None:
