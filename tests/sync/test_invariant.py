@@ -63,7 +63,7 @@ class Client:
 def copied(space):
     copy = _Space()
     copy.items, copy.keys, copy.changed = dict(space.items), list(space.keys), list(space.changed)
-    copy.versions = space.versions
+    copy.versions, copy.times = space.versions, dict(space.times)
     return copy
 
 
