@@ -174,6 +174,8 @@ class LoggedBackend(ByteStoreBackend):
             head = change(current)
             if head is not current:
                 self.journal.put(head)
+        if not unborn:  # the record of a run that just began need not be safe before its end
+            self._batches.owed = True
         return head
 
     def _barrier(self, heads: Sequence[Record]) -> None:
@@ -186,7 +188,7 @@ class LoggedBackend(ByteStoreBackend):
         beside = (None if owner is None else runs.get(owner) or self._head("run", owner) for owner in owners)
         if not all(run is not None and _is_running(run.content) for run in beside):
             if getattr(self._batches, "depth", 0):
-                self._batches.rests = True
+                self._batches.owed = self._batches.rests = True
             else:
                 self.sync()
                 self.settle()
@@ -201,15 +203,16 @@ class LoggedBackend(ByteStoreBackend):
         self._batches.depth = getattr(self._batches, "depth", 0) + 1
         if self._batches.depth == 1:
             self._batches.children = {}
+            self._batches.owed = self._batches.rests = False
         try:
             yield
         finally:
             self._batches.depth -= 1
             if not self._batches.depth:
                 self._batches.children = None
-                self.sync()
-                if getattr(self._batches, "rests", False):
-                    self._batches.rests = False
+                if self._batches.owed:
+                    self.sync()
+                if self._batches.rests:
                     self.settle()
 
     def sync(self) -> None:
@@ -224,6 +227,7 @@ class LoggedBackend(ByteStoreBackend):
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         self._writable()
         reference = self._blobs.write(source, media_type)
+        self._batches.owed = True
         self._folding.relieve()
         return reference
 
@@ -253,8 +257,10 @@ class LoggedBackend(ByteStoreBackend):
     def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:
         self._writable()
         end, grew = self._streams.append(check_id(run), writer, first, columns)
-        if grew and not getattr(self._batches, "depth", 0):
-            self.sync()
+        if grew:
+            self._batches.owed = True
+            if not getattr(self._batches, "depth", 0):
+                self.sync()
         return end
 
     def _beyond(self, run: str, stream: Stream, known: Mapping[str, int]) -> Iterator[Segment]:

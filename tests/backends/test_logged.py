@@ -16,6 +16,7 @@ from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, 
 from padre_core.objects import record as records
 from padre_core.objects.artifact import Artifact
 from padre_core.objects.identity import run_child_id
+from padre_core.plugins import open_backend
 from padre_core.query import parse
 from padre_core.query.model import Query
 from padre_core.streams import points
@@ -394,6 +395,44 @@ def test_where_the_index_cannot_be_kept_queries_answer_all_the_same(opened, monk
     id = put_run(backend)
     assert ids(backend) == {id}
     assert "PADRE_CACHE" in caplog.text
+
+
+def test_with_power_a_run_costs_one_barrier_which_is_at_its_end(folder, monkeypatch):
+    barriers = []
+    monkeypatch.setattr("padre_core.streams.log.datasync", lambda fd: barriers.append(fd) or os.fdatasync(fd))
+    backend = open_backend(str(folder), durability="power")
+    try:
+        started = run()
+        with backend.batch("Start"):
+            backend.put(started, if_match=UNBORN)
+        assert barriers == []
+        with backend.batch("End"):
+            backend.put(ended(started), if_match=started.etag)
+        assert len(barriers) == 1
+    finally:
+        backend.close()
+
+
+@pytest.mark.parametrize("work", ["record", "copy of a running run", "points", "blob"])
+def test_with_power_all_else_in_a_batch_is_safe_when_it_ends(folder, monkeypatch, work):
+    backend = open_backend(str(folder), durability="power")
+    try:
+        started = backend.put(run(), if_match=UNBORN)
+        barriers = []
+        monkeypatch.setattr("padre_core.streams.log.datasync", lambda fd: barriers.append(fd) or os.fdatasync(fd))
+        with backend.batch("Work"):
+            if work == "record":
+                backend.put(project(), if_match=ABSENT)
+            elif work == "copy of a running run":
+                backend.put(run(), if_match=ABSENT)
+            elif work == "points":
+                backend.append_stream(started.id, "0" * 16, 0, make_points("loss", [1.0], None, None, 0))
+            else:
+                backend.write_blob(io.BytesIO(b"few"))
+            assert barriers == []
+        assert barriers
+    finally:
+        backend.close()
 
 
 def test_records_of_one_call_look_at_the_logs_of_others_once_for_many(opened, monkeypatch):
