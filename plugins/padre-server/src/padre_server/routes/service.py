@@ -114,6 +114,7 @@ def _verify(call: Call) -> Answer:
 _STATUS = struct({"status": TEXT})
 _INFO = {
     "product": "padre-server", "version": __version__, "api": [1], "sign_in": ["password", "token"],
+    "features": [TOGETHER],
     "limits": Limits().model_dump(),
     "store": {"store": "466a5e62-951e-4548-b99d-62e02c86e660", "format": 1, "durability": "power", "readonly": False,
               "capabilities": ["persistent", "server_query"], "planned": []},
