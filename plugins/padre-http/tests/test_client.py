@@ -15,6 +15,8 @@ import pytest
 from http_proxy import Proxy
 
 import padre_core as padre
+from padre_core.backends.backend import Write
+from padre_core.backends.bytestore import ABSENT
 from padre_core.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -26,8 +28,10 @@ from padre_core.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from padre_core.query.model import Query
+from padre_core.query.parser import parse_order
 from padre_core.testing import samples
-from padre_http.backend import HttpBackend
+from padre_http.backend import PART, HttpBackend
 from padre_http.client import Client
 from padre_http.secret import Secret
 from padre_http.tokens import Token, TokenFile, default_path
@@ -209,6 +213,34 @@ def test_the_objects_of_an_answer_are_those_that_were_asked_for(server, proxy, m
             proxy.spoil_all("500")
             with pytest.raises(BackendError):
                 call()
+
+
+def test_a_large_page_comes_in_parts_each_object_once_and_in_order(server):
+    with HttpBackend(server.url, token=server.token) as backend:
+        put = [samples.project(f"project-{number:04}") for number in range(2 * PART + 50)]
+        backend.put_many([Write(record, ABSENT) for record in put])
+        order = parse_order("name", "project")
+        first = backend.query("project", Query(order=order, limit=2 * PART + 20))
+        rest = backend.query("project", Query(order=order, limit=2 * PART, cursor=first.cursor))
+    assert [record.id for record in (*first.records, *rest.records)] == [record.id for record in put]
+    assert (len(rest.records), rest.cursor) == (30, None)
+
+
+def test_a_page_whose_next_part_fails_is_an_error_and_no_short_page(server, proxy):
+    with HttpBackend(proxy.url, token=server.token, timeout=2) as backend:
+        backend.put_many([Write(samples.project(f"project-{number:04}"), ABSENT) for number in range(PART + 1)])
+        backend.query("project", Query(limit=1))
+        part, asked = backend._part, []
+
+        def failing(kind, query):
+            asked.append(query)
+            if len(asked) == 2:
+                proxy.spoil_all("500")
+            return part(kind, query)
+
+        backend._part = failing
+        with pytest.raises(BackendError):
+            backend.query("project", Query(limit=1000))
 
 
 def test_a_token_shows_in_no_error_and_no_representation(server, proxy, request):

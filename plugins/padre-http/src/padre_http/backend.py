@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
@@ -33,6 +35,9 @@ from padre_http.transport import Answer, Resumes
 from padre_http.wire import errors, info, queries, records, streams
 
 STREAMS: tuple[Stream, ...] = ("points", "lines")
+PART = 250
+"""How many objects of a page one request asks for."""
+
 OPTIONS = ("token", "token_file", "timeout", "ca_file")
 
 
@@ -107,10 +112,26 @@ class HttpBackend(Backend):
     def query(self, kind: str, query: Query) -> Page:
         if query.limit < 1:
             raise InvalidObjectError(f"a page holds at least one object, not {query.limit}")
-        answer = self._ask("POST", f"/v1/{kind_of(kind).folder}/search", queries.encode_query(query))
-        page = self.client.read(records.decode_page, answer.body)
-        self._fits([record.kind == kind for record in page.records], page.records)
-        return page
+        found: list[Record] = []
+        with ThreadPoolExecutor(1, "padre-http-pages") as ahead:  # makes its thread when it is given something
+            asked = self._part(kind, query)
+            while True:
+                lines, cursor = self.client.read(records.split_page, asked)
+                left = query.limit - len(found) - len(lines)
+                more = cursor is not None and left > 0 and len(lines) > 0
+                if more:  # the server makes the next part while this one is read
+                    coming = ahead.submit(self._part, kind, replace(query, cursor=cursor, limit=left))
+                part = self.client.read(records.decode_records, lines)
+                self._fits([record.kind == kind for record in part], part)
+                found += part
+                if not more:
+                    return Page(tuple(found), cursor)
+                asked = coming.result()
+
+    def _part(self, kind: str, query: Query) -> bytes:
+        """The answer with the next objects of a page."""
+        asked = queries.encode_query(replace(query, limit=min(query.limit, PART)))
+        return self._ask("POST", f"/v1/{kind_of(kind).folder}/search", asked).body
 
     def count(self, kind: str, query: Query) -> int:
         answer = self._ask("POST", f"/v1/{kind_of(kind).folder}/count", queries.encode_query(query))

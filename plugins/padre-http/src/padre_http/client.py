@@ -37,6 +37,7 @@ PROBE_SECONDS: Final = 2.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _PATH = re.compile(r"/v1/[!-~]*|/(healthz|readyz|openapi\.json)")
 
+Body = TypeVar("Body")
 Value = TypeVar("Value")
 
 
@@ -230,8 +231,8 @@ class Client:
                 keep.forget(self.origin)
             self._source = source_for(self.origin, file=self._file)
 
-    def read(self, decode: Callable[[bytes], Value], body: bytes) -> Value:
-        """What an answer says, checked: the server is not trusted to make sense.
+    def read(self, decode: Callable[[Body], Value], body: Body) -> Value:
+        """What an answer or a part of one says, checked: the server is not trusted to make sense.
 
         Raises:
             BackendError: It does not.

@@ -131,16 +131,21 @@ def test_damage_is_refused_or_harmless(noise: bytes, start: int, length: int) ->
     assert records.decode_record(records.encode_record(record, envelope=True)).content == record.content
 
 
+def decoded(data: bytes) -> Page:
+    lines, cursor = records.split_page(data)
+    return Page(tuple(records.decode_records(lines)), cursor)
+
+
 def test_pages_come_back_in_their_order() -> None:
     page = Page((project("a"), project('b",\n"cursor":')), 'next"')
-    assert records.decode_page(records.encode_page(page)) == page
-    assert records.decode_page(records.encode_page(Page(()))) == Page(())
+    assert decoded(records.encode_page(page)) == page
+    assert decoded(records.encode_page(Page(()))) == Page(())
     assert json.loads(records.encode_page(page))["cursor"] == 'next"'
 
 
 def test_a_page_that_another_program_wrote_is_read() -> None:
     page = Page((project("a"), project("b")), None)
-    assert records.decode_page(json.dumps(json.loads(records.encode_page(page)), indent=1).encode()) == page
+    assert decoded(json.dumps(json.loads(records.encode_page(page)), indent=1).encode()) == page
 
 
 def test_heads_come_back_with_their_gaps() -> None:

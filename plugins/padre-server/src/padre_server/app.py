@@ -24,6 +24,7 @@ from padre_core import (
     PadreError,
     UnavailableError,
 )
+from padre_core.query.model import Query
 from padre_server import guard
 from padre_server.body import Reader
 from padre_server.call import Answer, Call
@@ -103,6 +104,7 @@ class _Engine:
         settings = self.settings
         workspace = padre_core.open(settings.store, readonly=settings.readonly, **settings.options)  # type: ignore[arg-type]  # the plugin checks its options
         try:
+            workspace.backend.query("project", Query(limit=1))  # opens the index, so that no client waits for it
             return State.open(settings, workspace)
         except BaseException:
             workspace.close()

@@ -140,15 +140,23 @@ def encode_page(page: Page, *, envelope: bool = False) -> bytes:
     return _list("records", lines, {"cursor": page.cursor})
 
 
-def decode_page(data: bytes) -> Page:
-    """The page of a JSON text.
+def split_page(data: bytes) -> tuple[list[bytes], str | None]:
+    """The records of a page, as yet unread, and the cursor after them.
 
     Raises:
-        InvalidObjectError: It is none.
+        InvalidObjectError: It is no page.
     """
     lines, rest = _split("records", data)
-    cursor = check(_CURSOR, rest.get("cursor"), "cursor")
-    return Page(tuple(map(decode_record, lines)), cursor)
+    return lines, check(_CURSOR, rest.get("cursor"), "cursor")
+
+
+def decode_records(lines: Sequence[bytes]) -> list[Record]:
+    """The records of a page.
+
+    Raises:
+        InvalidObjectError: One of them is none, or holds what no store takes.
+    """
+    return list(map(decode_record, lines))
 
 
 def encode_refs(refs: Sequence[tuple[str, str]]) -> bytes:
