@@ -6,7 +6,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Final
@@ -54,13 +54,14 @@ class Entry:
     """A key in a listing; the size is in bytes.
 
     Attributes:
-        at: When it was last written or renewed, in seconds since 1970; None if the store cannot tell.
+        at: When it was last written or renewed, in seconds since 1970; None if the store cannot tell. Listings may tell
+            it more exactly than `stat`, so entries that differ in nothing else are equal.
     """
 
     key: str
     version: str
     size: int
-    at: float | None = None
+    at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
