@@ -81,7 +81,9 @@ def command(options: argparse.Namespace) -> str:
     words = ["python -m benchmarks", *(["--quick"] if options.quick else [])]
     words += [f"--only {key}" for key in options.only or ()]
     words += [f"--subjects {options.subjects}"] if options.subjects else []
-    return " ".join([*words, f"--rounds {options.rounds} --budget {options.budget:g}"])
+    words += [f"--rounds {options.rounds} --budget {options.budget:g}"]
+    words += [f"--also {options.also.name}"] if options.also else []
+    return " ".join(words)
 
 
 def show(result: Result) -> None:
