@@ -243,6 +243,28 @@ def test_a_page_whose_next_part_fails_is_an_error_and_no_short_page(server, prox
             backend.query("project", Query(limit=1000))
 
 
+def test_a_part_that_hangs_does_not_keep_a_process_alive(server):
+    script = f"""
+import os, threading
+from padre_core.query.model import Query
+from padre_http import backend as module
+module.PART = 1
+backend = module.HttpBackend({server.url!r}, token={server.token!r})
+part, hangs = backend._part, threading.Event()
+def hanging(kind, query):
+    if query.cursor is None:
+        return part(kind, query)
+    hangs.set()
+    threading.Event().wait()
+backend._part = hanging
+threading.Thread(target=backend.query, args=("project", Query(limit=5)), daemon=True).start()
+assert hangs.wait(20)
+"""
+    with HttpBackend(server.url, token=server.token) as backend:
+        backend.put_many([Write(samples.project(f"project-{number}"), ABSENT) for number in range(3)])
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
+
+
 def test_a_token_shows_in_no_error_and_no_representation(server, proxy, request):
     backend = HttpBackend(proxy.url, token=server.token)
     request.addfinalizer(backend.close)

@@ -179,7 +179,8 @@ class CloudStore(ByteStore):
 
     def delete_many(self, keys: Iterable[str]) -> None:
         if self._driver.deletes_many:
-            self._repeat(lambda keys=list(keys): self._driver.delete_many(keys))  # type: ignore[misc]  # bound now
+            together = list(keys)
+            self._repeat(lambda: self._driver.delete_many(together))
             return
         for _ in self._ahead(self.delete, keys):
             pass

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
@@ -113,20 +114,19 @@ class HttpBackend(Backend):
         if query.limit < 1:
             raise InvalidObjectError(f"a page holds at least one object, not {query.limit}")
         found: list[Record] = []
-        with ThreadPoolExecutor(1, "padre-http-pages") as ahead:  # makes its thread when it is given something
-            asked = self._part(kind, query)
-            while True:
-                lines, cursor = self.client.read(records.split_page, asked)
-                left = query.limit - len(found) - len(lines)
-                more = cursor is not None and left > 0 and len(lines) > 0
-                if more:  # the server makes the next part while this one is read
-                    coming = ahead.submit(self._part, kind, replace(query, cursor=cursor, limit=left))
-                part = self.client.read(records.decode_records, lines)
-                self._fits([record.kind == kind for record in part], part)
-                found += part
-                if not more:
-                    return Page(tuple(found), cursor)
-                asked = coming.result()
+        asked = self._part(kind, query)
+        while True:
+            lines, cursor = self.client.read(records.split_page, asked)
+            left = query.limit - len(found) - len(lines)
+            more = cursor is not None and left > 0 and len(lines) > 0
+            if more:  # the server makes the next part while this one is read
+                coming = _started(partial(self._part, kind, replace(query, cursor=cursor, limit=left)))
+            part = self.client.read(records.decode_records, lines)
+            self._fits([record.kind == kind for record in part], part)
+            found += part
+            if not more:
+                return Page(tuple(found), cursor)
+            asked = coming.result()
 
     def _part(self, kind: str, query: Query) -> bytes:
         """The answer with the next objects of a page."""
@@ -389,3 +389,17 @@ def _ref(record: Record) -> tuple[str, str]:
 
 def _place(kind: str, id: str) -> str:
     return f"/v1/{kind_of(kind).folder}/{check_id(id)}"
+
+
+def _started(call: Callable[[], bytes]) -> Future[bytes]:
+    """What a call gives that another thread makes; unlike one of a pool, it keeps no process alive."""
+    future: Future[bytes] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001  # raised where it is awaited
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="padre-http-page", daemon=True).start()
+    return future
