@@ -104,7 +104,7 @@ class _Engine:
         settings = self.settings
         workspace = padre_core.open(settings.store, readonly=settings.readonly, **settings.options)  # type: ignore[arg-type]  # the plugin checks its options
         try:
-            workspace.backend.query("project", Query(limit=1))  # opens the index, so that no client waits for it
+            workspace.backend.query("run", Query(limit=1))  # opens the index, so that no client waits for it
             return State.open(settings, workspace)
         except BaseException:
             workspace.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import signal
 import socket
@@ -83,7 +84,7 @@ def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -
     bound = _bind(listening)
     several = listening.workers > 1
     config = uvicorn.Config(
-        functools.partial(_supervised, settings, os.getpid()) if several else functools.partial(make_app, settings),
+        functools.partial(_application, settings, os.getpid() if several else None),
         factory=True,
         http=functools.partial(Protocol, limits=settings.limits),  # type: ignore[arg-type]  # it only calls it
         ws="none",
@@ -116,10 +117,14 @@ def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -
         raise BackendError("the server could not start; the log above says why")
 
 
-def _supervised(settings: Settings, supervisor: int) -> ASGIApp:
-    """The application of a process that ends with the one that started it."""
-    threading.Thread(target=_watch, args=(supervisor,), name="padre-watch", daemon=True).start()
-    return make_app(settings)
+def _application(settings: Settings, supervisor: int | None) -> ASGIApp:
+    """The application of this process, which ends with the one that started it."""
+    if supervisor is not None:
+        threading.Thread(target=_watch, args=(supervisor,), name="padre-watch", daemon=True).start()
+    application = make_app(settings)
+    gc.collect()
+    gc.freeze()  # modules stay: a request must not wait while Python looks through them for garbage
+    return application
 
 
 def _watch(supervisor: int) -> None:
