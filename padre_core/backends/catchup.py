@@ -80,6 +80,10 @@ class CatchUp:
             compare = compare or index.size() <= COMPARE_AT_OPEN
         return compare
 
+    def follows(self, index: Index) -> bool:
+        """Whether an index takes up only what is new, and not a whole history such as that of a fresh clone."""
+        return not self._feeds or bool(index.sources())
+
     def _start_over(self) -> None:
         """Forgets what was brought: the index was emptied, or did not take all of it."""
         self._taken.clear()

@@ -57,7 +57,7 @@ class LoggedBackend(ByteStoreBackend):
         self._closed = False
         self._blobs = LoggedBlobs(store, self.journal)
         self._streams = LoggedStreams(self.tree, self.journal, self._eviction)
-        self._folding = Folding(store, self.tree, self.journal, head=self._head, index=self._caught_up)
+        self._folding = Folding(store, self.tree, self.journal, head=self._head, index=self._index_news)
         self._catch_up = CatchUp(store, self.journal, self._streams.summaries)
         if not self.readonly:
             if store.capabilities.change_feed:
@@ -339,6 +339,12 @@ class LoggedBackend(ByteStoreBackend):
             if self._catch_up.bring(index):
                 self._compare(index)
             return index
+
+    def _index_news(self) -> None:
+        """Brings what was folded into the index, if it can go on from there; else who first asks it fills it."""
+        with self._lock:
+            if self._catch_up.follows(self._open_index()):
+                self._caught_up()
 
     def _gone(self, index: Index, kind: str, id: str) -> None:
         if self._head(kind, id) is None:

@@ -521,3 +521,22 @@ def test_a_file_whose_process_was_killed_before_any_commit_comes_with_the_next(t
     again.delete(key)
     with pytest.raises(NotFoundError):
         store.read(key)
+
+
+@pytest.mark.parametrize(("asked", "walks"), [(False, 0), (True, 1)])
+def test_who_commits_many_runs_does_not_fill_an_index_that_nobody_asked(tmp_path, monkeypatch, asked, walks):
+    url = url_of(tmp_path / "lab.git")
+    with padre.open(url, linger=1000) as lab:
+        lab.start_run("iris/svc").finish()
+    cursors = []
+    changes = GitStore.changes
+    with padre.open(url, linger=1000) as lab:
+        if asked:
+            assert lab.runs.count() == 1
+        monkeypatch.setattr(GitStore, "changes", lambda self, since: cursors.append(since) or changes(self, since))
+        for _ in range(70):
+            lab.start_run("iris/svc").finish()
+        lab.backend.fold()
+        assert len(cursors) == walks
+        assert None not in cursors
+        assert lab.runs.count() == 71
