@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,8 @@ class Served:
 
     @contextmanager
     def tokens(self) -> Iterator[Tokens]:
-        database = Database(self.folder / "state" / "server.db")
-        yield Tokens(database)
-        database.close()
+        with closing(Database(self.folder / "state" / "server.db")) as database:
+            yield Tokens(database)
 
     def make_token(self, *scopes: str, projects: tuple[str, ...] = ("*",), **options: Any) -> str:
         with self.tokens() as tokens:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from padre_core import AuthenticationError
+from padre_core import AuthenticationError, BackendError
 from padre_core.objects.record import Record
 from padre_http.wire.records import encode_record
 from padre_server.database import Database
@@ -59,6 +59,17 @@ def ada(run: Run) -> str:
 def tokens(tmp_path: Path) -> Iterator[Tokens]:
     with closing(Database(tmp_path / "server.db")) as database:
         yield Tokens(database)
+
+
+def test_a_database_of_a_newer_server_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "server.db"
+    Database(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(BackendError, match="newer padre-server"):
+        Database(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (99,)
 
 
 def sign_in(own: Served, name: str, password: str = PASSWORD) -> Answer:

@@ -58,13 +58,17 @@ class Database:
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
-        with self.writing() as connection:
-            (found,) = connection.execute("PRAGMA user_version").fetchone()
-            if found > FORMAT:
-                raise BackendError(f"{path} was made by a newer padre-server (format {found}): upgrade this one")
-            for statement in _SCHEMA.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
+        try:
+            with self.writing() as connection:
+                (found,) = connection.execute("PRAGMA user_version").fetchone()
+                if found > FORMAT:
+                    raise BackendError(f"{path} was made by a newer padre-server (format {found}): upgrade this one")
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
+        except BaseException:
+            self.close()
+            raise
 
     def reading(self) -> sqlite3.Connection:
         """This thread's connection; each statement sees what any process has committed."""
