@@ -107,7 +107,7 @@ class LogWriter:
         except OSError as error:
             os.close(self._fd)
             raise failure(f"the log {path.name} cannot be made", error) from error
-        self._map = self._mapped() if is_local(path.parent) else _Written(self._fd)
+        self._map = _mapped(self._fd, self.slots * SLOT) if is_local(path.parent) else _Written(self._fd)
         self._map[0:SLOT] = _HEADER.pack(_MAGIC, _VERSION, 0)
         self.next = 1
         self.end = self.slots - 1  # the last slot stays empty, for such a one ends the log
@@ -126,12 +126,6 @@ class LogWriter:
                     os.unlink(self.path)
                     raise
         raise AssertionError("unreachable")
-
-    def _mapped(self) -> mmap.mmap:
-        whole = mmap.mmap(self._fd, self.slots * SLOT)
-        if hasattr(mmap, "MADV_RANDOM"):
-            whole.madvise(mmap.MADV_RANDOM)  # else the first write may wait until the whole log was read ahead
-        return whole
 
     def room(self, size: int) -> bool:
         """Whether a payload of this size still fits."""
@@ -192,6 +186,13 @@ class LogWriter:
             os.close(self._fd)
 
 
+def _mapped(fd: int, size: int, *, write: bool = True) -> mmap.mmap:
+    whole = mmap.mmap(fd, size, prot=mmap.PROT_READ | (mmap.PROT_WRITE if write else 0))
+    if hasattr(mmap, "MADV_RANDOM"):
+        whole.madvise(mmap.MADV_RANDOM)  # else the first touch may wait until megabytes of emptiness were read ahead
+    return whole
+
+
 class _Written:
     """The slice assignment of a memory map, by `pwrite`, where a map of the file cannot be trusted."""
 
@@ -223,7 +224,7 @@ class LogReader:
             os.close(self._fd)
             raise OSError(errno.ELOOP, "not a regular file", str(path))
         size = status.st_size
-        self._map: Any = mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b""
+        self._map: Any = _mapped(self._fd, size, write=False) if size else b""
         self._slots = size // SLOT
         self.valid = any(self._map[:12])
         if self.valid and self._map[:12] != _HEADER.pack(_MAGIC, _VERSION, 0)[:12]:
@@ -246,6 +247,8 @@ class LogReader:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_WILLNEED)  # it may be in memory no more
         return os.fstat(self._fd).st_nlink > 0
 
     def new_records(self) -> list[Frame]:
