@@ -175,7 +175,7 @@ def key_of(number: int) -> str:
 
 def growth(folder: Path, sizes: list[int], told: Table) -> None:
     """A run's commit in small and in large stores."""
-    from padre_git.objects import Change
+    from padre_git.branch import Change
     from padre_git.store import GitStore
 
     stores = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from padre_core.objects.references import ancestor_refs
 from padre_core.streams.view import LogView
 
 Head = Callable[[str, str], Record | None]
+Named = Callable[[str, str], str]
 
 LISTED = 100
 """How many objects a message names; of more it tells the number."""
@@ -43,7 +45,8 @@ def of_log(view: LogView, head: Head, rested: Head) -> tuple[str, str | None]:
     records = [record for record in view.records.values() if record.kind == "run" or lives_in_run(record) not in whole]
     records.sort(key=lambda record: _ORDER.index(record.kind) if record.kind in _ORDER else len(_ORDER))
     runs = {writer.run for writer in view.writers.values()} - {lives_in_run(record) for record in records}
-    phrases = [_phrase(record, head, rested) for record in records[:LISTED]]
+    named = functools.cache(functools.partial(_name, head))  # most lie in one experiment
+    phrases = [_phrase(record, named, rested) for record in records[:LISTED]]
     phrases += [_Phrase(_verb(record, None), record.kind, "") for record in records[LISTED:]]
     phrases += [_Phrase("Log", "run", id) for id in sorted(runs)]
     trailers = [f"Padre-Object: {record.kind} {record.id}" for record in records]
@@ -59,12 +62,12 @@ def of_log(view: LogView, head: Head, rested: Head) -> tuple[str, str | None]:
     return "\n".join(lines).rstrip() + "\n", actors[0] if len(actors) == 1 else None
 
 
-def _phrase(record: Record, head: Head, rested: Head) -> _Phrase:
+def _phrase(record: Record, named: Named, rested: Head) -> _Phrase:
     try:
         before = rested(record.kind, record.id)
     except PadreError:  # it is damaged, and about to be replaced
         before = None
-    verb, place = _verb(record, before), _place(record, head)
+    verb, place = _verb(record, before), _place(record, named)
     if verb == "Update" and before is not None:
         old, new = before.data(), record.data()
         changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
@@ -102,11 +105,11 @@ def _verb(record: Record, before: Record | None) -> str:
     return "Add" if before is None else "Update"
 
 
-def _place(record: Record, head: Head) -> str:
+def _place(record: Record, named: Named) -> str:
     """What people call an object, with where it lies."""
     data = record.data()
     label = next((str(data[name]) for name in ("name", "title", "path", "component") if data.get(name)), record.id)
-    names = [_name(head, kind, id) for kind, id in ancestor_refs(record) if kind in _NAMED]
+    names = [named(kind, id) for kind, id in ancestor_refs(record) if kind in _NAMED]
     if record.kind in ("project", "experiment", "dataset"):
         return _line("/".join([*names, label]))
     return _line(f"{label} of {'/'.join(names)}" if names else label)

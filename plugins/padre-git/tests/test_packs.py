@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import padre_core as padre
-from padre_core.errors import CorruptObjectError
-from padre_git import objects, packs
-from padre_git.packs import Pack, entries_of, tidy, tree_of
+from padre_git import branch, packs
+from padre_git.packs import Pack, tidy
 from padre_git.store import GitStore
 
 
@@ -75,7 +74,7 @@ def test_more_than_memory_should_hold_becomes_several_packs(lab, tmp_path, monke
 
 def test_many_commits_leave_few_packs_and_who_read_before_reads_on(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(packs, "FEW", 4)
-    monkeypatch.setattr(objects, "_TIDY", 1)
+    monkeypatch.setattr(branch, "_TIDY", 1)
     reader = GitStore(lab.url, readonly=True)
     for number in range(60):
         lab.write(f"runs/{number}", b"%d" % number)
@@ -88,7 +87,7 @@ def test_many_commits_leave_few_packs_and_who_read_before_reads_on(lab, tmp_path
 
 def test_each_byte_is_copied_a_few_times_only(lab, tmp_path, monkeypatch):
     monkeypatch.setattr(packs, "FEW", 4)
-    monkeypatch.setattr(objects, "_TIDY", 1)
+    monkeypatch.setattr(branch, "_TIDY", 1)
     copied = []
     real = packs._read
     monkeypatch.setattr(packs, "_read", lambda file: copied.append(file.size) or real(file))
@@ -120,14 +119,6 @@ def test_what_git_or_a_user_marked_has_deltas_or_is_damaged_stays_as_it_is(lab, 
     tidy(folder, power=True)
     assert {deltas, kept, damaged} < set(packs_in(repository))
     assert len(packs_in(repository)) == 4
-
-
-def test_a_tree_that_is_cut_or_mixed_up_is_damaged():
-    whole = tree_of({b"a": (b"100644", bytes(20)), b"b": (b"40000", bytes(range(20)))})
-    assert entries_of(whole, "it") == {b"a": (b"100644", bytes(20)), b"b": (b"40000", bytes(range(20)))}
-    for broken in (whole[:-1], whole[2:], b"x" + whole, whole + b"40000 c\0"):
-        with pytest.raises(CorruptObjectError, match="it is no sound tree"):
-            entries_of(broken, "it")
 
 
 def test_what_a_killed_process_left_half_made_goes_and_what_is_being_made_stays(lab, tmp_path):

@@ -1,12 +1,15 @@
 """What a store in git leaves alone, what it opens, and what it refuses."""
 
+import io
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pygit2
 import pytest
+from pygit2.enums import Option
 
 import padre_core as padre
 from padre_core.backends import layout
@@ -20,7 +23,7 @@ from padre_core.errors import (
     NotFoundError,
     UnsupportedError,
 )
-from padre_git import objects, packs
+from padre_git import packs, refs
 from padre_git.store import GitStore
 
 
@@ -258,7 +261,7 @@ def test_links_and_submodules_are_named_and_never_followed(hostile):
 
 @pytest.mark.parametrize(("levels", "message"), [(20, "deep"), (8, "entries")])
 def test_a_tree_that_refers_to_itself_a_billion_times_is_refused(tmp_path, monkeypatch, levels, message):
-    monkeypatch.setattr("padre_git.objects.MAX_ENTRIES", 10_000)
+    monkeypatch.setattr("padre_git.trees.MAX_ENTRIES", 10_000)
     url = url_of(tmp_path / "lab.git")
     with padre.open(url) as workspace:
         log_runs(workspace, 1)
@@ -408,7 +411,7 @@ def test_the_lock_of_a_process_that_was_killed_does_not_stop_the_next(tmp_path):
 
 
 def test_the_lock_of_another_program_is_respected(tmp_path, monkeypatch):
-    monkeypatch.setattr("padre_git.objects._LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("padre_git.branch._LOCK_SECONDS", 0.2)
     store = GitStore(url_of(tmp_path / "lab.git"))
     store.write("a", b"1")
     lock = tmp_path / "lab.git" / "refs" / "heads" / "padre.lock"
@@ -478,8 +481,8 @@ def test_objects_are_on_the_disk_before_the_branch_names_them_and_that_before_th
         log_runs(workspace, 1)
         tell(packs, "datasync", "sync")
         tell(packs, "sync_folder", "sync of the folder")
-        tell(objects, "_synced", "fsync of the branch")
-        tell(objects.Branch, "rebuilt", "write")
+        tell(refs, "synced", "fsync of the branch")
+        tell(workspace.backend.store.branch.folders, "rebuilt", "write")
         tell(workspace.backend.journal, "forget", "log")
         workspace.backend.fold()
     words = [word for word, _ in told]
@@ -540,3 +543,27 @@ def test_who_commits_many_runs_does_not_fill_an_index_that_nobody_asked(tmp_path
         assert len(cursors) == walks
         assert None not in cursors
         assert lab.runs.count() == 71
+
+
+@pytest.mark.parametrize(("durability", "synced"), [("power", True), ("process", False)])
+def test_a_file_that_waits_for_a_commit_is_on_the_disk_before_it_has_its_name(
+    tmp_path, monkeypatch, durability, synced
+):
+    with padre.open(url_of(tmp_path / "lab.git"), durability=durability, linger=1000) as lab:
+        told = []
+        repository, option = lab.backend.store.branch.repo, pygit2.option
+
+        class Watched:
+            def create_blob(self, data):
+                told.append("write")
+                return repository.create_blob(data)
+
+        def told_of(name, *values):
+            told.append((name, *values))
+            return option(name, *values)
+
+        monkeypatch.setattr(pygit2, "option", told_of)
+        monkeypatch.setattr(lab.backend.store.branch, "repo", Watched())
+        lab.backend.write_blob(io.BytesIO(bytes(100_000)))
+        monkeypatch.undo()
+    assert told[: told.index("write")] == ([(Option.ENABLE_FSYNC_GITDIR, True)] if synced else [])

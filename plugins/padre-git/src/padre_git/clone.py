@@ -27,10 +27,10 @@ from padre_core.errors import (
 )
 from padre_core.places import data_folder
 from padre_git import address as addresses
+from padre_git.branch import MARKER, Branch
 from padre_git.commits import merge_base, reference, set_reference
 from padre_git.large import CloneFiles
 from padre_git.merge import Logged, TreeMerge, check_tree
-from padre_git.objects import MARKER, Branch
 from padre_git.place import DEFAULT_BRANCH, check_branch
 from padre_git.store import GitStore
 from padre_git.transport import MAX_FETCH, Fetched, RefusedError, Transport
@@ -225,8 +225,8 @@ class CloneBackend(LoggedBackend):
                 self._check(fetched)
                 self.transport.take_up(fetched)
                 self._track(fetched.tip)
-                with self._branch.exclusive():
-                    return self._branch.move(None, fetched.tip, f"Clone {self.address.url}", power=self._power)
+                with self._branch.ref.exclusive():
+                    return self._branch.ref.move(None, fetched.tip, f"Clone {self.address.url}", power=self._power)
 
     def _check(self, fetched: Fetched) -> None:
         """Looks at what was fetched before any of it is taken up."""
@@ -253,11 +253,11 @@ class CloneBackend(LoggedBackend):
                 return
             if not self.readonly:
                 self.fold()
-            with self.adopting() as logged, self._branch.exclusive():
-                self._branch.clear_left_lock()
+            with self.adopting() as logged, self._branch.ref.exclusive():
+                self._branch.ref.clear_left_lock()
                 ours = self._branch.tip()
                 made = self._merged(ours, theirs, logged)
-                if self._branch.move(ours, made, f"Take up {self.address.url}", power=self._power):
+                if self._branch.ref.move(ours, made, f"Take up {self.address.url}", power=self._power):
                     break
         else:
             raise UnavailableError(f"{self._url}: another program changes the branch all the time")
@@ -278,7 +278,7 @@ class CloneBackend(LoggedBackend):
         if made:
             message += f"\nChanged on both sides:\n{''.join(f'  {name}{chr(10)}' for name in sorted(made)[:100])}"
         parents = [theirs] if ours is None or ours == base else [ours, theirs]
-        tree = branch.rebuilt(None if trees[0] is None else str(trees[0].id), merge.entries, merge.pack)
+        tree = branch.folders.rebuilt(None if trees[0] is None else str(trees[0].id), merge.entries, merge.pack)
         return branch.store(merge.pack, tree, message, None, parents)
 
     def _check_store(self, ours: Any, theirs: Any, base: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from padre_git.objects import Branch
+from padre_git.branch import Branch
 from padre_git.repository import errors
 
 

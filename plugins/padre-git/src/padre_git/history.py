@@ -8,7 +8,8 @@ from typing import Any
 
 from padre_core.backends.bytestore import Past
 from padre_core.errors import NotFoundError
-from padre_git.objects import Branch
+from padre_git.branch import Branch
+from padre_git.trees import find
 
 
 def history(branch: Branch, key: str, at: str | None) -> Iterator[Past]:
@@ -55,10 +56,10 @@ def _of_sides(branch: Branch, key: str, heads: Sequence[Any]) -> Iterator[Past]:
 
 def _look(branch: Branch, key: str, commit: Any) -> tuple[Past | None, Sequence[Any]]:
     """What a commit made of a key, if anything, and where to look on."""
-    held = branch.find(commit.tree, key)
+    held = find(commit.tree, key)
     id = held.id if held is not None and held.regular else None
     parents = commit.parents
-    same = next((parent for parent in parents if _holds(branch, parent, commit, key, id)), None)
+    same = next((parent for parent in parents if _holds(parent, commit, key, id)), None)
     if same is not None:
         return None, [same]
     if id is None and not parents:
@@ -68,7 +69,7 @@ def _look(branch: Branch, key: str, commit: Any) -> tuple[Past | None, Sequence[
     return Past(data, str(commit.id), time), parents
 
 
-def _holds(branch: Branch, parent: Any, commit: Any, key: str, id: str | None) -> bool:
+def _holds(parent: Any, commit: Any, key: str, id: str | None) -> bool:
     """Whether a parent holds the same under a key; most differ elsewhere, which a folder or two tell."""
     one, other = parent.tree, commit.tree
     if one.id == other.id:
@@ -79,7 +80,7 @@ def _holds(branch: Branch, parent: Any, commit: Any, key: str, id: str | None) -
             break
         if one.id == other.id:
             return True
-    found = branch.find(parent.tree, key)
+    found = find(parent.tree, key)
     return (found.id if found is not None and found.regular else None) == id
 
 

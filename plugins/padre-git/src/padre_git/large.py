@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from padre_core.errors import AccessDeniedError, BackendError, NotFoundError, UnsupportedError
 from padre_core.hosts import is_loopback
 from padre_git import lfs, lfs_api
+from padre_git.branch import Branch
 from padre_git.lfs import LocalFiles, Pointer
 from padre_git.lfs_api import Remote, Way
-from padre_git.objects import Branch
 from padre_git.transport import Transport
+from padre_git.trees import differing, find
 
 
 class CloneFiles:
@@ -83,8 +84,8 @@ class CloneFiles:
 def _pointers(branch: Branch, before: str | None, after: str) -> list[Pointer]:
     old, new = (None if commit is None else branch.tree(commit) for commit in (before, after))
     found = []
-    for key in branch.differing(old, new):
-        entry = branch.find(new, key) if key.startswith("blobs/") else None
+    for key in differing(old, new, where=branch.url):
+        entry = find(new, key) if key.startswith("blobs/") else None
         if entry is not None and branch.size(entry.id, key) <= lfs.MAX_POINTER:
             pointer = lfs.pointer_at(key, branch.data(entry.id, key))
             if pointer is not None:

@@ -11,10 +11,11 @@ from padre_core.backends import layout
 from padre_core.errors import CorruptObjectError, InvalidObjectError
 from padre_core.objects.record import Record, encode
 from padre_core.sync.copies import Copies
-from padre_git.objects import BLOB_MODES, MARKER
+from padre_git.branch import MARKER
+from padre_git.trees import BLOB_MODES, differing, find, walk
 
 if TYPE_CHECKING:
-    from padre_git.objects import Branch
+    from padre_git.branch import Branch
     from padre_git.packs import Pack
 
 _RUN = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{2}/([0-9a-f-]{36})/")
@@ -34,14 +35,14 @@ def check_tree(branch: Branch, before: Any, after: Any, where: str) -> None:
         CorruptObjectError: It holds what no store does: links, submodules, names that would hide, or too much.
         InvalidObjectError: It is no store, or one of a newer format.
     """
-    found = branch.find(after, MARKER)
+    found = find(after, MARKER)
     if found is None:
         raise InvalidObjectError(f"{where} has no {MARKER}, so it is no store: choose another branch with branch=")
     layout.decode_marker(after[MARKER].data, where)
-    for count, key in enumerate(branch.differing(before, after)):
+    for count, key in enumerate(differing(before, after, where=branch.url)):
         if count >= MAX_NEW:
             raise CorruptObjectError(f"{where} holds more than {MAX_NEW} new files; nothing of it was taken up")
-        found = branch.find(after, key)
+        found = find(after, key)
         bad = found is not None and (found.mode not in BLOB_MODES or ".git" in key.lower().split("/"))
         if bad or not _NAME.fullmatch(key):
             raise CorruptObjectError(
@@ -73,8 +74,8 @@ class TreeMerge:
 
     def run(self) -> None:
         """Fills `entries`."""
-        changed_there = list(self.branch.differing(self.base, self.theirs))
-        changed_here = {*self.branch.differing(self.base, self.ours), *self.logged}
+        changed_there = list(differing(self.base, self.theirs, where=self.branch.url))
+        changed_here = {*differing(self.base, self.ours, where=self.branch.url), *self.logged}
         if not changed_here:
             self._take(changed_there)
             return
@@ -99,7 +100,7 @@ class TreeMerge:
 
     def _take(self, keys: Iterable[str]) -> None:
         for key in keys:
-            found = self.branch.find(self.theirs, key)
+            found = find(self.theirs, key)
             self.entries[key] = None if found is None else found.id
 
     def _file(self, key: str) -> None:
@@ -172,11 +173,11 @@ class TreeMerge:
         return self.pack.add("blob", data)
 
     def _data(self, tree: Any, key: str) -> bytes | None:
-        found = self.branch.find(tree, key)
+        found = find(tree, key)
         return None if found is None or not found.regular else self.branch.data(found.id, key)
 
     def _files(self, tree: Any, folder: str) -> dict[str, bytes]:
-        entries = self.branch.walk(tree, folder)
+        entries = walk(tree, folder, where=self.branch.url)
         return {found.key[len(folder) :]: self.branch.data(found.id, found.key) for found in entries if found.regular}
 
 

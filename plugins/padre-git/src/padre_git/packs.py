@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import itertools
 import os
-import re
 import stat
 import struct
 import zlib
@@ -18,7 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from padre_core.errors import CorruptObjectError
 from padre_core.streams.filesystems import datasync, failure, sync_folder
 
 Kind = Literal["commit", "tree", "blob"]
@@ -30,8 +28,6 @@ _LEVELS: Mapping[Kind, int] = {"commit": 1, "tree": 0, "blob": 1}
 _HEAD = struct.Struct(">4sII")
 _INDEX = b"\xfftOc\0\0\0\2"
 _DIGEST = 20
-_ENTRY = re.compile(rb"0*([0-7]{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
-_TREE = re.compile(rb"(?:[0-7]{5,6} [^\0]+\0.{20})*", re.DOTALL)
 _FLUSH = 256 * 1024 * 1024
 """How many bytes are gathered in memory."""
 
@@ -251,22 +247,3 @@ def _entry_head(number: int, size: int) -> bytes:
         byte, size = size & 0x7F, size >> 7
     head.append(byte)
     return bytes(head)
-
-
-def tree_of(entries: Mapping[bytes, tuple[bytes, bytes]]) -> bytes:
-    """The bytes of a tree, from mode and id of each name."""
-    ordered = sorted(
-        [(name + b"/" if mode == b"40000" else name, mode, name, id) for name, (mode, id) in entries.items()]
-    )
-    return b"".join([b"%b %b\0%b" % item[1:] for item in ordered])
-
-
-def entries_of(tree: bytes, what: str) -> dict[bytes, tuple[bytes, bytes]]:
-    """Mode and id of each name in a tree.
-
-    Raises:
-        CorruptObjectError: It is none.
-    """
-    if not _TREE.fullmatch(tree):
-        raise CorruptObjectError(f"{what} is no sound tree; run `git fsck`")
-    return {name: (mode, id) for mode, name, id in _ENTRY.findall(tree)}

@@ -21,7 +21,7 @@ from padre_core.errors import (
     ReadOnlyError,
     UnsupportedError,
 )
-from padre_core.streams.filesystems import failure, is_local, sync_folder, sync_tree
+from padre_core.streams.filesystems import failure, sync_folder, sync_tree
 
 if TYPE_CHECKING:
     import pygit2
@@ -187,48 +187,3 @@ def errors(what: str) -> Iterator[None]:
         if "read-only" in str(error).lower():
             raise ReadOnlyError(f"{what}: {error}; open the store with readonly=True") from error
         raise CorruptObjectError(f"{what}: {error}; run `git fsck`") from error
-
-
-class LooseRef:
-    """A ref in a file of its own, which is asked for before every read. Safe for threads.
-
-    Git never changes such a file but puts another in its place. So the file is kept open, which keeps its inode from
-    being used again, and as long as it has a name it is the one that counts: a tenth of what opening it anew takes.
-    """
-
-    def __init__(self, common: Path, ref: str) -> None:
-        self._path = f"{common}/{ref}"
-        self._kept = is_local(common)  # elsewhere another machine may replace it
-        self._last: _Opened | None = None
-
-    def read(self) -> str | None:
-        """The commit that it names; None if it is packed, symbolic or not there."""
-        last = self._last
-        if last is not None:
-            status = os.fstat(last.fd)
-            if status.st_nlink and status.st_mtime_ns == last.time:
-                return last.commit
-        try:
-            opened = _Opened(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK))
-        except OSError:
-            self._last = None
-            return None
-        self._last = opened if self._kept and opened.commit is not None else None
-        return opened.commit
-
-
-class _Opened:
-    """An open file of a ref, closed when no thread looks at it any more."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self.time = os.fstat(fd).st_mtime_ns
-        try:
-            text = os.read(fd, 64)
-        except OSError:
-            text = b""
-        sound = len(text) == 41 and text[:40].isalnum() and text.isascii()
-        self.commit = text[:40].decode() if sound else None
-
-    def __del__(self) -> None:
-        os.close(self.fd)

@@ -23,12 +23,13 @@ from padre_core.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from padre_git.branch import MARKER, Branch, Change
 from padre_git.history import history
 from padre_git.lfs import MAX_PLAIN, MAX_POINTER, THRESHOLD, LocalFiles, Pointer, attributes, pointer_at
 from padre_git.maintenance import repack
-from padre_git.objects import BLOB_MODES, MARKER, Branch, Change, Found
 from padre_git.place import parse
 from padre_git.repository import errors
+from padre_git.trees import BLOB_MODES, Found, differing, find, walk
 
 _ATTRIBUTES = ".gitattributes"
 _ATTEMPTS = 100
@@ -126,7 +127,7 @@ class GitStore(ByteStore):
 
     def write(self, key: str, data: bytes, *, if_match: IfMatch = None) -> str:
         if if_match is None and self._batch is None and self.branch.staged.takes(key):
-            id = self.branch.add(data)
+            id = self.branch.add(data, power=self._power)
             self.branch.staged.add(key, id)
             return id
         if key != MARKER:
@@ -145,7 +146,7 @@ class GitStore(ByteStore):
         self.write(key, (self.read(key).data[:at] if at else b"") + data)
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
-        found = self.branch.walk(self._root(), prefix, after)
+        found = walk(self._root(), prefix, after, where=self.url)
         pending = self._pending(prefix, after)
         if pending:
             left = {item.key: item for item in found if item.key not in pending}
@@ -154,7 +155,7 @@ class GitStore(ByteStore):
         return (self._entry(item) for item in found if item.regular and _is_ours(item.key))
 
     def strangers(self) -> Iterator[str]:
-        return (item.key for item in self.branch.walk(self._root()) if not item.regular)
+        return (item.key for item in walk(self._root(), where=self.url) if not item.regular)
 
     def changes(self, cursor: str | None) -> tuple[tuple[str, ...], str] | None:
         tip = self.branch.tip() or self.branch.start()
@@ -165,7 +166,7 @@ class GitStore(ByteStore):
         if cursor and not self.branch.follows(tip, cursor):
             return None
         before = self.branch.tree(cursor) if cursor else None
-        return tuple(filter(_is_ours, self.branch.differing(before, self.branch.tree(tip)))), tip
+        return tuple(filter(_is_ours, differing(before, self.branch.tree(tip), where=self.url))), tip
 
     def history(self, key: str, *, at: str | None = None) -> Iterator[Past]:
         with errors(self.url):
@@ -232,7 +233,7 @@ class GitStore(ByteStore):
             id = batch.change.entries[key]
             return None if id is None else Found(key, id, BLOB_MODES[0])
         staged = self.branch.staged.find(key) if key.startswith(BLOBS) else None
-        return self.branch.find(self._root(), key) if staged is None else Found(key, staged, BLOB_MODES[0])
+        return find(self._root(), key) if staged is None else Found(key, staged, BLOB_MODES[0])
 
     def _entry(self, found: Found) -> Entry:
         waiting = None if self._batch is None else self._batch.change.pack.get(found.id)
@@ -295,7 +296,7 @@ class GitStore(ByteStore):
             if isinstance(if_match, str) and (found is None or found.id != if_match):
                 raise ConflictError(f"{key} in {self.url} was changed meanwhile")
         if key not in change.entries:
-            base = self.branch.find(batch.root, key)
+            base = find(batch.root, key)
             change.guards[key] = None if base is None else base.id
         change.entries[key] = id
         return id

@@ -1,0 +1,303 @@
+"""Blobs, trees and commits of one branch, written directly: no index, no work tree, no `HEAD`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from padre_core.errors import AlreadyExistsError, ConflictError, CorruptObjectError, UnavailableError
+from padre_core.streams.filesystems import has_sync_tree, sync_tree
+from padre_git.folders import Folders
+from padre_git.packs import TEMPORARY, Pack, tidy
+from padre_git.place import Place
+from padre_git.refs import BranchRef, oid, synced
+from padre_git.repository import check_free, common_folder, errors, folder_of, make_folder, open_repository
+from padre_git.staged import Staged
+from padre_git.trees import find
+
+MARKER = "padre.json"
+
+_TIDY = 16
+"""After how many packs it is looked whether there are too many."""
+
+_LEFT = 24 * 3600.0
+"""From how many seconds on a file that is not whole was left by a process that was killed."""
+
+_ATTEMPTS = 100
+_LOCK_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Change:
+    """What a commit does to some keys.
+
+    Attributes:
+        pack: Where its objects wait until it is made.
+        entries: The blob that each key shall hold; None removes it.
+        guards: What each key must hold when the commit is made; None for nothing.
+    """
+
+    pack: Pack
+    entries: dict[str, str | None] = field(default_factory=dict)
+    guards: dict[str, str | None] = field(default_factory=dict)
+
+
+class Branch:
+    """A branch of a repository. Safe for threads; commits of several processes follow one another.
+
+    Args:
+        make: Make the repository if it is not there.
+    """
+
+    def __init__(self, place: Place, *, make: bool) -> None:
+        self.place = place
+        self.url = place.url
+        self.repo = open_repository(place.path, place.branch, make=make)
+        self._odb = self.repo.odb
+        self.common = common_folder(self.repo)
+        self.folder = (make_folder if make else folder_of)(self.common, place.branch)
+        self.ref = BranchRef(self.repo, self.common, place.branch, self.folder / "commit", self.url)
+        self.folders = Folders(self._raw)
+        self.packs = self.common / "objects" / "pack"
+        self.staged = Staged(self.folder / "staged")
+        if make:
+            self.sweep()
+        self._lock = threading.RLock()
+        self._root: tuple[str | None, Any] = (None, None)
+        self._unsynced = False
+        self._stored = 0
+
+    # Reading
+
+    def tip(self) -> str | None:
+        """The newest commit; None if there is no branch yet."""
+        return self.ref.read()
+
+    def start(self) -> str | None:
+        """The commit that a branch which is not there yet would begin with.
+
+        That of the origin, in a clone; else what is checked out, if it is a store that was put under git.
+        """
+        with errors(self.url):
+            remote = self.repo.references.get(f"refs/remotes/origin/{self.place.branch}")
+            if remote is not None:
+                return str(remote.resolve().target)
+            if self.repo.head_is_unborn:
+                return None
+            head = str(self.repo.head.target)
+            return head if MARKER in self._commit(head).tree else None
+
+    def tree(self, commit: str | None = None) -> Any:
+        """The tree of a commit, by default of the newest; None if there is none."""
+        if commit is None:
+            commit = self.tip() or self.start()
+        known, root = self._root
+        if known != commit or commit is None:
+            root = None if commit is None else self._commit(commit).tree
+            self._root = commit, root
+        return root
+
+    def data(self, id: str, what: str) -> bytes:
+        """The bytes of a blob."""
+        try:
+            kind, data = self._odb.read(id)
+        except Exception:  # what it means is looked for only then
+            with errors(what):
+                raise
+        if int(kind) != 3:
+            raise CorruptObjectError(f"{what}: {id} is no blob")
+        return data
+
+    def size(self, id: str, what: str) -> int:
+        """How many bytes a blob has."""
+        with errors(what):
+            return int(self.repo.odb.read_header(oid(id))[1])
+
+    def follows(self, commit: str, earlier: str) -> bool:
+        """Whether a commit is, or was made after, an earlier one; false if that is not here."""
+        if commit == earlier:
+            return True
+        try:
+            return bool(self.repo.descendant_of(commit, earlier))
+        except (KeyError, ValueError, OSError):
+            return False
+        except Exception as error:
+            if type(error).__name__ != "GitError":
+                raise
+            return False
+
+    def _commit(self, id: str) -> Any:
+        with errors(self.url):
+            found = self.repo[id]
+        if int(found.type) != 1:
+            raise CorruptObjectError(f"{self.url}: {self.ref.name} names no commit, but {id}")
+        return found
+
+    # Writing
+
+    def check_free(self) -> None:
+        """Checks that the branch is in no work tree, where all that is committed would look deleted.
+
+        Raises:
+            InvalidObjectError: It is.
+        """
+        check_free(self.repo, self.common, self.place.branch)
+
+    def add(self, data: bytes, *, power: bool) -> str:
+        """Stores a blob by itself; nothing refers to it yet.
+
+        Args:
+            power: Let it never be half there after the loss of power; it surely is there only after `sync`.
+        """
+        with self._lock, errors(self.url), synced(power=power):
+            self._unsynced = True
+            return str(self.repo.create_blob(data))
+
+    def pack(self, *, power: bool) -> Pack:
+        """A place for objects that are to be stored together.
+
+        Args:
+            power: Let what refers to them survive the loss of power, and never be half there.
+        """
+        return Pack(self.packs, power=power)
+
+    def check(self, change: Change, root: Any) -> None:
+        """Checks what a change expects.
+
+        Raises:
+            AlreadyExistsError: Something is where nothing was expected.
+            ConflictError: Something else is there.
+        """
+        for key, expected in change.guards.items():
+            found = find(root, key)
+            if expected is None and found is not None:
+                raise AlreadyExistsError(f"{self.url} has {key} already")
+            if expected is not None and (found is None or found.id != expected):
+                raise ConflictError(f"{key} in {self.url} was changed meanwhile")
+
+    def commit(self, change: Change, message: str, actor: str | None) -> str | None:
+        """Makes one commit of a change and of what is staged, on top of whatever is there; returns it if there is one.
+
+        Raises:
+            ConflictError: What the change expects does not hold.
+            UnavailableError: Another program moves the branch all the time, or left a lock behind.
+        """
+        deadline = time.monotonic() + _LOCK_SECONDS
+        for attempt in range(_ATTEMPTS):
+            with self.ref.exclusive():
+                self.check_free()
+                self.ref.clear_left_lock()
+                tip = self.tip()
+                parent = tip or self.start()
+                root = self.tree(parent) if parent else None
+                self.check(change, root)
+                staged = self.staged.entries()
+                before = None if root is None else str(root.id)
+                tree = self.folders.rebuilt(before, staged | change.entries, change.pack)
+                if tip is not None and tree == before:
+                    self.staged.drop(staged)
+                    return None
+                made = self.store(change.pack, tree, message, actor, [parent] if parent else [])
+                if self.ref.move(tip, made, message, power=change.pack.power):
+                    self.staged.drop(staged)
+                    self._tidy(power=change.pack.power)
+                    return made
+            if attempt and time.monotonic() > deadline:
+                break
+            time.sleep(min(0.002 * 2**attempt, 0.1))
+        raise UnavailableError(
+            f"{self.url} is being changed by another program; if none runs, remove {self.ref.git_lock}"
+        )
+
+    def tags(self) -> list[str]:
+        """The names of all tags of the repository."""
+        with errors(self.url):
+            prefix = "refs/tags/"
+            return sorted(name.removeprefix(prefix) for name in self.repo.references if name.startswith(prefix))
+
+    def tag(self, name: str, message: str | None, actor: str | None) -> str:
+        """Gives the newest commit a name that stays, and returns it.
+
+        Raises:
+            AlreadyExistsError: There is such a tag.
+        """
+        with self.ref.exclusive(), errors(self.url):
+            tip = str(self.tip() or self.start())
+            if f"refs/tags/{name}" in self.repo.references:
+                raise AlreadyExistsError(f"{self.url} has a tag {name} already; `git tag -d {name}` removes it")
+            if message is None:
+                self.repo.references.create(f"refs/tags/{name}", oid(tip))
+            else:
+                self.repo.create_tag(name, oid(tip), 1, self.signature(actor), message)  # type: ignore[arg-type]
+            return tip
+
+    def store(
+        self, pack: Pack, tree: str | None, message: str, actor: str | None, parents: Sequence[str]
+    ) -> str:  # fmt: skip
+        """Stores what waits in a pack, and a commit of it, to which no reference points yet; returns that."""
+        made = pack.add("commit", self._commit_text(tree or pack.add("tree", b""), message, actor, parents))
+        if pack.power:
+            self.sync()  # a branch must never name what a loss of power took away
+        pack.store()
+        self._stored += 1
+        return made
+
+    def _commit_text(self, tree: str, message: str, actor: str | None, parents: Sequence[str]) -> bytes:
+        by = self.signature(actor)
+        hours, minutes = divmod(abs(by.offset), 60)
+        sign = "-" if by.offset < 0 else "+"
+        who = b"%b <%b> %d %b" % (by.raw_name, by.raw_email, by.time, f"{sign}{hours:02}{minutes:02}".encode())
+        heads = [f"tree {tree}".encode(), *(f"parent {parent}".encode() for parent in parents)]
+        text = message.replace("\0", "\ufffd").encode(errors="replace")
+        return b"\n".join([*heads, b"author " + who, b"committer " + who, b"", text])
+
+    def _tidy(self, *, power: bool) -> None:
+        """Merges packs, now and then; the lock is held."""
+        if self._stored >= _TIDY:
+            self._stored = 0
+            with errors(self.url):
+                tidy(self.packs, power=power)
+
+    def sweep(self) -> None:
+        """Removes what processes left that were killed while they made a file."""
+        for folder, begin in ((self.packs, TEMPORARY), (self.staged.folder, ".")):
+            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith(begin) and entry.is_file(follow_symlinks=False):
+                        with contextlib.suppress(OSError):
+                            if time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT:
+                                os.unlink(entry.path)
+
+    def sync(self) -> None:
+        """Returns when all that `add` stored and what is staged survive the loss of power."""
+        if not has_sync_tree() or not self._unsynced:
+            return  # elsewhere libgit2 syncs each file
+        self._unsynced = False
+        with errors(self.url):
+            fd = os.open(self.common, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                sync_tree(fd)
+            finally:
+                os.close(fd)
+
+    def _raw(self, tree: str) -> bytes:
+        with errors(self.url):
+            kind, data = self.repo.odb.read(oid(tree))
+        if int(kind) != 2:
+            raise CorruptObjectError(f"{self.url}: {tree} is no tree")
+        return bytes(data)
+
+    def signature(self, actor: str | None) -> Any:
+        """Who is said to have made a commit: the user that git knows, else who wrote the objects."""
+        import pygit2
+
+        try:
+            return self.repo.default_signature
+        except (KeyError, ValueError, pygit2.GitError):
+            name = "".join(sign for sign in actor or "" if sign.isprintable() and sign not in "<>") or "padre"
+            return pygit2.Signature(name, f"{'.'.join(name.split())}@localhost")

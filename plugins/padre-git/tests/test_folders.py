@@ -1,0 +1,68 @@
+"""Trees that are changed level by level."""
+
+import subprocess
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from padre_core.errors import CorruptObjectError
+from padre_git.folders import Folder, Folders
+from padre_git.packs import Pack
+
+NAMES = st.sampled_from(["a", "a.b", "a0", "b", "runs", "runs-", "runs.json"])
+KEYS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+CHANGES = st.lists(st.dictionaries(KEYS, st.sampled_from([b"one", b"two", None]), max_size=6), max_size=6)
+
+
+def fits(keys):
+    """Whether no key is a folder of another one."""
+    return not any(other.startswith(f"{key}/") for key in keys for other in keys)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    path = tmp_path_factory.mktemp("folders") / "lab.git"
+    subprocess.run(["git", "init", "-q", "--bare", str(path)], check=True)
+    return path
+
+
+def git(repository, *arguments):
+    return subprocess.check_output(["git", "-C", str(repository), *arguments])
+
+
+@settings(max_examples=30, deadline=None)
+@given(changes=CHANGES)
+def test_any_changes_give_the_tree_that_git_reads_as_exactly_what_was_set(repository, changes):
+    folders = Folders(lambda tree: git(repository, "cat-file", "tree", tree))
+    tree, held = None, {}
+    for change in changes:
+        after = {key: data for key, data in {**held, **change}.items() if data is not None}
+        if not fits({*after, *change, *held}):
+            continue
+        pack = Pack(repository / "objects" / "pack", power=False)
+        entries = {key: None if data is None else pack.add("blob", data) for key, data in change.items()}
+        tree, held = folders.rebuilt(tree, entries, pack), after
+        pack.store()
+        if tree is None:
+            assert not held
+            continue
+        listed = git(repository, "ls-tree", "-r", "-z", "--format=%(path)", tree).decode().split("\0")[:-1]
+        assert {key: git(repository, "cat-file", "blob", f"{tree}:{key}") for key in listed} == held
+        git(repository, "fsck", "--strict", tree)
+
+
+def test_a_file_takes_the_place_of_a_folder_and_the_other_way_round():
+    folder = Folder([], [])
+    for mode in (b"40000", b"100644", b"40000"):
+        folder.set(b"a", mode, "ab" * 20)
+        assert folder.encode() == mode + b" a\0" + bytes.fromhex("ab" * 20)
+        assert folder.subfolder(b"a") == ("ab" * 20 if mode == b"40000" else None)
+
+
+def test_a_tree_that_is_cut_or_mixed_up_is_damaged():
+    whole = b"100644 a\0" + bytes(20) + b"40000 b\0" + bytes(range(20))
+    assert Folder.parse(whole, "it").encode() == whole
+    for broken in (whole[:-1], whole[2:], b"x" + whole, whole + b"40000 c\0"):
+        with pytest.raises(CorruptObjectError, match="it is no sound tree"):
+            Folder.parse(broken, "it")
