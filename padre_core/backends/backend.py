@@ -36,6 +36,16 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What a store shall note about one object's remotes, and the `Record.version` that must still be there."""
+
+    kind: str
+    id: str
+    envelope: Mapping[str, Any]
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A part of a listing; `cursor` leads to the next, None means that this was the last."""
 
@@ -306,6 +316,17 @@ class Backend(ABC):
             for write in writes:
                 try:
                     results.append(self.put(write.record, if_match=write.if_match))
+                except PadreError as error:
+                    results.append(error)
+        return results
+
+    def set_envelopes(self, notes: Sequence[Note]) -> list[Record | PadreError]:
+        """Sets each envelope by itself, with one barrier for all; what fails stands as its error in the result."""
+        results: list[Record | PadreError] = []
+        with self.batch(f"Note {len(notes)} objects"):
+            for note in notes:
+                try:
+                    results.append(self.set_envelope(note.kind, note.id, note.envelope, if_version=note.if_version))
                 except PadreError as error:
                     results.append(error)
         return results

@@ -6,12 +6,13 @@ import contextlib
 import functools
 import io
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from padre_core.backends import layout
-from padre_core.backends.backend import Problem, Revision, Segment, Write
+from padre_core.backends.backend import Note, Problem, Revision, Segment, Write
 from padre_core.backends.bytestore import UNBORN, ByteStore, IfMatch, Progress
 from padre_core.backends.catchup import CatchUp
 from padre_core.backends.fold import adopt_logs
@@ -132,30 +133,44 @@ class LoggedBackend(ByteStoreBackend):
         return head
 
     def put_many(self, writes: Sequence[Write]) -> list[Record | PadreError]:
+        with self.batch(f"Store {len(writes)} objects"):
+            return self._together([partial(self._put, write.record, write.if_match) for write in writes])
+
+    def _together(self, steps: Sequence[Callable[[], Record]]) -> list[Record | PadreError]:
+        """Takes many steps, each of which makes a head or fails by itself."""
         self._writable()
         results: list[Record | PadreError] = []
-        with self.batch(f"Store {len(writes)} objects"):
-            for start in range(0, len(writes), TOGETHER):
-                heads: list[Record] = []
-                with self.journal.exclusive():
-                    for write in writes[start : start + TOGETHER]:
-                        try:
-                            heads.append(self._put(write.record, write.if_match))
-                            results.append(heads[-1])
-                        except PadreError as error:
-                            results.append(error)
-                self._barrier(heads)
+        for start in range(0, len(steps), TOGETHER):
+            heads: list[Record] = []
+            with self.journal.exclusive():
+                for step in steps[start : start + TOGETHER]:
+                    try:
+                        heads.append(step())
+                        results.append(heads[-1])
+                    except PadreError as error:
+                        results.append(error)
+            self._barrier(heads)
         return results
 
     def _put(self, record: Record, if_match: IfMatch) -> Record:
         layout.record_key(record.kind, record.id)
         unborn = if_match is UNBORN
-        return self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match), unborn=unborn)
+        head = self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match), unborn=unborn)
+        if head.kind == "run" and not _is_running(head.content):
+            self._folding.run_ended()
+        return head
 
     def set_envelope(self, kind: str, id: str, envelope: Mapping[str, Any], *, if_version: int | None = None) -> Record:
         head = super().set_envelope(kind, id, envelope, if_version=if_version)
         self._barrier([head])
         return head
+
+    def set_envelopes(self, notes: Sequence[Note]) -> list[Record | PadreError]:
+        note = super().set_envelope
+        with self.batch(f"Note {len(notes)} objects"):
+            return self._together([
+                partial(note, each.kind, each.id, each.envelope, if_version=each.if_version) for each in notes
+            ])  # fmt: skip
 
     def evict(self, kind: str, id: str, *, if_match: str) -> None:
         self._writable()
@@ -181,9 +196,6 @@ class LoggedBackend(ByteStoreBackend):
     def _barrier(self, heads: Sequence[Record]) -> None:
         """What lies outside of running runs is safe from the loss of power when the call or the batch ends."""
         runs = {head.id: head for head in heads if head.kind == "run"}
-        for run in runs.values():
-            if not _is_running(run.content):
-                self._folding.run_ended()
         owners = {lives_in_run(head) for head in heads}
         beside = (None if owner is None else runs.get(owner) or self._head("run", owner) for owner in owners)
         if not all(run is not None and _is_running(run.content) for run in beside):

@@ -56,7 +56,7 @@ class Record:
         envelope: What this store notes about remotes. Never travels.
         summaries: Of a run's points, for each metric and writer; derived.
         evicted: The `version` at which the object was last evicted from this store; 0 if it never was. Never travels.
-        sound: That `first` or `successor` made the etag of this very content; nobody else can say so.
+        sound: That the etag is known to be that of this very content: it was made of it here, or checked.
     """
 
     kind: str
@@ -205,6 +205,7 @@ def check(record: Record) -> None:
     for count in (1, 0, 2):
         parents = record.lineage[:count]
         if len(parents) == count and make_etag(parents, hash, deleted) == record.etag:
+            _sound(record)
             return
     raise InvalidObjectError(f"{record.kind} {record.id}: the content does not belong to version {record.etag}")
 

@@ -34,6 +34,11 @@ class Kin:
             with self._lock:
                 self._known.update({both.ref: both for both in found})
 
+    def learn(self, both: Both) -> None:
+        """Takes up what an object has come to, so that it need not be looked at when it stands above another."""
+        with self._lock:
+            self._known[both.ref] = both
+
     def forget(self, ref: Ref) -> None:
         """Looks again when it is asked for the next time."""
         with self._lock:

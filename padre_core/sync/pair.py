@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from padre_core.backends.backend import Backend
+from padre_core.backends.backend import Backend, Note
 from padre_core.errors import AuthenticationError, ConflictError, NotFoundError, PadreError, UnavailableError
 from padre_core.objects.envelope import Envelope, Intent, Refusal, RemoteEntry, parse
 from padre_core.objects.record import Record
@@ -19,6 +20,8 @@ AWAY = (UnavailableError, AuthenticationError)
 """What says nothing about an object."""
 
 Heads = Mapping[Ref, Record]
+
+Change = Callable[[Envelope, Record], Envelope]
 
 ATTEMPTS = 50
 """How often something is tried while others change the same object."""
@@ -105,22 +108,34 @@ class Pair:
                         results[place] = result
         return results
 
-    def agree(self, ref: Ref, version: Record, head: Record | None = None) -> None:
-        """Notes that both sides have had a version.
+    def agree(self, versions: Sequence[tuple[Record, Record | None]]) -> list[Record | None]:
+        """Notes that both sides have had some versions, and returns what is here then.
 
         Args:
-            head: What was last seen here.
+            versions: Each with what was last seen here.
         """
-        url = self.remote.object_url(*ref)
+        found = [seen for _, seen in versions]
+        notes: dict[int, Note] = {}
+        for place, (version, seen) in enumerate(versions):
+            envelope = None if seen is None else _changed(seen, partial(self._agreed, version))
+            if seen is not None and envelope is not None:
+                notes[place] = Note(seen.kind, seen.id, envelope.as_json(), seen.version)
+        results = self.local.set_envelopes(list(notes.values())) if notes else []
+        for place, result in zip(notes, results, strict=True):
+            found[place] = result if isinstance(result, Record) else None
+            if isinstance(result, PadreError) and not isinstance(result, (ConflictError, NotFoundError)):
+                raise result
+        for place, (version, _) in enumerate(versions):
+            if found[place] is None:  # it was changed meanwhile
+                found[place] = self.note((version.kind, version.id), partial(self._agreed, version))
+        return found
 
-        def change(envelope: Envelope, head: Record) -> Envelope:
-            entry = replace(envelope.of(self.name).agreed(version.etag), url=url)
-            noted = envelope.noting(self.name, entry)
-            if head.etag != version.etag:  # somebody went on meanwhile, and will want to merge
-                noted = replace(noted, bodies={version.etag: version.content, **noted.bodies})
-            return noted.tidied(head.etag)
-
-        self.note(ref, change, head)
+    def _agreed(self, version: Record, envelope: Envelope, head: Record) -> Envelope:
+        url = self.remote.object_url(version.kind, version.id)
+        noted = envelope.noting(self.name, replace(envelope.of(self.name).agreed(version.etag), url=url))
+        if head.etag != version.etag:  # somebody went on meanwhile, and will want to merge
+            noted = replace(noted, bodies={version.etag: version.content, **noted.bodies})
+        return noted.tidied(head.etag)
 
     def refuse(self, ref: Ref, etag: str, error: PadreError) -> None:
         """Notes that the remote does not take a version."""
@@ -131,24 +146,19 @@ class Pair:
         """Changes what the local envelope says of this remote."""
         self.note(ref, lambda envelope, _: envelope.noting(self.name, change(envelope.of(self.name))))
 
-    def note(self, ref: Ref, change: Callable[[Envelope, Record], Envelope], head: Record | None = None) -> None:
-        """Changes the local envelope, whoever else does so at the same time; nothing where the object is gone.
-
-        Args:
-            head: What was last seen here; it is read again if that is no longer it.
-        """
+    def note(self, ref: Ref, change: Change) -> Record | None:
+        """Changes the local envelope, whoever else does so at the same time; None where the object is gone."""
         for _ in range(ATTEMPTS):
             try:
-                head = head or self.local.get(*ref)
-                before = parse(head.envelope, " ".join(ref))
-                after = change(before, head)
-                if after != before:
-                    self.local.set_envelope(*ref, after.as_json(), if_version=head.version)
-                return
+                head = self.local.get(*ref)
+                envelope = _changed(head, change)
+                if envelope is None:
+                    return head
+                return self.local.set_envelope(*ref, envelope.as_json(), if_version=head.version)
             except NotFoundError:
-                return
+                return None
             except ConflictError:
-                head = None
+                continue
         raise ConflictError(f"{' '.join(ref)} is changed too often by others; try again")
 
     def streams(self, runs: Iterable[Both], *, up: bool, down: bool) -> None:
@@ -188,6 +198,13 @@ def apart(
             return []
         half = len(refs) // 2
         return apart(look, refs[:half], unread) + apart(look, refs[half:], unread)
+
+
+def _changed(head: Record, change: Change) -> Envelope | None:
+    """What is to be noted; None if it is noted already."""
+    before = parse(head.envelope, f"{head.kind} {head.id}")
+    after = change(before, head)
+    return None if after == before else after
 
 
 def alike(one: Record | None, other: Record) -> bool:

@@ -210,6 +210,7 @@ class Pass:
                 self._uncover(both, head)
                 moves.append((replace(step, etag=head.etag), both, head))
             else:
+                self.kin.learn(both)
                 steps.append(step)
             if (
                 both.ref[0] == "run"
@@ -221,20 +222,27 @@ class Pass:
         broken = {step.ref for (step, *_), result in zip(moves, results, strict=True) if isinstance(result, PadreError)}
         up, down = self.way is not Way.PULL, self.way is not Way.PUSH
         self.pair.streams((both for both in runs if both.ref not in broken), up=up, down=down)
+        self._agree([
+            (head, result)
+            for (_, _, head), result in zip(moves, results, strict=True)
+            if not isinstance(result, PadreError)
+        ])  # fmt: skip
         for (step, both, head), result in zip(moves, results, strict=True):
-            steps.append(self._finished(step, both, head, result))
+            if isinstance(result, PadreError):
+                self._failed(both, head, result)
+                step = replace(step, error=result)
+            steps.append(step)
         return steps
 
-    def _finished(self, step: Step, both: Both, head: Record, result: Record | PadreError | None) -> Step:
-        failure = result if isinstance(result, PadreError) else None
-        if not isinstance(result, PadreError):
-            self.pair.agree(both.ref, head, result)
-            self.kin.forget(both.ref)
-        elif isinstance(failure, AWAY):
+    def _agree(self, brought: Sequence[tuple[Record, Record | None]]) -> None:
+        for (head, _), ours in zip(brought, self.pair.agree(brought), strict=True):
+            self.kin.learn(self.pair.both((head.kind, head.id), ours, head))
+
+    def _failed(self, both: Both, head: Record, failure: PadreError) -> None:
+        if isinstance(failure, AWAY):
             raise failure
-        elif isinstance(failure, REFUSED) and both.ours is not None and (both.theirs is None or head != both.theirs):
+        if isinstance(failure, REFUSED) and both.ours is not None and (both.theirs is None or head != both.theirs):
             self.pair.refuse(both.ref, both.ours.etag, failure)
-        return replace(step, error=failure)
 
     def _step(self, both: Both, intent: Intent | None) -> Step:
         """What the table says, as far as this call goes that way."""
@@ -287,7 +295,7 @@ class Pass:
             (result,) = self.pair.bring([(both, head or living)])
             self.kin.forget(ref)
             if not isinstance(result, PadreError):
-                self.pair.agree(ref, head or living, result)
+                self.pair.agree([(head or living, result)])
                 return
             if not isinstance(result, ConflictError):
                 raise result
