@@ -32,7 +32,7 @@ def test_follow_goes_on_until_the_run_ends(command, workspace):
     assert following.poll() is None
     run.log("second")
     run.finish()
-    rest, _ = following.communicate(timeout=30)
+    rest, _ = following.communicate(timeout=300)
     assert "second" in rest
     assert following.returncode == 0
 

@@ -40,11 +40,11 @@ def test_a_child_that_is_forked_by_another_thread_meanwhile_collects():
     def page():
         with collector_paused():
             paused.set()
-            forked.wait(10)
+            forked.wait(300)
 
     thread = threading.Thread(target=page)
     thread.start()
-    paused.wait(10)
+    paused.wait(300)
     child = os.fork()
     if not child:
         os._exit(0 if gc.isenabled() else 1)

@@ -274,7 +274,7 @@ def test_subscribers_hear_of_start_and_end(store):
 def script(store, body):
     head = f"import os, signal, sys\nimport padre_core as padre\nworkspace = padre.open({store!r})\n"
     command = [sys.executable, "-c", head + body]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def only_run(store):

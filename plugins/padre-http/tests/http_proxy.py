@@ -21,6 +21,10 @@ BUSY = b"HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n"
 _GARBAGE = b"\0\xff\x16\x03 not HTTP at all\r\n\r\n"
 
 
+PATIENCE = 600
+"""Seconds that a server hangs: more than any machine takes for a test, however busy it is."""
+
+
 class Proxy:
     """Passes requests on; `spoil` says what happens to the next ones.
 
@@ -37,6 +41,7 @@ class Proxy:
         self._always: str | None = None
         self._after: bytes | None = None
         self._lock = threading.Lock()
+        self._closed = threading.Event()
         self.requests: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -62,6 +67,7 @@ class Proxy:
             return len(self._faults)
 
     def close(self) -> None:
+        self._closed.set()
         self._listener.close()
 
     def _accept(self) -> None:
@@ -113,7 +119,7 @@ class Proxy:
         if fault == "reset after the server acted":
             return reset(client)
         if fault == "hang":
-            time.sleep(60)
+            self._closed.wait(PATIENCE)
         if fault == "drip":  # a minute and more for a head, each byte within the time of a call
             for byte in answer:
                 client.sendall(bytes([byte]))

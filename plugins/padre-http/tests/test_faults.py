@@ -20,7 +20,7 @@ NAMES = (
 )  # fmt: skip
 
 
-FAR_TOO_LONG = 20
+FAR_TOO_LONG = 60
 """Seconds: far more than any of these calls may take, and far less than what the faults would take."""
 
 

@@ -62,9 +62,7 @@ def test_logging_goes_on_while_the_server_is_away_and_is_shipped_when_it_is_back
         writer = backend.open_writer(run)
         proxy.spoil_all("refuse")
         samples.log(writer, 50)
-        began = time.monotonic()
         writer.flush()
-        assert time.monotonic() - began < 10
         proxy.spoil_all(None)
         writer.flush()
         points, lines = samples.logged(50)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from http_proxy import FAULTS, Proxy
+from http_proxy import FAULTS, PATIENCE, Proxy
 
 import padre_core as padre
 
@@ -128,7 +128,8 @@ def test_what_was_done_while_the_network_was_away_travels_when_it_is_back(server
 
 
 TRAINING = """
-import padre_core as padre, time
+import padre_core as padre, padre_http.client, time
+padre_http.client.Client.__init__.__kwdefaults__["timeout"] = 10_000
 with padre.open() as workspace, workspace.start_run("iris/svc") as run:
     for step in range(1000):
         run.log_metric("loss", 0.5, step=step)
@@ -144,10 +145,11 @@ with padre.open() as workspace, workspace.start_run("iris/svc") as run:
 def test_a_training_ends_in_time_whatever_its_remote_does(fault, only, server, proxy, monkeypatch, tmp_path):
     opened(monkeypatch, tmp_path, proxy.url, server.token, policy="auto").close()
     proxy.spoil(*[fault] * 1000, only=only)
-    began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", TRAINING], timeout=60, check=False, capture_output=True, text=True)
+    # Who waited for the answer of a remote that hangs would not end within this time.
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING], timeout=PATIENCE / 2, check=False, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 20
     proxy.spoil()
     with padre.open() as workspace:
         assert not workspace.remotes.sync().failed
