@@ -27,8 +27,15 @@ class Kin:
         self._lock = threading.Lock()
 
     def load(self, objects: Iterable[Both]) -> None:
-        """Looks at all that stands above some objects, with few requests."""
-        waiting = {ref for both in objects for ref in self._above(both)} - self._known.keys()
+        """Takes up objects that were just looked at, and looks at all that stands above them, with few requests."""
+        found = list(objects)
+        with self._lock:
+            for both in found:
+                self._known.setdefault(both.ref, both)
+        self._look({ref for both in found for ref in self._above(both)})
+
+    def _look(self, refs: Iterable[Ref]) -> None:
+        waiting = {ref for ref in refs if ref not in self._known}
         if waiting:
             found = self.pair.look(sorted(waiting))
             with self._lock:
@@ -46,8 +53,9 @@ class Kin:
 
     def above(self, both: Both) -> list[Both]:
         """The objects above one, the outermost first."""
-        self.load([both])
-        return [known for ref in self._above(both) if (known := self._known.get(ref)) is not None]
+        refs = self._above(both)
+        self._look(refs)
+        return [known for ref in refs if (known := self._known.get(ref)) is not None]
 
     def _above(self, both: Both) -> list[Ref]:
         record = both.ours or both.theirs

@@ -210,7 +210,6 @@ class Pass:
                 self._uncover(both, head)
                 moves.append((replace(step, etag=head.etag), both, head))
             else:
-                self.kin.learn(both)
                 steps.append(step)
             if (
                 both.ref[0] == "run"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from padre_core.backends.backend import Backend, Write
+from padre_core.backends.backend import Backend, Note, Write
 from padre_core.backends.bytestore import ABSENT
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError
 from padre_core.objects import canonical
@@ -291,3 +291,17 @@ class Envelopes(BackendSuite, level="base"):
         with pytest.raises(ConflictError):
             backend.set_envelope("project", head.id, {}, if_version=head.version)
         assert backend.get("project", head.id).envelope == self.ENVELOPE
+
+    def test_many_envelopes_are_set_each_by_itself(self, backend: Backend) -> None:
+        first, second = backend.put(project("first")), backend.put(project("second"))
+        notes = [
+            Note("project", second.id, self.ENVELOPE, second.version + 1),
+            Note("project", UNKNOWN, self.ENVELOPE),
+            Note("project", first.id, self.ENVELOPE, first.version),
+        ]
+        stale, missing, noted = backend.set_envelopes(notes)
+        assert isinstance(stale, ConflictError)
+        assert isinstance(missing, NotFoundError)
+        assert noted == backend.get("project", first.id)
+        assert backend.get("project", first.id).envelope == self.ENVELOPE
+        assert backend.get("project", second.id).envelope == {}

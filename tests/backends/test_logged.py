@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from padre_core.backends import layout
-from padre_core.backends.backend import Write
+from padre_core.backends.backend import Note, Write
 from padre_core.backends.bytestore import ABSENT, UNBORN
 from padre_core.backends.logged_blobs import SMALL_BLOB
 from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, ReadOnlyError
@@ -562,3 +562,18 @@ def test_in_a_batch_what_lives_in_a_run_is_read_once_but_never_stale(opened, mon
         assert backend.get("artifact", one.id) == newer
         other.fold()
         assert backend.get("artifact", one.id) == newer
+
+
+def test_notes_about_runs_that_ended_do_not_fold_their_files_again(opened, monkeypatch):
+    one = opened()
+    monkeypatch.setattr("padre_core.backends.folding.FOLD_RUNS", 5)
+    (head,) = one.put_many([Write(ended(run()), ABSENT)])
+    one.fold()
+    writes = []
+    write = one.store.write
+    monkeypatch.setattr(one.store, "write", lambda key, data, **how: writes.append(key) or write(key, data, **how))
+    for number in range(10):
+        (head,) = one.set_envelopes([Note("run", head.id, {"lab": {"url": str(number)}}, head.version)])
+    one._folding.wait()
+    assert writes == []
+    assert one.get("run", head.id).envelope == {"lab": {"url": "9"}}

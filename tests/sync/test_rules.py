@@ -658,6 +658,24 @@ def test_a_sync_with_nothing_to_do_asks_for_no_record(two):
     assert set(counting.calls) == {"changes"}
 
 
+def test_what_a_push_has_settled_is_not_asked_for_again_when_it_stands_above_others(two, monkeypatch):
+    one, _, remote = two
+    monkeypatch.setattr("padre_core.sync.passes.CHUNK", 2)
+    above = put(one, project())
+    for number in range(6):
+        put(one, experiment(above, f"e{number}"))
+    asked = []
+
+    class Asked(Wire):
+        def get(self, *ref):
+            asked.append(ref)
+            return super().get(*ref)
+
+    report = engine(one, ("lab", Asked(remote, Fate(), network=True))).push([ref(above)])
+    assert not report.failed
+    assert len(asked) == len(set(asked)) + 1  # what is named is looked at before, for a tombstone
+
+
 def test_lost_cursors_cost_one_comparison_and_nothing_else(two, tmp_path):
     one, _, remote = two
     made = project()
