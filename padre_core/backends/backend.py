@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, Self
 
-from padre_core.backends.blobs import verified
+from padre_core.backends.blobs import read_start
 from padre_core.backends.bytestore import GRACE, IfMatch, Progress
 from padre_core.backends.capabilities import API_VERSION, Capabilities
 from padre_core.errors import CorruptObjectError, NotFoundError, PadreError, UnsupportedError
+from padre_core.objects import canonical
 from padre_core.objects.base import BlobReference
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record
@@ -261,11 +262,11 @@ class Backend(ABC):
         """
         for digest in digests:
             try:
-                with verified(self.open_blob(digest), digest) as file:
-                    data = file.read(SMALL_BLOB + 1)
+                with self.open_blob(digest) as file:
+                    data = read_start(file, SMALL_BLOB + 1)
             except (NotFoundError, CorruptObjectError):
                 continue
-            if len(data) <= SMALL_BLOB:
+            if len(data) <= SMALL_BLOB and canonical.digest(data) == digest:
                 yield digest, data
 
     @abstractmethod

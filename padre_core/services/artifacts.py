@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import itertools
 import os
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,8 @@ from padre_core.errors import InvalidObjectError
 from padre_core.objects.artifact import Artifact
 from padre_core.objects.base import PadreObject
 from padre_core.query.model import Compare, Field, Operator
-from padre_core.services.files import Progress, Source, Target, copy, open_source
+from padre_core.services.files import Progress, Source, Target, open_source, pieces
+from padre_core.services.pausing import collector_paused
 from padre_core.services.service import Service
 
 if TYPE_CHECKING:
@@ -93,10 +93,11 @@ class ArtifactService(Service[Artifact]):
         if not files:
             return []
         self.records.place("run", run)
-        drafts = [_draft(run, path) for path, _ in files]
-        for draft, blob in zip(drafts, self.backend.write_blobs([data for _, data in files]), strict=True):
-            draft.__dict__.update(digest=blob.digest, size=blob.size)  # past validation: the backend says so
-        return list(self._put_new(drafts))
+        with collector_paused():
+            drafts = [_draft(run, path) for path, _ in files]
+            for draft, blob in zip(drafts, self.backend.write_blobs([data for _, data in files]), strict=True):
+                draft.__dict__.update(digest=blob.digest, size=blob.size)  # past validation: the backend says so
+            return list(self._put_new(drafts))
 
     def open(self, artifact: Artifact | str) -> BinaryIO:
         """The bytes of an artifact as a file, which checks their digest when it is read to the end.
@@ -140,11 +141,10 @@ class ArtifactService(Service[Artifact]):
         with contextlib.closing(Target(root)) as target:
             for digest, data in self.backend.read_blobs(small):
                 for artifact in waiting.pop(digest):
-                    with target.create(artifact.path) as file:
-                        copy(io.BytesIO(data), file, artifact.size, progress)
+                    target.create(artifact.path, [data], artifact.size, progress)
             for artifact in itertools.chain.from_iterable(waiting.values()):
-                with self.backend.open_blob(artifact.digest) as source, target.create(artifact.path) as file:
-                    copy(source, file, artifact.size, progress)
+                with self.backend.open_blob(artifact.digest) as source:
+                    target.create(artifact.path, pieces(source), artifact.size, progress)
         return [root.joinpath(*artifact.path.split("/")) for artifact in artifacts]
 
     def _artifacts_of(self, object: PadreObject | str) -> list[Artifact]:

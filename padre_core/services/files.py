@@ -7,7 +7,7 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -47,14 +47,10 @@ def open_source(source: Source, progress: Progress | None = None) -> Iterator[Bi
         raise InvalidObjectError(f"expected a path, bytes or a binary file, not {type(source).__name__}")
 
 
-def copy(source: Reader, target: BinaryIO, total: int | None, progress: Progress | None) -> None:
-    """Copies all that is left of a file."""
-    done = 0
-    while chunk := source.read(CHUNK):
-        target.write(chunk)
-        done += len(chunk)
-        if progress is not None:
-            progress(done, total)
+def pieces(source: Reader) -> Iterator[bytes]:
+    """All that is left of a file."""
+    while piece := source.read(CHUNK):
+        yield piece
 
 
 class Target:
@@ -65,12 +61,15 @@ class Target:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._temporary = f".padre-{secrets.token_hex(8)}"
         self._names: list[str] = []
         self._folder = -1
 
-    @contextlib.contextmanager
-    def create(self, path: str) -> Iterator[BinaryIO]:
-        """A file that becomes `path` below the folder when the block ends, and nothing if it raises.
+    def create(self, path: str, content: Iterable[bytes], total: int, progress: Progress | None = None) -> None:
+        """Makes a file `path` below the folder when all of its content came, and nothing if that raises.
+
+        Args:
+            total: How many bytes it will be, for who is told of the progress.
 
         Raises:
             InvalidObjectError: The path would leave the folder.
@@ -80,17 +79,19 @@ class Target:
             *names, name = check_path(path).split("/")
         except ValueError as error:
             raise InvalidObjectError(f"the artifact path {path!r:.200} {error}") from None
-        temporary = f".padre-{secrets.token_hex(8)}"
         try:
             folder = self._enter(names)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
-                with open(os.open(temporary, flags, 0o666, dir_fd=folder), "wb") as file:
-                    yield file
-                os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                fd = os.open(self._temporary, flags, 0o666, dir_fd=folder)
+                try:
+                    _write_all(fd, content, total, progress)
+                finally:
+                    os.close(fd)
+                os.replace(self._temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except BaseException:
                 with contextlib.suppress(OSError):
-                    os.unlink(temporary, dir_fd=folder)
+                    os.unlink(self._temporary, dir_fd=folder)
                 raise
         except OSError as error:
             if isinstance(error, BackendError):
@@ -109,6 +110,17 @@ class Target:
             self.close()
             self._folder, self._names = _open_folder(self._root, names), names
         return self._folder
+
+
+def _write_all(fd: int, content: Iterable[bytes], total: int, progress: Progress | None) -> None:
+    done = 0
+    for piece in content:
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        done += len(piece)
+        if progress is not None:
+            progress(done, total)
 
 
 def _open_folder(root: Path, names: list[str]) -> int:

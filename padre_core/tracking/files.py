@@ -40,7 +40,7 @@ def _open_regular(name: str, place: int) -> BinaryIO | None:
     except OSError:
         return None
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return open(descriptor, "rb")
+        return open(descriptor, "rb", buffering=0)  # who reads it asks for much at once
     os.close(descriptor)
     return None
 

@@ -120,14 +120,18 @@ def test_a_download_follows_no_link_out_of_its_folder(workspace, run, tmp_path):
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", "."])
 def test_a_stored_path_is_checked_again_when_it_becomes_one(tmp_path, path):
-    with pytest.raises(padre.InvalidObjectError), Target(tmp_path / "to").create(path):
-        pass
+    with pytest.raises(padre.InvalidObjectError):
+        Target(tmp_path / "to").create(path, [b"x"], 1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_download_leaves_no_file(tmp_path):
-    with pytest.raises(TypeError), contextlib.closing(Target(tmp_path)) as target, target.create("x") as file:
-        file.write("text")
+    def content():
+        yield b"some"
+        raise ValueError("the rest does not come")
+
+    with pytest.raises(ValueError, match="the rest"), contextlib.closing(Target(tmp_path)) as target:
+        target.create("x", content(), 8)
     assert list(tmp_path.iterdir()) == []
 
 
