@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sqlite3
 from typing import Any, TypeVar
 
@@ -184,8 +185,7 @@ class Changes:
         ]
 
 
-def _place(row: tuple[Any, ...]) -> tuple[int, bytes]:
-    return row[:2]
+_place = operator.itemgetter(0, 1)
 
 
 def _remember(known: dict[_Key, int], place: _Key, number: int) -> int:

@@ -57,6 +57,7 @@ class Record:
         summaries: Of a run's points, for each metric and writer; derived.
         evicted: The `version` at which the object was last evicted from this store; 0 if it never was. Never travels.
         sound: That the etag is known to be that of this very content: it was made of it here, or checked.
+        line: What `encode` made of it, for it is written to a log, the tree, notes and the index.
     """
 
     kind: str
@@ -76,6 +77,7 @@ class Record:
     summaries: Sequence[WriterSummary] = ()
     evicted: int = field(default=0, compare=False)
     sound: bool = field(default=False, init=False, repr=False, compare=False)
+    line: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def hash(self) -> str:
@@ -212,6 +214,12 @@ def check(record: Record) -> None:
 
 def encode(record: Record) -> bytes:
     """The record as one line of JSON, with a checksum over the rest of the line, and without a line feed."""
+    if record.line is None:
+        object.__setattr__(record, "line", _encode(record))
+    return record.line  # type: ignore[return-value]  # just set
+
+
+def _encode(record: Record) -> bytes:
     head: dict[str, Any] = {"kind": record.kind, "id": record.id, "version": record.version, "etag": record.etag}
     if record.ancestors:
         head["ancestors"] = record.ancestors
