@@ -10,6 +10,7 @@ from padre_core.backends import layout
 from padre_core.backends.bytestore import ByteStore
 from padre_core.errors import CorruptObjectError
 from padre_core.objects.record import Record
+from padre_core.progress import Tell, telling
 
 if TYPE_CHECKING:
     from padre_core.backends.index import Index
@@ -20,6 +21,7 @@ _FEED = "feed:"
 """Before the cursor of the feed, in the name of the source that stands for it."""
 
 _TAKEN = 1
+_OFTEN = 500
 
 
 def take_feed(store: ByteStore, index: Index) -> bool:
@@ -37,8 +39,9 @@ def take_feed(store: ByteStore, index: Index) -> bool:
     keys = tuple(filter(layout.is_record_key, keys))
     missing: list[str] = []
     stamps: dict[tuple[str, str], str] = {}
-    with index.transaction():
-        index.put(_records(store, keys, stamps, missing), stamps=stamps)  # which takes them in chunks
+    with index.transaction(), telling() as tell:
+        records = _records(store, keys, stamps, missing, tell)
+        index.put(records, stamps=stamps)  # which takes them in chunks
         if known != _FEED + cursor:
             if known is not None:
                 index.drop_source(known)
@@ -47,10 +50,12 @@ def take_feed(store: ByteStore, index: Index) -> bool:
 
 
 def _records(
-    store: ByteStore, keys: Sequence[str], stamps: dict[tuple[str, str], str], missing: list[str]
+    store: ByteStore, keys: Sequence[str], stamps: dict[tuple[str, str], str], missing: list[str], tell: Tell
 ) -> Iterator[Record]:
     """The records in some files; notes for each which state of its file it was read from, and which files are gone."""
-    for key, item in zip(keys, store.read_many(keys), strict=True):
+    for place, (key, item) in enumerate(zip(keys, store.read_many(keys), strict=True)):
+        if place % _OFTEN == _OFTEN - 1:
+            tell("filling the index", place + 1, len(keys))
         if item is None:
             missing.append(key)
             continue

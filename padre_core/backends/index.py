@@ -55,6 +55,7 @@ class Index:
         self._lock = threading.RLock()
         self._depth = 0
         self._seq = 0
+        self._rare: set[str] = set()
         with self._guarded():
             self._connect()
 
@@ -215,9 +216,14 @@ class Index:
             ref = record.kind, record.id
             newest[ref] = united(newest[ref], record) if ref in newest else record
         changes = Rows(self._numbers, self._seq)
+        self._rare = {table for table in ("evicted", "early") if self._holds(table)}
         for ref, record in newest.items():
             self._take(record, stamps.get(ref), changes)
         return self._write(changes)
+
+    def _holds(self, table: str) -> bool:
+        """Whether there is anything in a table, in which most indexes have nothing."""
+        return bool(self._connection.execute(f"SELECT EXISTS (SELECT 1 FROM {table})").fetchone()[0])  # noqa: S608
 
     def _write(self, changes: Rows) -> int:
         self._seq = changes.seq
@@ -251,7 +257,8 @@ class Index:
 
     def _take_new(self, id: bytes, record: Record, stamp: str | None, changes: Rows) -> None:
         statement = "SELECT version, stamp FROM evicted WHERE id = ? AND kind = ?"
-        row = self._connection.execute(statement, (id, record.kind)).fetchone()
+        among = "evicted" in self._rare
+        row = self._connection.execute(statement, (id, record.kind)).fetchone() if among else None
         if row is not None and record.version < row[0]:
             return
         if record.vacant:
@@ -259,7 +266,7 @@ class Index:
             return
         if row is not None:
             changes.bring_back(id, record.kind)
-        early = self._early(id, record.evicted) if record.kind == "run" else ()
+        early = self._early(id, record.evicted) if record.kind == "run" and "early" in self._rare else ()
         changes.add(id, with_further(record, early), stamp)
 
     def _early(self, run: bytes, evicted: int) -> tuple[WriterSummary, ...]:

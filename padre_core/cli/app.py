@@ -10,8 +10,10 @@ import click
 
 from padre_core import __version__
 from padre_core.cli.errors import ReaderGoneError, run
+from padre_core.cli.progress import patient_bar
 from padre_core.cli.terminal import safe
 from padre_core.errors import PluginLoadError
+from padre_core.progress import watched
 
 # Name: module and one line for the overview, which therefore imports none of them.
 _COMMANDS = {
@@ -99,4 +101,5 @@ def cli() -> None:
 
 def main() -> None:
     """Runs `padre` and ends the process with its exit code."""
-    sys.exit(run(lambda: cli.main(prog_name="padre", standalone_mode=False)))
+    with watched(patient_bar):
+        sys.exit(run(lambda: cli.main(prog_name="padre", standalone_mode=False)))

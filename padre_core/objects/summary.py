@@ -184,6 +184,8 @@ def extend(before: WriterSummary, steps: Sequence[int], times: Sequence[int], va
 
 def further(known: Sequence[WriterSummary], others: Sequence[WriterSummary]) -> Sequence[WriterSummary]:
     """For each metric and writer the summary of more points; the first ones themselves if the others add nothing."""
+    if not others:
+        return known
     best = {(item.metric, item.writer): item for item in known}
     news = [item for item in others if (old := best.get((item.metric, item.writer))) is None or old.count < item.count]
     if not news:

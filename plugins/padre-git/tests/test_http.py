@@ -1,5 +1,6 @@
 """Through a real `git http-backend` behind a web server that asks who is there."""
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import padre_core as padre
+from padre_core.progress import watched
 from padre_git.clone import CloneBackend
 
 from .git_server import bare, serving
@@ -291,3 +293,23 @@ with padre.open(sys.argv[1], clone=sys.argv[2], linger=0.05) as lab:
         with padre.open(url, clone=tmp_path / "c.git") as lab:
             names = {found.name for found in lab.projects.list()}
             assert names >= {f"{name}-{number}" for _, name in writers for number in range(12)}
+
+
+def test_transfers_and_the_first_index_of_a_clone_tell_how_far_they_are(server, tmp_path):
+    told = []
+
+    def phases():
+        return {phase for phase, done, total in told if 0 < done == total}
+
+    with opened(server, tmp_path / "a.git", linger=1000) as lab:
+        for _ in range(500):
+            lab.start_run("iris/svc").finish()
+        with watched(lambda: contextlib.nullcontext(lambda *far: told.append(far))):
+            lab.backend.publish()
+    assert "writing objects" in phases()
+    told.clear()
+    watch = watched(lambda: contextlib.nullcontext(lambda *far: told.append(far)))
+    with watch, opened(server, tmp_path / "b.git") as lab:
+        assert "receiving objects" in phases()
+        assert lab.runs.count() == 500
+    assert "filling the index" in {phase for phase, _, _ in told}

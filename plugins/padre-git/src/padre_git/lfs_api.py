@@ -27,11 +27,13 @@ from padre_core.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from padre_core.progress import Tell, telling
 from padre_git.address import Address
 from padre_git.lfs import CHUNK, MAX_PLAIN, THRESHOLD, LocalFiles, Pointer
 
 BATCH = 100
 
+_UPLOADING, _DOWNLOADING = "uploading large files", "downloading large files"
 _MEDIA = "application/vnd.git-lfs+json"
 _ANSWER = 16 * 1024 * 1024
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/\d{1,18}")
@@ -71,14 +73,18 @@ class Remote:
             UnsupportedError: It has no LFS.
             PadreError: It refuses, or is away.
         """
-        for way, item, actions in self._batches("upload", [p for p in pointers if files.path(p.digest).exists()]):
-            if "upload" not in actions:
-                continue
-            with files.path(item.digest).open("rb") as source:
-                self._send(way, actions["upload"], "PUT", source, item.size)
-            if "verify" in actions:
-                body = json.dumps({"oid": item.digest, "size": item.size}).encode()
-                self._send(way, actions["verify"], "POST", io.BytesIO(body), len(body), _MEDIA)
+        here = [pointer for pointer in pointers if files.path(pointer.digest).exists()]
+        done, total = 0, sum(pointer.size for pointer in here)
+        with telling() as tell:
+            for way, item, actions in self._batches("upload", here):
+                if "upload" in actions:
+                    with files.path(item.digest).open("rb") as source:
+                        counted = _Counted(source, done, total, tell)
+                        self._send(way, actions["upload"], "PUT", counted, item.size)
+                    if "verify" in actions:
+                        body = json.dumps({"oid": item.digest, "size": item.size}).encode()
+                        self._send(way, actions["verify"], "POST", io.BytesIO(body), len(body), _MEDIA)
+                done += item.size
 
     def download(self, pointer: Pointer, files: LocalFiles) -> None:
         """Brings a file here.
@@ -129,10 +135,12 @@ class Remote:
                 target.seek(0)
                 target.truncate(0)
             left = item.size - begin
-            while left >= 0 and (chunk := _next(answer)):
-                left -= len(chunk)
-                hashed.update(chunk)
-                target.write(chunk)
+            with telling() as tell:
+                while left >= 0 and (chunk := _next(answer)):
+                    left -= len(chunk)
+                    hashed.update(chunk)
+                    target.write(chunk)
+                    tell(_DOWNLOADING, item.size - left, item.size)
         return hashed
 
     def probe(self, pointer: Pointer) -> None:
@@ -169,7 +177,7 @@ class Remote:
         way: Way,
         action: Any,
         method: str,
-        source: BinaryIO,
+        source: BinaryIO | _Counted,
         size: int,
         media: str = "application/octet-stream",
     ) -> None:
@@ -191,6 +199,19 @@ class Remote:
             raise UnavailableError(
                 f"{where} cannot be reached ({reason}); large files are kept here, try again"
             ) from None
+
+
+class _Counted:
+    """A file that tells how much of several was read by then."""
+
+    def __init__(self, file: BinaryIO, done: int, total: int, tell: Tell) -> None:
+        self._file, self._done, self._total, self._tell = file, done, total, tell
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._done += len(data)
+        self._tell(_UPLOADING, self._done, self._total)
+        return data
 
 
 def endpoint_of(address: Address) -> str:

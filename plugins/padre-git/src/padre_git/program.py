@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from padre_core.errors import BackendError, UnavailableError, UnsupportedError
+from padre_core.progress import Tell
 
 IDLE = 60.0
 """For how many seconds a program may be silent before it is ended."""
@@ -84,12 +85,12 @@ class Watch:
 
     Attributes:
         idle: For how many seconds it may be silent.
-        tell: Called with each line about progress.
+        tell: Called with how far it is.
         check: Called twice a second; what it raises ends the program.
     """
 
     idle: float = IDLE
-    tell: Callable[[str], None] = lambda line: None
+    tell: Tell = lambda phase, done, total: None
     check: Callable[[], None] = lambda: None
 
 
@@ -272,11 +273,12 @@ def _written(process: subprocess.Popen[bytes], given: bytes) -> bytes:
         return b""
 
 
-def _tell(said: bytearray, told: int, tell: Callable[[str], None]) -> int:
+def _tell(said: bytearray, told: int, tell: Tell) -> int:
     end = max(said.rfind(b"\r"), said.rfind(b"\n")) + 1
     for line in re.split(rb"[\r\n]", said[told:end]) if end > told else ():
-        if line.strip():
-            tell(plain(line.decode(errors="replace")))
+        found = _FAR.match(line)  # only what git itself may say, for the other side's words come here too
+        if found:
+            tell(found[1].decode().lower(), int(found[2]), int(found[3]))
     return max(end, told)
 
 
@@ -287,6 +289,10 @@ def plain(text: str) -> str:
     return "\n".join([line for line in lines if line and not _PROGRESS.search(line)][-20:])[:4000]
 
 
+_FAR = re.compile(
+    rb"(?:remote: )?((?:Counting|Compressing|Receiving|Unpacking|Writing) objects|Resolving deltas): +"
+    rb"\d{1,3}% \((\d{1,15})/(\d{1,15})\)"
+)
 _PROGRESS = re.compile(r"^(remote: )?[A-Z][a-z ]+: +\d+(% \(|, done|$)")
 
 

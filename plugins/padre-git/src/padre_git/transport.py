@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ from padre_core.errors import (
     PadreError,
     UnavailableError,
 )
+from padre_core.progress import telling
 from padre_core.streams.filesystems import sync_folder
 from padre_git import program
 from padre_git.address import Address, Credentials
@@ -44,8 +45,6 @@ _SETTLED = 10.0
 _THEIRS = "refs/padre/theirs"
 _HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$PADRE_SIGN_USER" "$PADRE_SIGN_TOKEN"; }; f'
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
-
-Tell = Callable[[str], None]
 
 
 class RefusedError(Exception):
@@ -72,15 +71,14 @@ class Transport:
         repository: The clone's git directory.
         idle: For how many seconds a transfer may make no progress.
         limit: How many bytes a fetch may bring.
-        tell: Called with lines about progress.
     """
 
     def __init__(
         self, address: Address, repository: Path, signing: Credentials | None = None, *, idle: float = program.IDLE,
-        limit: int = MAX_FETCH, tell: Tell = lambda line: None,
+        limit: int = MAX_FETCH,
     ) -> None:  # fmt: skip
         self.address, self.repository = address, repository
-        self._signing, self._idle, self._limit, self._tell = signing, idle, limit, tell
+        self._signing, self._idle, self._limit = signing, idle, limit
         self._lock = threading.Lock()
         self._settings: list[Setting] | None = None
 
@@ -213,15 +211,11 @@ class Transport:
             environment = {"PADRE_SIGN_USER": self._signing.user, "PADRE_SIGN_TOKEN": self._signing.token}
         if self.address.protocol == "ssh":
             environment["GIT_SSH_COMMAND"] = self._ssh_command(settings)
-        watch = Watch(self._idle, self._tell, lambda: self._weigh(folder))
-        return program.run(
-            folder,
-            *arguments,
-            settings=settings,
-            protocols=[self.address.protocol],
-            environment=environment,
-            watch=watch,
-        )
+        with telling() as tell:
+            return program.run(
+                folder, *arguments, settings=settings, protocols=[self.address.protocol], environment=environment,
+                watch=Watch(self._idle, tell, lambda: self._weigh(folder)),
+            )  # fmt: skip
 
     def _ssh_command(self, settings: Sequence[Setting]) -> str:
         own = next((value for key, value in reversed(settings) if key.lower() == "core.sshcommand"), _SSH)
