@@ -170,9 +170,9 @@ class Workspace:
                 raise NotFoundError(f"{plugins.safe_url(reference)!r:.200} is not in {self.url}; open its own store")
             return self.service(place[0])
         if is_id(reference):
-            for model in kinds():
-                if self.records.peek(model.kind, reference) is not None:
-                    return self.service(model.kind)
+            found_kind = self.records.kind_of(reference)
+            if found_kind is not None:
+                return self.service(found_kind)
             if run_of(reference) is not None:
                 return self.metrics  # one that follows from points is in no record
             raise NotFoundError(f"{self.url} has no object {reference}")

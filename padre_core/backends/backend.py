@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, Self
 
 from padre_core.backends.blobs import read_start
-from padre_core.backends.bytestore import GRACE, IfMatch, Progress
+from padre_core.backends.bytestore import GRACE, Absent, IfMatch, Progress
 from padre_core.backends.capabilities import API_VERSION, Capabilities
 from padre_core.errors import CorruptObjectError, NotFoundError, PadreError, UnsupportedError
 from padre_core.objects import canonical
@@ -362,13 +363,25 @@ class Backend(ABC):
         """A new writer of a run's streams, for one process."""
         return StreamWriter(self.append_stream, run)
 
-    def live_runs(self) -> set[str] | None:
-        """The runs that some living process writes; None if the backend cannot tell."""
+    def live_runs(self, among: AbstractSet[str] | None = None) -> set[str] | None:
+        """The runs that some living process writes; None if the backend cannot tell.
+
+        Args:
+            among: Only these matter, so that what is known of them already may do.
+        """
         return None
 
     def waiting(self) -> list[Waiting]:
         """What this machine has acknowledged of streams and the store does not hold yet."""
         return []
+
+    def known(self, kind: str, id: str) -> Record | Absent | None:
+        """What this machine saw of an object not long ago, or that it was not there; None if `get` costs no more.
+
+        A hint: others may have written since. It spares requests for what lies above an object, and for what only a
+        write that succeeds tells for sure.
+        """
+        return None
 
     def pulse(self) -> object | None:
         """A token that changes with every record that anybody writes; None if that would cost as much as asking."""

@@ -82,6 +82,17 @@ class Index:
         with self.transaction():
             self._connection.execute("DELETE FROM source WHERE name = ?", (name,))
 
+    def look(self) -> str | None:
+        """What was noted of the last look at the store, by any process."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE name = 'look'").fetchone()
+            return None if row is None else str(row[0])
+
+    def set_look(self, text: str) -> None:
+        """Notes something of a look at the store that brought all that was new."""
+        with self.transaction():
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('look', ?)", (text,))
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Makes one step of all that is written in the block; others wait. May be nested."""
@@ -131,6 +142,7 @@ class Index:
         with self.transaction():
             for table in TABLES:
                 self._connection.execute(f"DELETE FROM {table}")  # noqa: S608  a name from a fixed list
+            self._connection.execute("DELETE FROM meta WHERE name = 'look'")
             self._connection.execute("UPDATE meta SET value = ? WHERE name = 'id'", (secrets.token_hex(8),))
             self._refresh()
 
@@ -152,6 +164,13 @@ class Index:
             return None
         with self._lock, self._guarded():
             return self._load(kind, pack(id))
+
+    def stamp(self, kind: str, id: str) -> str | None:
+        """Which state of its file an object was read from, if that is known."""
+        with self._reading() as connection:
+            statement = "SELECT stamp FROM object WHERE id = ? AND kind = ?"
+            row = connection.execute(statement, (pack(check_id(id)), kind)).fetchone()
+            return None if row is None or row[0] is None else str(row[0])
 
     def query(self, kind: str, query: Query) -> Page:
         """A page of records; see `Backend.query`."""
@@ -324,7 +343,7 @@ class Index:
 
     def _refresh(self) -> None:
         """Sees what other processes did."""
-        meta = dict(self._connection.execute("SELECT name, value FROM meta"))
+        meta = dict(self._connection.execute("SELECT name, value FROM meta WHERE name IN ('id', 'seq')"))
         if meta["id"] != self._id:
             self._id = meta["id"]
             self._numbers.forget()

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from padre_core.backends import layout
 from padre_core.backends.bytestore import ByteStore
+from padre_core.backends.bytestore import Entry as KeyEntry
 from padre_core.errors import CorruptObjectError
 from padre_core.objects import canonical
 from padre_core.objects.identity import run_of
@@ -29,7 +30,7 @@ from padre_core.objects.record import Record, decode, encode, united
 NOTES = ".notes"
 CATALOG = ".catalog"
 
-MERGE_NOTES = 40
+MERGE_NOTES = 32
 SNAPSHOT_OBJECTS = 1000
 SNAPSHOT_BYTES = 16 * 1024 * 1024
 
@@ -126,9 +127,9 @@ def write_notes(store: ByteStore, name: str, entries: Iterable[Entry], merges: t
     return notes
 
 
-def listing_keys(store: ByteStore) -> list[str]:
-    """The keys of all notes and catalogs."""
-    return [entry.key for entry in store.list(layout.LOG) if entry.key.endswith((NOTES, CATALOG))]
+def listing_keys(entries: Iterable[KeyEntry]) -> list[str]:
+    """The keys of the notes and catalogs among what lies in `log/`."""
+    return [entry.key for entry in entries if entry.key.endswith((NOTES, CATALOG))]
 
 
 def read_listings(store: ByteStore, keys: Iterable[str]) -> Iterator[tuple[str, Listing | CorruptObjectError | None]]:
@@ -158,7 +159,7 @@ def merge_notes(store: ByteStore, *, few: int | None = None) -> int:
     Args:
         few: Up to one less than so many notes stay as they are; by default `MERGE_NOTES`.
     """
-    keys = listing_keys(store)
+    keys = listing_keys(store.list(layout.LOG))
     if sum(key.endswith(NOTES) for key in keys) < (MERGE_NOTES if few is None else few):
         return 0
     # One that is damaged stays: `verify` names it.
@@ -194,7 +195,7 @@ def merge_notes(store: ByteStore, *, few: int | None = None) -> int:
 def leftover_snapshots(store: ByteStore) -> set[str]:
     """Snapshots that no catalog names: of a merge that was killed, or of one that is under way."""
     present = {entry.key for entry in store.list(layout.SNAPSHOTS)}
-    keys = [key for key in listing_keys(store) if key.endswith(CATALOG)]
+    keys = [key for key in listing_keys(store.list(layout.LOG)) if key.endswith(CATALOG)]
     catalogs = [listing for _, listing in read_listings(store, keys)]
     if not catalogs or not all(isinstance(listing, Listing) for listing in catalogs):
         return set()  # nobody knows

@@ -7,6 +7,7 @@ import functools
 import io
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -289,7 +290,7 @@ class LoggedBackend(ByteStoreBackend):
     def stream_ends(self, run: str, stream: Stream) -> dict[str, int]:
         return self._streams.ends(check_id(run), stream)
 
-    def live_runs(self) -> set[str]:
+    def live_runs(self, among: AbstractSet[str] | None = None) -> set[str]:
         with self.journal.lock:
             self.journal.refresh()
             return self.journal.live_runs()

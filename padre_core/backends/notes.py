@@ -26,7 +26,12 @@ from padre_core.errors import ConflictError, CorruptObjectError, PadreError
 logger = logging.getLogger(__name__)
 
 OWN_NOTES = 8
-"""So many notes of one opening become one when it writes the next, and it looks how many there are by all."""
+"""So many notes of one opening become one when it writes the next."""
+
+FIRST_LOOK, LOOK = 4, 8
+"""One note in so many, by chance, is followed by a look at how many there are by all: the first time, and later.
+
+By chance, for many openings may each leave few. A run leaves two or three notes, and should not cost many looks."""
 
 NOTE_RECORDS = 1000
 """How many records one note holds at most."""
@@ -56,6 +61,7 @@ class Notes:
         self._flushing = threading.Lock()
         self._id = secrets.token_hex(8)
         self._number = 0
+        self._looked = False
         self._writing: Counter[str] = Counter()
         self._pending: list[Entry] = []
         self._doubtful: set[str] = set()
@@ -91,11 +97,10 @@ class Notes:
             with self._lock:
                 pending, self._pending = self._pending, []
                 doubtful, self._doubtful = self._doubtful, set()
-            many = False
             try:
                 entries = [*pending, *self._read(doubtful)]
                 while entries:
-                    many |= self._write(newest(entries[:NOTE_RECORDS]))
+                    self._write(newest(entries[:NOTE_RECORDS]))
                     del entries[:NOTE_RECORDS]
             except BaseException as error:
                 with self._lock:
@@ -108,8 +113,16 @@ class Notes:
             with self._lock:
                 if not (self._pending or self._doubtful or self._writing) and self._fd >= 0:
                     os.ftruncate(self._fd, 0)
-        if many:
+        if pending and self._looks():
             self.merge()
+
+    def _looks(self) -> bool:
+        """Whether this note is followed by a look."""
+        if self._looked and self._number <= OWN_NOTES:
+            return False
+        looks = secrets.randbelow(LOOK if self._looked else FIRST_LOOK) == 0
+        self._looked |= looks
+        return looks
 
     def merge(self) -> None:
         """Makes snapshots of the notes of all once there are many."""
@@ -190,8 +203,8 @@ class Notes:
                 except CorruptObjectError as error:
                     logger.warning("%s", error)
 
-    def _write(self, entries: Iterable[Entry]) -> bool:
-        """Writes a note, and says whether it took the place of others."""
+    def _write(self, entries: Iterable[Entry]) -> None:
+        """Writes a note, which may take the place of others."""
         merges: tuple[str, ...] = ()
         if len(self.own) >= OWN_NOTES:
             merges = tuple(self.own)
@@ -204,4 +217,3 @@ class Notes:
             self._store.delete_many(merges)
         if len(note.entries) < NOTE_RECORDS // 2:
             self.own[notes_key(name)] = note
-        return bool(merges)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from padre_core.backends import layout
 from padre_core.backends.backend import Changes, Page, Problem, Segment, Write
+from padre_core.backends.beats import Beats, Look, Signs, fresh, is_running, left_over, living, signs_of_beats
 from padre_core.backends.bytestore import ABSENT, Absent, ByteStore, IfMatch, Progress
 from padre_core.backends.listing import CATALOG, Entry, leftover_snapshots, merge_notes
 from padre_core.backends.merge import evict, resolve
 from padre_core.backends.notes import Notes
-from padre_core.backends.store import ByteStoreBackend, Change
+from padre_core.backends.store import ByteStoreBackend, Change, index_path
 from padre_core.backends.taking import take_listings
 from padre_core.backends.tree import encode_part, folded, joined, summaries_with
-from padre_core.errors import ConflictError, NotFoundError, PadreError
+from padre_core.errors import ConflictError, NotFoundError, PadreError, UnavailableError
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record, with_further
 from padre_core.objects.summary import WriterSummary
@@ -40,6 +43,12 @@ SEGMENT_BYTES = 4 * 1024 * 1024
 PULSE_SECONDS = 1.0
 """How long it is believed what was read of an object, where only what is above it or whose streams these are counts."""
 
+LOOK_SECONDS = 60.0
+"""How long this machine believes its index where that only spares requests, and hears of no run that began since."""
+
+LOOK_NOTED = 5.0
+"""How often at most it is noted that a look brought nothing new."""
+
 BATCH_SECONDS = 5.0
 """How long it is believed within a batch, where one call looks at the same objects again and again."""
 
@@ -58,6 +67,10 @@ class _File:
     records: tuple[Record, ...]
     version: IfMatch
     at: float
+
+    def head(self, kind: str, id: str) -> Record | None:
+        """One of the records."""
+        return next((record for record in self.records if record.kind == kind and record.id == id), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +95,19 @@ class SpooledBackend(ByteStoreBackend):
         super().__init__(store, readonly=readonly, single_writer=single_writer)
         folder = folder_for(store.url, self.id)
         self._notes = Notes(store, folder)
-        self._spool = Spool(folder, self._ship, sent=self._shipped, pace=PACE)
+        self._beats = Beats(store)
+        self._spool = Spool(
+            folder, self._ship, beat=self._beats.beat, ended=self._beats.end, sent=self._shipped, pace=PACE
+        )
         self._closed = False
         self._start()
         if not self.readonly:
             self._notes.recover()
             self._recovering = True
-            self._spool.recover()
+            dead = self._spool.recover()
             self._recovering = False
+            if dead:
+                self._beats.remove(dead)
 
     def _start(self) -> None:
         self._batches = threading.local()
@@ -98,6 +116,7 @@ class SpooledBackend(ByteStoreBackend):
         self._grown: dict[tuple[str, str, Stream, int], _Grown] = {}
         self._live: dict[str, tuple[int, tuple[WriterSummary, ...]]] = {}
         self._untold: set[str] = set()
+        self._look = Look()
         self._recovering = False
         self._puts = 0
 
@@ -111,18 +130,53 @@ class SpooledBackend(ByteStoreBackend):
 
     def _head(self, kind: str, id: str) -> Record | None:
         key = layout.record_key(kind, id)
-        if run_of(id) is not None:
-            return super()._head(kind, id)
-        seen = self._seen.get(key)
+        seen = self._seen.get(key) if run_of(id) is None else None
         if seen is not None and time.monotonic() - seen.at < BATCH_SECONDS:
-            return next(iter(seen.records), None)
-        return next(iter(self._read(key)[0]), None)
+            return seen.head(kind, id)
+        records, _ = self._read(key)
+        return next((record for record in records if record.kind == kind and record.id == id), None)
 
     def _head_at_hand(self, kind: str, id: str) -> Record | None:
         known = self._recent.get(layout.record_key(kind, id))
         if known is not None and time.monotonic() - known.at < PULSE_SECONDS:
-            return next((record for record in known.records if record.kind == kind and record.id == id), None)
+            return known.head(kind, id)
         return self._head(kind, id)
+
+    def known(self, kind: str, id: str) -> Record | Absent | None:
+        key = layout.record_key(kind, id)
+        file = self._recent.get(key)
+        own = None if file is None else file.head(kind, id)
+        if file is None or time.monotonic() - file.at > PULSE_SECONDS:
+            try:
+                with self._lock:
+                    index = self._warm_index()
+                    if index is None:
+                        return None
+                    found, stamp = index.get(kind, id), index.stamp(kind, id)
+            except UnavailableError:  # a damaged index, or a store that is away, as whoever asks for more finds out
+                return None
+            if found is not None and (own is None or own.version < found.version):
+                own = found
+                if file is None and stamp is not None and run_of(id) is None:
+                    self._recall(key, [found], stamp, at=-math.inf)
+        return ABSENT if own is None or own.vacant else own
+
+    def _warm_index(self) -> Index | None:
+        """The index, brought up to date if that is long ago; None if it is empty, for filling it costs more."""
+        if not self._has_index() or not (index := self._open_index()).sources():
+            return None
+        return index if self._last_look(index).within(LOOK_SECONDS) else self._caught_up()
+
+    def _has_index(self) -> bool:
+        """Whether there is one; else it need not be made for what it does not know."""
+        return self._index is not None or index_path(self.store.url, self.id).exists()
+
+    def _last_look(self, index: Index) -> Look:
+        """What this process or another of this machine found when it last looked."""
+        noted = Look.decode(index.look())
+        if noted.at > self._look.at:
+            self._look = noted
+        return self._look
 
     @property
     def _seen(self) -> dict[str, _File]:
@@ -219,11 +273,19 @@ class SpooledBackend(ByteStoreBackend):
                 self._forget(key)
                 raise
             self._recall(key, [*heads.values()], written)
+            if any(head.deleted or ((old := before.get((head.kind, head.id))) and old.deleted) for head in news):
+                self._tell_index(news, written)
             self._notes.add((written, head) for head in news)
             self._puts += 1
             self._flush_notes()
             return answer
         raise ConflictError(f"{key} in {self.store.url} is changed too often by others; try again")
+
+    def _tell_index(self, news: Sequence[Record], version: str) -> None:
+        """Lets other processes of this machine know at once that something was deleted or brought back."""
+        with self._lock, contextlib.suppress(UnavailableError):  # a damaged index is empty now and knows nothing wrong
+            if self._has_index():
+                self._open_index().put(news, stamps={(record.kind, record.id): version for record in news})
 
     def _flush_notes(self) -> None:
         """Leaves the notes, in a batch at its end."""
@@ -255,8 +317,8 @@ class SpooledBackend(ByteStoreBackend):
     def _is_new(if_match: IfMatch) -> bool:
         return isinstance(if_match, Absent) and if_match is not ABSENT
 
-    def _recall(self, key: str, records: Sequence[Record], version: IfMatch) -> None:
-        file = _File(tuple(records), version, time.monotonic())
+    def _recall(self, key: str, records: Sequence[Record], version: IfMatch, *, at: float | None = None) -> None:
+        file = _File(tuple(records), version, time.monotonic() if at is None else at)
         self._seen[key] = file
         with self._memory:
             if len(self._recent) >= _RECENT:
@@ -304,7 +366,12 @@ class SpooledBackend(ByteStoreBackend):
 
     def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:
         self._writable()
-        return self._append(Part(check_id(run), writer, first, columns, self._eviction(run)))
+        end = self._append(Part(check_id(run), writer, first, columns, self._eviction(run)))
+        file = self._recent.get(layout.record_key("run", run))
+        head = None if file is None else file.head("run", run)
+        if head is not None and is_running(head):  # its writer is elsewhere, and this store hears of him by what comes
+            self._beats.beat(run, writer)
+        return end
 
     def _append(self, part: Part) -> int:
         """Adds to a stream what is not there, whoever wrote it."""
@@ -444,11 +511,36 @@ class SpooledBackend(ByteStoreBackend):
         with self._lock:
             index = self._open_index()
             cold = not index.sources()
-            whole = take_listings(self.store, index, at_hand=self._notes.own)
+            signs: Signs = {}
+            whole = take_listings(self.store, index, at_hand=self._notes.own, signs=signs)
             # A store of few notes may hold more that was put there without any; one with a catalog was looked over.
             if not whole or (cold and not any(key.endswith(CATALOG) for key in index.sources())):
                 self._compare(index)
+            self._note_look(index, signs)
             return index
+
+    def _note_look(self, index: Index, signs: Signs) -> None:
+        """Notes that all that was new is in the index, for other processes too."""
+        before = self._last_look(index)
+        signs = fresh(before.signs) | signs
+        self._look = Look(time.time(), signs)
+        if not before.within(LOOK_NOTED) or signs.keys() - before.signs.keys():
+            index.set_look(self._look.encode())
+
+    def live_runs(self, among: AbstractSet[str] | None = None) -> set[str] | None:
+        if not self.store.dated:
+            return None
+        here, dead = self._spool.live_runs(), self._spool.dead_writers()
+        with self._lock:
+            if self._has_index() and (index := self._open_index()).sources():
+                look = self._last_look(index)
+                hoped = among is not None and look.within(LOOK_SECONDS) and among <= here | living(look.signs, dead)
+                if not hoped and not look.within(PULSE_SECONDS):
+                    self._caught_up()
+                signs = self._look.signs
+            else:
+                signs = signs_of_beats(self.store.list(layout.LOG))
+        return here | living(signs, dead)
 
     def _apply(self, index: Index, keys: Sequence[str], *, accept_edits: bool = False) -> list[Entry]:
         found = super()._apply(index, keys, accept_edits=accept_edits)
@@ -475,7 +567,7 @@ class SpooledBackend(ByteStoreBackend):
         leftover = leftover_snapshots(self.store)
         done = {"objects found": self.refresh(), "listings merged": merge_notes(self.store, few=1)}
         leftover &= leftover_snapshots(self.store)
-        self.store.delete_many(leftover)
+        self.store.delete_many(leftover | left_over(self.store.list(layout.LOG)))
         done["leftover snapshots removed"] = len(leftover)
         return {name: count for name, count in done.items() if count} | super().maintain(progress)
 
@@ -488,6 +580,7 @@ class SpooledBackend(ByteStoreBackend):
                 try:
                     self._spool.close()
                 finally:
+                    self._beats.close()
                     self._notes.close()
         finally:
             super().close()
@@ -495,4 +588,5 @@ class SpooledBackend(ByteStoreBackend):
     def _after_fork(self) -> None:
         super()._after_fork()
         self._notes.after_fork()
+        self._beats.after_fork()
         self._start()

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from padre_core.backends import layout
+from padre_core.backends.beats import Signs, signs_of_beats, signs_of_note
 from padre_core.backends.bytestore import ByteStore
-from padre_core.backends.listing import CATALOG, Listing, current_snapshots, listing_keys, read_listings
+from padre_core.backends.listing import CATALOG, NOTES, Listing, current_snapshots, listing_keys, read_listings
 from padre_core.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ _ATTEMPTS = 20
 
 
 def take_listings(
-    store: ByteStore, index: Index, *, awaited: Collection[str] = (), at_hand: Mapping[str, Listing] | None = None
-) -> bool:
+    store: ByteStore, index: Index, *, awaited: Collection[str] = (), at_hand: Mapping[str, Listing] | None = None,
+    signs: Signs | None = None,
+) -> bool:  # fmt: skip
     """Brings what the listings of a store say into its index; returns whether they said all that they once did.
 
     One listing of `log/`, and one read for each listing that is new. All are read anew if some have vanished and no
@@ -34,10 +36,12 @@ def take_listings(
     Args:
         awaited: Keys of notes that the index knows and that are not there yet.
         at_hand: Notes that this process wrote itself, by their keys.
+        signs: Takes up the signs of life that are new.
     """
     seen: set[str] | None = None
     for _ in range(_ATTEMPTS):
-        keys = set(listing_keys(store))
+        entries = list(store.list(layout.LOG))
+        keys = set(listing_keys(entries))
         known = {key for key, state in index.sources().items() if state == TAKEN}
         taking = _Taking(store, index, at_hand or {})
         cold = not known
@@ -54,6 +58,11 @@ def take_listings(
         with index.transaction():
             for key in gone:
                 index.drop_source(key)
+        if signs is not None:
+            signs |= signs_of_beats(entries)
+            for entry in entries:
+                if entry.key.endswith(NOTES) and entry.key in taking.listings:
+                    signs |= signs_of_note((record for _, record in taking.listings[entry.key].entries), entry.at)
         return taking.whole and not taking.vanished
     raise UnavailableError(f"{store.url}: its listings are merged faster than they can be read; try again")
 

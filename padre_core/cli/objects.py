@@ -36,8 +36,7 @@ def show(workspace: Workspace, object: str, kind: str | None, at: str | None, as
         return
     fields = {"kind": found.kind, "id": found.id, "etag": found.etag, **row(found)}
     if isinstance(found, Run):
-        metrics = workspace.runs.metrics(found)
-        fields |= {f"metrics.{name}.last": format(summary.last, ".6g") for name, summary in metrics.items()}
+        fields |= {f"metrics.{name}.last": format(summary.last, ".6g") for name, summary in found.metrics.items()}
     print_fields((name, text) for name, value in fields.items() for name, text in _texts(name, value) if text)
 
 

@@ -44,6 +44,11 @@ def run_of(id: str) -> str | None:
     return id[:36] if len(id) == 53 else None
 
 
+def is_run_id(id: str) -> bool:
+    """Whether an id was made at random, as those of runs are, and no others."""
+    return len(id) == 36 and id[14] == "7"
+
+
 def new_run_id() -> str:
     """A UUIDv7: unique, and ordered by the time of its making."""
     from uuid_utils import uuid7  # loads native code, which readers never need

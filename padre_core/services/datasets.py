@@ -11,6 +11,7 @@ from padre_core.objects.dataset import Dataset
 from padre_core.objects.record import Record
 from padre_core.query.model import Compare, Deleted, Field, Operator, Order, Query
 from padre_core.services.files import Source, open_source
+from padre_core.services.naming import Look
 from padre_core.services.service import Service
 
 
@@ -64,7 +65,7 @@ class DatasetService(Service[Dataset]):
         with self.open(dataset, format) as file:
             return file.read()
 
-    def _newest(self, above: str, parent: str | None, name: str) -> Record | None:
+    def _newest(self, above: str, parent: str | None, name: str, look: Look | None = None) -> Record | None:
         named = Compare(Field(("name",)), Operator.EQ, name)
         newest = (Order(Field(("created_at",)), descending=True),)
         for deleted in (Deleted.EXCLUDE, Deleted.ONLY):

@@ -14,7 +14,7 @@ from padre_core.objects.base import NamedObject, PadreObject, RemoteState, Store
 from padre_core.objects.identity import check_id, is_id
 from padre_core.objects.record import Record
 from padre_core.plugins import safe_url
-from padre_core.services.naming import generations, latest, split_path
+from padre_core.services.naming import Look, generations, latest, split_path
 from padre_core.services.records import Records, article, describe, states
 
 T = TypeVar("T", bound=PadreObject)
@@ -68,13 +68,13 @@ class Lookup(Generic[T]):
             raise InvalidObjectError(f"{safe_url(object)!r:.200} is not the URL of {article(self.kind)}")
         return check_id(id)
 
-    def _locate(self, object: T | str) -> Record | None:
+    def _locate(self, object: T | str, look: Look | None = None) -> Record | None:
         """The head of what is meant, deleted or not; the living one of a name before the last deleted one."""
         id = self._id_of(object)
         if id is not None:
             return self.records.peek(self.kind, id)
         if isinstance(object, str):
-            return self._by_path(object)
+            return self._by_path(object, look)
         return latest(self._generations(object))
 
     def _generations(self, object: T) -> Sequence[Record]:
@@ -83,14 +83,18 @@ class Lookup(Generic[T]):
         found = generations(self.records, self.model, above, parent, object.key())
         return [record for _, record in found if record is not None]
 
-    def _by_path(self, path: str) -> Record | None:
-        """The head of a name path, deleted or not."""
+    def _by_path(self, path: str, look: Look | None = None) -> Record | None:
+        """The head of a name path, deleted or not.
+
+        Args:
+            look: See `generations`.
+        """
         if not issubclass(self.model, NamedObject):
             raise InvalidObjectError(f"{path!r:.80} is not the id of {article(self.kind)}, which has no name path")
         above, name = split_path(self.kind, path)
         parent: str | None = None
         if above is not None:
-            found = self._services[self.model.parents[0]]._by_path(above)
+            found = self._services[self.model.parents[0]]._by_path(above, look)
             if found is None:
                 return None
             parent = found.id
@@ -99,11 +103,17 @@ class Lookup(Generic[T]):
             raise InvalidObjectError(
                 f"{path!r:.80} is no {self.kind}: give '{field}/name', for its name is unique there"
             )
-        return self._newest(self.model.parents[0], parent, name)
+        return self._newest(self.model.parents[0], parent, name, look)
 
-    def _newest(self, above: str, parent: str | None, name: str) -> Record | None:
-        found = generations(self.records, self.model, above, parent, (name,))
-        return latest([record for _, record in found if record is not None])
+    def _newest(self, above: str, parent: str | None, name: str, look: Look | None = None) -> Record | None:
+        newest: Record | None = None
+        for _, record in generations(self.records, self.model, above, parent, (name,), look):
+            if record is None:
+                break
+            newest = record
+            if record.deleted is None:
+                break
+        return newest
 
     def _not_found(self, object: T | str) -> NotFoundError:
         text = object if isinstance(object, str) else object.name or self.kind
@@ -136,7 +146,7 @@ class Lookup(Generic[T]):
     def named(self, path: str) -> Record | None:
         """What a name path means, if it is one of this kind and not deleted."""
         try:
-            record = self._by_path(path)
+            record = self._by_path(path, self.records.lately)
         except InvalidObjectError:
             return None
         return record if record is not None and record.deleted is None else None
@@ -149,7 +159,7 @@ class Lookup(Generic[T]):
             return None
         return record if record is not None and record.deleted is not None and self.records.in_scope(record) else None
 
-    def _resolve_parent(self, draft: T, *, create: bool) -> tuple[str | None, str | None]:
+    def _resolve_parent(self, draft: T, *, create: bool, look: Look | None = None) -> tuple[str | None, str | None]:
         """The kind and id of the parent, which the draft names by id from then on."""
         reference = draft.parent_reference
         if reference is None or self.model.parent_field is None:
@@ -157,7 +167,7 @@ class Lookup(Generic[T]):
         above = self._parent_kind(draft)
         if not is_id(reference):
             service = self._services[above]
-            found = service._ensure(reference) if create else service._by_path(reference)
+            found = service._ensure(reference, look) if create else service._by_path(reference)
             if found is None:
                 raise service._not_found(reference)
             reference = found.id

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.base import PadreObject
 from padre_core.objects.identity import Key, check_name, object_id, run_child_id
 from padre_core.objects.record import Record
 from padre_core.services.records import Records
+
+Look = Callable[[str, str], Record | None]
+"""Gives the head of an object by kind and id."""
 
 MAX_DEPTH = 32
 """How many names a name path has at most."""
@@ -28,22 +31,36 @@ def child_id(model: type[PadreObject], above: str | None, parent: str | None, ke
 
 
 def generations(
-    records: Records, model: type[PadreObject], above: str | None, parent: str | None, key: tuple[Key, ...]
+    records: Records,
+    model: type[PadreObject],
+    above: str | None,
+    parent: str | None,
+    key: tuple[Key, ...],
+    look: Look | None = None,
 ) -> Iterator[tuple[str, Record | None]]:
-    """The ids and heads of all objects that ever had a key, oldest first; the last id is free."""
+    """The ids and heads of all objects that ever had a key, oldest first; the last id is free.
+
+    Args:
+        look: How to look for one; by default `records.peek`.
+    """
     for number in itertools.count():
         id = child_id(model, above, parent, key, number)
-        record = records.peek(model.kind, id)
+        record = (look or records.peek)(model.kind, id)
         yield id, record
         if record is None:
             return
 
 
 def living(
-    records: Records, model: type[PadreObject], above: str | None, parent: str | None, key: tuple[Key, ...]
+    records: Records,
+    model: type[PadreObject],
+    above: str | None,
+    parent: str | None,
+    key: tuple[Key, ...],
+    look: Look | None = None,
 ) -> tuple[str, Record | None]:
     """The id and head of the living object of a key, or the id that the next one would have."""
-    for id, record in generations(records, model, above, parent, key):
+    for id, record in generations(records, model, above, parent, key, look):
         if record is None or record.deleted is None:
             return id, record
     raise AssertionError("generations end with a free id")

@@ -11,7 +11,7 @@ from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectEr
 from padre_core.objects.record import Record
 from padre_core.services.checking import checked_content
 from padre_core.services.lookup import Key, Lookup, T, Version, kind_text, record_of
-from padre_core.services.naming import child_id, living, split_path
+from padre_core.services.naming import Look, child_id, living, split_path
 from padre_core.services.records import describe, restore_call
 
 ATTEMPTS = 200
@@ -57,14 +57,20 @@ class Putting(Lookup[T]):
 
     def _merge(self, object: T) -> tuple[T, Record]:
         """Creates an object, or sets those fields of the stored one that the caller set."""
-        draft = object.model_copy()
-        above, parent = self._resolve_parent(draft, create=True)
-        ancestors = () if parent is None or above is None else self.records.place(above, parent)
-        self._check_links(draft)
         lost: ConflictError | None = None
         for attempt in range(ATTEMPTS):
-            id, head = self._identify(draft, above, parent)
+            # The first attempt goes by what is known from before, for a write that succeeds tells that it was right.
+            draft = object.model_copy()
+            above, parent = self._resolve_parent(
+                draft, create=True, look=self.records.peek if attempt else self.records.lately
+            )
+            look = self.records.peek if attempt else self.records.unless_absent
+            id, head = self._identify(draft, above, parent, look)
             try:
+                ancestors: tuple[str, ...] = ()
+                if parent is not None and above is not None:  # a deleted run takes what is put into it, hidden
+                    ancestors = self.records.place(above, parent, lately=head is not None or above == "run")
+                self._check_links(draft)
                 if head is None:
                     record = self.records.create(self.kind, id, self._checked(draft), ancestors, self._absence(draft))
                     return self._as_stored(draft, record), record
@@ -74,7 +80,8 @@ class Putting(Lookup[T]):
                 return self._as_stored(state, record), record
             except ConflictError as error:
                 now = self.records.peek(self.kind, id)
-                if (now.etag if now else None) == (head.etag if head else None):
+                named = parent != object.parent_reference
+                if (attempt or not named) and (now.etag if now else None) == (head.etag if head else None):
                     raise
                 lost = error
                 time.sleep(random.random() * min(attempt, 20) / 1000)  # noqa: S311  # spreads rivals, no secret
@@ -116,18 +123,18 @@ class Putting(Lookup[T]):
             f"{describe(before)} was changed since it was read at {before.etag}; get it again and repeat the change"
         )
 
-    def _ensure(self, path: str) -> Record:
+    def _ensure(self, path: str, look: Look | None = None) -> Record:
         """The living object of a name path, made as a placeholder if it is missing."""
-        found = self._by_path(path)
+        found = self._by_path(path, look)
         if found is not None and found.deleted is None and self.records.deleted_ancestor(found) is None:
             return found
         above, name = split_path(self.kind, path)
         fields = {"name": name} if above is None else {"name": name, str(self.model.parent_field): above}
         return record_of(self._put(self.model(**fields)))
 
-    def _identify(self, draft: T, above: str | None, parent: str | None) -> tuple[str, Record | None]:
+    def _identify(self, draft: T, above: str | None, parent: str | None, look: Look) -> tuple[str, Record | None]:
         """The id of the living object that is meant, or of the one to be made."""
-        id, record = living(self.records, self.model, above, parent, draft.key())
+        id, record = living(self.records, self.model, above, parent, draft.key(), look)
         if draft.id is not None and draft.id != id:
             raise InvalidObjectError(
                 f"{self.kind}.id: {draft.id!r:.80} is not the id that follows from its names; leave the id out, "

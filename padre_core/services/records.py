@@ -22,6 +22,7 @@ from padre_core.hookspecs import Action, ObjectChanged, Ref, Request
 from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject, RemoteState
 from padre_core.objects.envelope import parse
+from padre_core.objects.identity import is_run_id, run_of
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record, Tombstone, first, successor
 from padre_core.objects.references import parent_kind
@@ -63,6 +64,26 @@ class Records:
             return self.backend.get(kind, id)
         except NotFoundError:
             return None
+
+    def lately(self, kind: str, id: str) -> Record | None:
+        """The same; what this machine saw alive not long ago may do."""
+        known = self.backend.known(kind, id)
+        return known if isinstance(known, Record) and known.deleted is None else self.peek(kind, id)
+
+    def unless_absent(self, kind: str, id: str) -> Record | None:
+        """The same; that this machine knows of none may do, where only a write that makes the object follows."""
+        return None if isinstance(self.backend.known(kind, id), Absent) else self.peek(kind, id)
+
+    def kind_of(self, id: str) -> str | None:
+        """The kind of what is stored under an id, be it deleted or not; None if nothing is."""
+        in_run = run_of(id) is not None
+        candidates = [model.kind for model in kinds() if not in_run or "run" in model.parents]
+        if is_run_id(id):
+            candidates = ["run"]
+        for kind in candidates:
+            if isinstance(self.backend.known(kind, id), Record):
+                return kind
+        return next((kind for kind in candidates if self.peek(kind, id) is not None), None)
 
     def get(self, kind: str, id: str) -> Record:
         """The head of an object, which may be a tombstone.
@@ -197,8 +218,11 @@ class Records:
         request = Request(Action.DELETE, Ref(before.kind, before.id), self.backend, record, before.etag, self.actor)
         return self._written("delete", request)
 
-    def place(self, kind: str, id: str) -> tuple[str, ...]:
+    def place(self, kind: str, id: str, *, lately: bool = False) -> tuple[str, ...]:
         """Checks that something may refer to an object; returns the ancestors of what is stored below it.
+
+        Args:
+            lately: What this machine saw not long ago may do.
 
         Raises:
             NotFoundError: There is no such object.
@@ -207,7 +231,7 @@ class Records:
         known = self._places.get((kind, id))
         if known is not None and time.monotonic() - known[0] < PLACE_SECONDS:
             return known[1]
-        record = self.peek(kind, id)
+        record = self.lately(kind, id) if lately else self.peek(kind, id)
         if record is None or not self.in_scope(record):
             raise self._no_parent(kind, id)
         gone = record if record.deleted else self.deleted_ancestor(record)
@@ -241,7 +265,7 @@ class Records:
     def _deleted_above(self, record: Record) -> Record | None:
         while record.ancestors:
             try:
-                above = self.peek(parent_kind(record), record.ancestors[-1])
+                above = self.lately(parent_kind(record), record.ancestors[-1])
             except CorruptObjectError:  # damage above must not take away what is whole
                 return None
             if above is None:  # transfers work in any order; `verify` lists orphans

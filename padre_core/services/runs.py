@@ -17,6 +17,7 @@ from padre_core.objects.summary import Summary, combine
 from padre_core.query.model import And, Compare, Deleted, Expression, Field, In, Not, Operator, Or, Query
 from padre_core.services.listing import Row, row
 from padre_core.services.lookup import Key
+from padre_core.services.naming import Look
 from padre_core.services.records import describe, restore_call
 from padre_core.services.series import Series, series_of
 from padre_core.services.service import Service
@@ -109,10 +110,10 @@ class RunService(Service[Run]):
         lines = [line for part in parts for line in cast("Lines", part.columns).lines]
         return sorted(lines, key=lambda line: line.time)
 
-    def _identify(self, draft: Run, above: str | None, parent: str | None) -> tuple[str, Record | None]:
+    def _identify(self, draft: Run, above: str | None, parent: str | None, look: Look) -> tuple[str, Record | None]:
         if draft.id is None:
             return new_run_id(), None
-        head = self.records.peek("run", check_id(draft.id))
+        head = look("run", check_id(draft.id))
         if head is not None and head.deleted is not None:
             raise ConflictError(f"{describe(head)} was deleted; bring it back with {restore_call(head)}")
         if head is not None and head.parent != parent:
@@ -145,7 +146,7 @@ class RunService(Service[Run]):
     def _load_page(self, records: Sequence[Record]) -> Sequence[Run]:
         runs = [super(RunService, self)._load(record) for record in records]
         running = [run for run in runs if run.status is RunStatus.RUNNING]
-        live = self.backend.live_runs() if running else None
+        live = self.backend.live_runs({str(run.id) for run in running}) if running else None
         for run in running:
             if live is not None and run.id not in live:
                 run.__dict__["status"] = RunStatus.LOST

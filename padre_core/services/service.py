@@ -107,12 +107,7 @@ class Service(Putting[T]):
     def _seen(self, object: T | str) -> Record:
         """The record of an object that is stored here, alive, and readable for the user."""
         id = self._id_of(object)
-        if id is None:
-            found = self._locate(object)
-            if found is None:
-                raise self._not_found(object)
-            id = found.id
-        record = self._read(id)
+        record = self._named(object) if id is None else self._read(id)
         if record.deleted is not None:
             raise NotFoundError(f"{describe(record)} was deleted; bring it back with {restore_call(record)}")
         hidden = self.records.deleted_ancestor(record)
@@ -122,6 +117,17 @@ class Service(Putting[T]):
                 f"bring both back with {restore_call(hidden)}"
             )
         return record
+
+    def _named(self, object: T | str) -> Record:
+        """The record of what is meant by its names, read now; where these lead may be known from before."""
+        for look in (self.records.lately, self.records.peek):
+            found = self._locate(object, look)
+            if found is not None:
+                with contextlib.suppress(NotFoundError):
+                    record = self._read(found.id)
+                    if record.deleted is None or look == self.records.peek:
+                        return record
+        raise self._not_found(object)
 
     def has_anywhere(self, path: str) -> bool:
         """Whether something of this kind has a name path, here or on a remote that answers."""

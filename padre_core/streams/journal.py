@@ -213,12 +213,16 @@ class Journal:
 
     def live_runs(self) -> set[str]:
         """The runs that living processes have writers of. The lock is held."""
+        return {run for run, _ in self.open_writers(living=True)}
+
+    def open_writers(self, *, living: bool) -> set[tuple[str, str]]:
+        """Run and id of each writer that living processes have, or that dead ones left open. The lock is held."""
         # Only a process's newest log knows which of its writers are still open.
         newest = {name.partition("-")[0]: view for name, view in sorted(self.views.items())}
-        live = [view for view in newest.values() if view.reader.is_live()]
-        for view in live:
+        views = [view for view in newest.values() if view.reader.is_live() == living]
+        for view in views:
             view.scan()
-        return {writer.run for view in live for writer in view.writers.values() if writer.open}
+        return {(writer.run, writer.writer) for view in views for writer in view.writers.values() if writer.open}
 
     def damaged(self) -> list[str]:
         """The names of logs that were damaged in the middle, and are kept for people to look at."""

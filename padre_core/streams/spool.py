@@ -84,18 +84,21 @@ class Spool:
     Args:
         send: Brings a part of a stream to the store; what is there already must do no harm.
         beat: Tells the store that a writer of a run lives.
+        ended: Tells it that one was closed.
         sent: Called when all that was in the log is in the store.
         pace: How many seconds pass before the first shipment of a run that goes on, and at most between two later
             ones; None for `SHIP_SECONDS`.
     """
 
     def __init__(
-        self, folder: Path, send: Send, *, beat: Beat | None = None, sent: Callable[[], object] | None = None,
-        pace: tuple[float, float] | None = None,
+        self, folder: Path, send: Send, *, beat: Beat | None = None, ended: Beat | None = None,
+        sent: Callable[[], object] | None = None, pace: tuple[float, float] | None = None,
     ) -> None:  # fmt: skip
         self._folder, self._send, self._beat, self._sent = folder, send, beat, sent
+        self._on_end = ended
         self._pace = pace
         self._journal: Journal | None = None
+        self._recovered: set[tuple[str, str]] = set()
         self._start()
         _SPOOLS.add(self)
 
@@ -108,10 +111,14 @@ class Spool:
         self._writers: dict[int, SpoolWriter] = {}
         self._beaten: dict[int, float] = {}
 
-    def recover(self) -> None:
-        """Ships what processes that died left here. What cannot be shipped now stays, and the log says so."""
+    def recover(self) -> set[tuple[str, str]]:
+        """Ships what processes that died left here. What cannot be shipped now stays, and the log says so.
+
+        Returns:
+            Run and id of the writers whose processes died.
+        """
         if not self._folder.is_dir():
-            return
+            return self._recovered
         journal = self._opened()
         for name in journal.names():
             with journal.take_over(name) as dead:
@@ -125,9 +132,11 @@ class Spool:
                         damaged = view.reader.damaged
                     finally:
                         view.reader.close()
+                    self._recovered |= {(w.run, w.writer) for w in view.writers.values() if w.open}
                     journal.forget(name, damaged=damaged)
                 except PadreError as error:
                     logger.warning("points of an earlier run wait in %s: %s", self._folder / name, error)
+        return self._recovered
 
     def waiting(self, ends: Ends) -> list[Waiting]:
         """What processes of this machine, living or dead, have logged and the store does not hold.
@@ -174,6 +183,15 @@ class Spool:
             journal.refresh()
             return journal.live_runs()
 
+    def dead_writers(self) -> set[tuple[str, str]]:
+        """Run and id of the writers whose processes are known to have died on this machine."""
+        if not self._folder.is_dir():
+            return self._recovered
+        journal = self._opened()
+        with journal.lock:
+            journal.refresh()
+            return self._recovered | journal.open_writers(living=False)
+
     def open_writer(self, run: str, evicted: int = 0) -> SpoolWriter:
         """A writer of a run's streams since an eviction of the run."""
         with self._lock:
@@ -187,8 +205,10 @@ class Spool:
     def end(self, writer: SpoolWriter) -> None:
         """Says that a writer adds nothing more."""
         with self._lock:
-            self._writers.pop(id(writer), None)
+            known = self._writers.pop(id(writer), None)
             self._beaten.pop(id(writer), None)
+        if known is not None and self._on_end is not None:
+            self._on_end(writer.run, writer.id)
 
     def ship(self) -> None:
         """Brings all that is in the log to the store.

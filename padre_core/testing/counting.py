@@ -27,7 +27,7 @@ class CountingStore(ByteStore):
     def __init__(self, store: ByteStore) -> None:
         super().__init__(store.url)
         self.capabilities: Capabilities = replace(store.capabilities, persistent=True)
-        self.store = store
+        self.store, self.dated = store, store.dated
         self.requests: Counter[str] = Counter()
         self._lock = threading.Lock()
 

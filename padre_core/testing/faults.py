@@ -35,7 +35,7 @@ class FaultyStore(ByteStore):
     def __init__(self, store: ByteStore, *, fail_at: int, fault: Fault, times: int | None = None) -> None:
         super().__init__(store.url, readonly=store.readonly)
         self.capabilities = store.capabilities
-        self.store = store
+        self.store, self.dated = store, store.dated
         self.fault = fault
         self.failed = 0
         self._left = fail_at

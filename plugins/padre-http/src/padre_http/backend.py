@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -283,7 +284,7 @@ class HttpBackend(Backend):
     def info(self) -> Info:
         return self._info
 
-    def live_runs(self) -> set[str] | None:
+    def live_runs(self, among: AbstractSet[str] | None = None) -> set[str] | None:
         return self.client.read(info.decode_runs, self._ask("GET", "/v1/live").body)
 
     def pulse(self) -> object | None:
