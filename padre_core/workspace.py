@@ -6,6 +6,7 @@ import getpass
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -15,6 +16,7 @@ from padre_core.backends.backend import Backend, Changes, Problem
 from padre_core.configuration import StoreSettings, find_url, named_remotes, settings_of
 from padre_core.errors import InvalidObjectError, NotFoundError, UnsupportedError
 from padre_core.hookspecs import Progressed
+from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject
 from padre_core.objects.code import Code
 from padre_core.objects.computation import Computation
@@ -44,10 +46,13 @@ from padre_core.services.records import describe, restore_call
 
 if TYPE_CHECKING:
     from padre_core.services.remotes import Remotes
-    from padre_core.sync import Engine
+    from padre_core.sync import Engine, Purged
     from padre_core.tracking import ActiveRun
 
 NAMED = ("project", "experiment", "dataset")
+
+KEPT = timedelta(days=90)
+"""How long what was deleted can be restored, at least."""
 
 _CLASSES: Mapping[str, Callable[..., Service[Any]]] = {
     "artifact": ArtifactService,
@@ -254,6 +259,31 @@ class Workspace:
         """
         done = {} if dry_run else self.backend.maintain(progress)
         return done | self.backend.collect(progress, dry_run=dry_run)
+
+    def purge(
+        self,
+        *,
+        older_than: timedelta = KEPT,
+        dry_run: bool = False,
+        progress: transfer.Progress | None = None,
+    ) -> Purged:
+        """Removes what was deleted long ago from this store for good, and what those deletions hid.
+
+        Remotes keep what they have; each is purged where it is. What a remote has not heard of yet stays.
+
+        Args:
+            dry_run: Change nothing, and say what would be removed.
+
+        Raises:
+            UnsupportedError: The store is elsewhere, or cannot.
+        """
+        from padre_core.sync import purge
+
+        self.backend.capabilities.require("eviction", self.url)
+        before = canonical.format_time(datetime.now(UTC) - older_than)
+        remotes = {} if self.records.remotes is None else self.records.remotes.engine.remotes
+        every = {name: remote.auto for name, remote in remotes.items()}
+        return purge(self.backend, every, before=before, dry=dry_run, progress=progress)
 
     def changes(self, cursor: str | None = None, *, limit: int = 1000) -> Changes:
         """What changed in the store since a cursor, whoever changed it, as far as this user may read it."""

@@ -60,7 +60,8 @@ class LoggedBlobs:
         """Those of some digests of which there is a blob."""
         asked = set(digests)
         logged = asked & self.logged()
-        return logged | {digest for digest in asked - logged if blobs.has_blob(self._store, digest)}
+        renew = not self._journal.readonly
+        return logged | {digest for digest in asked - logged if blobs.has_blob(self._store, digest, renew=renew)}
 
     def all(self) -> Iterator[str]:
         """The digests of all blobs."""

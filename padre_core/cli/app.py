@@ -40,6 +40,7 @@ _COMMANDS = {
     "verify": ("stores", "Read and check everything in a store."),
     "refresh": ("stores", "Look for what was changed in a store by hand."),
     "maintain": ("stores", "Make a store smaller and faster to read."),
+    "purge": ("stores", "Remove for good what was deleted long ago."),
     "plugins": ("plugins", "Show installed plugins and what is wrong with them."),
     "hooks": ("plugins", "Show the hooks that extensions can implement."),
 }

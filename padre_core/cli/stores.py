@@ -1,9 +1,11 @@
-"""Commands for whole stores: `init`, `copy`, `verify`, `refresh` and `maintain`."""
+"""Commands for whole stores: `init`, `copy`, `verify`, `refresh`, `maintain` and `purge`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +19,9 @@ from padre_core.plugins import check_url
 from padre_core.workspace import Workspace
 from padre_core.workspace import copy as copy_store
 from padre_core.workspace import open as open_workspace
+
+if TYPE_CHECKING:
+    from padre_core.sync import Purged
 
 
 @click.command()
@@ -103,8 +108,9 @@ def refresh(workspace: Workspace, accept_edits: bool, as_json: bool) -> None:
 def maintain(workspace: Workspace, dry_run: bool, as_json: bool) -> None:
     """Make a store smaller and faster to read; others may go on using it.
 
-    A folder's listings are merged, a git repository is repacked. From a bucket goes what writers left that died: blobs
-    that no object names, points of runs that are not there, uploads that did not end, all older than some days.
+    A folder's listings are merged, a git repository is repacked. From a folder or bucket goes what writers left that
+    died: blobs that no object names, points of runs that are not there, uploads that did not end, all older than some
+    days.
     Nothing that the store says is changed.
     """
     with phase_bar() as progress:
@@ -115,3 +121,48 @@ def maintain(workspace: Workspace, dry_run: bool, as_json: bool) -> None:
         print_fields(done.items())
     else:
         click.echo("nothing to do")
+
+
+@click.command()
+@click.option(
+    "--older-than",
+    metavar="DAYS",
+    type=click.IntRange(min=0),
+    default=90,
+    show_default=True,
+    help="Leave what was deleted, or changed below that, within these days.",
+)
+@click.option("--dry-run", is_flag=True, help="Change nothing, and show what would be removed.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@with_workspace()
+def purge(workspace: Workspace, older_than: int, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Remove for good what was deleted long ago, with all that lies below it; nothing brings it back.
+
+    Only this store gives it up. Run it where each store is, the one that others share first.
+    """
+    age = timedelta(days=older_than)
+    if not (dry_run or yes):
+        planned = workspace.purge(older_than=age, dry_run=True)
+        question = f"remove {_counted(planned)} from {safe(workspace.url)} for good?"
+        if planned.objects and not click.confirm(question, err=True):
+            click.echo("nothing was removed", err=True)
+            click.get_current_context().exit(PROBLEMS)
+    with phase_bar() as progress:
+        purged = workspace.purge(older_than=age, dry_run=dry_run, progress=progress)
+    if as_json:
+        gone = [{"kind": kind, "id": id, "below": below} for (kind, id), below in purged.objects.items()]
+        stays = [{"kind": kind, "id": id, "why": why} for (kind, id), why in purged.waiting.items()]
+        print_json({"purged": gone, "waiting": stays, "freed": purged.freed})
+        return
+    for (kind, id), below in purged.objects.items():
+        click.echo(f"{kind} {id}{f' and {below} below it' if below else ''}")
+    for (kind, id), why in purged.waiting.items():
+        click.echo(f"{kind} {id} stays: {safe(why)}")
+    click.echo(f"{'would remove' if dry_run else 'removed'} {_counted(purged)}" if purged.objects else "nothing to do")
+    print_fields(purged.freed.items())
+
+
+def _counted(purged: Purged) -> str:
+    count = len(purged.objects) + sum(purged.objects.values())
+    return f"{count} object{'' if count == 1 else 's'}"

@@ -7,6 +7,7 @@ from padre_core.sync.changes import CursorFile
 from padre_core.sync.engine import Conflicted, Deleted, Engine, Got
 from padre_core.sync.passes import Step
 from padre_core.sync.plan import TABLE, Action
+from padre_core.sync.purging import Purged, purge
 from padre_core.sync.states import Local, Remote, State
 from padre_core.sync.stores import RemoteStore, Report
 from padre_core.sync.transfer import Progress, Tally
@@ -21,10 +22,12 @@ __all__ = [
     "Got",
     "Local",
     "Progress",
+    "Purged",
     "Remote",
     "RemoteStore",
     "Report",
     "State",
     "Step",
     "Tally",
+    "purge",
 ]

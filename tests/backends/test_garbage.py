@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import shutil
 import time
 
 import pytest
@@ -157,3 +158,61 @@ def test_a_key_that_vanished_meanwhile_is_no_error():
         assert list(garbage._remove(backend.store, [entry], lambda *_: None)) == []
         with pytest.raises(NotFoundError):
             backend.open_blob(digest)
+
+
+LARGE = b"weights" * 10_000
+"""What lies in a file of its own at once, and not in a log."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with open_backend((tmp_path / "store").as_uri()) as backend:
+        yield backend
+
+
+@pytest.fixture
+def before(monkeypatch):
+    """Gives a time of grace after which all is old that was last written before this call."""
+
+    def call():
+        time.sleep(0.05)  # the clock of a file system ticks in hundredths of seconds
+        moment = time.time()
+        time.sleep(0.05)
+        monkeypatch.setattr("padre_core.backends.garbage.time.time", lambda: moment + 1_000_000)
+        return 1_000_000
+
+    return call
+
+
+def test_a_folder_gives_up_old_blobs_that_no_object_names_and_no_other(folder, before, tmp_path):
+    left = blob(folder, LARGE)
+    (tmp_path / "model.bin").write_bytes(LARGE[1:])
+    with padre.open(tmp_path / "store") as ws, ws.start_run("lab/one") as run:
+        run.log_metric("loss", 0.5)
+        run.log_artifact(tmp_path / "model.bin")
+    named = set(folder.blobs()) - {left}
+    assert folder.collect() == {}
+    grace = before()
+    young = blob(folder, LARGE[2:])
+    assert folder.collect(grace=grace) == {"unused blobs removed": 1, "unused blobs bytes": len(LARGE)}
+    assert set(folder.blobs()) == {*named, young}
+    assert len(next(iter(folder.read_stream(run.id, "points"))).columns) == 1
+
+
+@pytest.mark.parametrize("again", [blob, lambda backend, data: backend.has_blobs([blob_name(data)])])
+def test_who_finds_an_old_blob_in_a_folder_keeps_it(folder, before, monkeypatch, again):
+    digest = blob(folder, LARGE)
+    monkeypatch.setattr("padre_core.backends.blobs.GRACE", 0)
+    grace = before()
+    again(folder, LARGE)
+    assert folder.collect(grace=grace) == {}
+    assert folder.has_blobs([digest])
+
+
+def test_a_copied_folder_is_young_though_its_files_keep_their_times(folder, before, tmp_path):
+    blob(folder, LARGE)
+    grace = before()
+    shutil.copytree(tmp_path / "store", tmp_path / "copy", copy_function=shutil.copy2)
+    with open_backend((tmp_path / "copy").as_uri()) as copy:
+        assert copy.collect(grace=grace) == {}
+    assert folder.collect(grace=grace)

@@ -1,3 +1,5 @@
+import io
+
 import pytest
 
 import padre_core as padre
@@ -108,3 +110,21 @@ def test_maintain_merges_what_separate_processes_left_and_changes_nothing(comman
     assert {row["name"] for row in command("search", "--json").json} == {"run-0", "run-1", "run-2"}
     assert command("verify").code == 0
     assert command("maintain").out == "nothing to do\n"
+
+
+def test_purge_shows_what_would_go_asks_and_removes_it(command, workspace, runs, monkeypatch):
+    workspace.experiments.delete("iris/svc")
+    assert command("purge").out == "nothing to do\n"
+    shown = command("purge", "--older-than", 0, "--dry-run").out
+    assert "experiment " in shown
+    assert "would remove " in shown
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    refused = command("purge", "--older-than", 0)
+    assert refused.code == 1
+    assert "for good?" in refused.err
+    assert "nothing was removed" in refused.err
+    (would,) = command("purge", "--older-than", 0, "--dry-run", "--json").json
+    (done,) = command("purge", "--older-than", 0, "--yes", "--json").json
+    assert done["purged"] == would["purged"] != []
+    assert command("purge", "--older-than", 0).out == "nothing to do\n"
+    assert command("restore", done["purged"][0]["id"]).code != 0

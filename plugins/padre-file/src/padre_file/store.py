@@ -47,6 +47,7 @@ class FileStore(ByteStore):
     """
 
     capabilities = Capabilities(persistent=True, multi_process=True, conditional_write=True, streaming=True)
+    dated = True
 
     def __init__(self, url: str, *, readonly: bool = False, **options: Any) -> None:
         super().__init__(url, readonly=readonly, **options)
@@ -167,7 +168,16 @@ class FileStore(ByteStore):
                 check_regular(status, key)
             finally:
                 os.close(fd)
-            return Entry(key, _version(status), status.st_size)
+            return _entry(key, status)
+
+    def renew(self, key: str) -> None:
+        with self._mapped(key):
+            fd = open_beneath(self._root, key, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                check_regular(os.fstat(fd), key)
+                os.utime(fd)
+            finally:
+                os.close(fd)
 
     def sync(self) -> None:
         if self._failed:
@@ -216,7 +226,7 @@ class FileStore(ByteStore):
                 if key + "/" > after[: len(key) + 1] or after.startswith(key + "/"):
                     yield from self._walk(key + "/", "", after)
             elif key > after and stat.S_ISREG(status.st_mode):
-                yield Entry(key, _version(status), status.st_size)
+                yield _entry(key, status)
 
     def _scan(self, folder: str) -> Sequence[tuple[str, os.stat_result]]:
         """The entries of a folder in the byte order of the keys that they lead to; hidden ones belong to others."""
@@ -270,8 +280,10 @@ class FileStore(ByteStore):
         if temporary is not None:
             os.rename(temporary, name, src_dir_fd=self._root, dst_dir_fd=parent)
             return
-        with contextlib.suppress(FileExistsError):  # a blob's name says its content: it is the same file
+        try:
             os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
+        except FileExistsError:  # a blob's name says its content: it is the same file, and young again
+            os.utime(name, dir_fd=parent, follow_symlinks=False)
 
     def _wrote(self, key: str) -> None:
         if len(self._unsynced) <= _FEW or not has_sync_tree():
@@ -372,6 +384,11 @@ def _errors(what: str) -> Iterator[None]:
 
 def _version(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns:x}-{status.st_ino:x}-{status.st_size:x}"
+
+
+def _entry(key: str, status: os.stat_result) -> Entry:
+    # Not when it was modified: who copies a folder may keep that time, and a copy is young.
+    return Entry(key, _version(status), status.st_size, status.st_ctime)
 
 
 def _status(parent: int, name: str) -> os.stat_result | None:
