@@ -429,6 +429,10 @@ class Backend(ABC):
         """
         return
 
+    def publish_later(self) -> None:
+        """Lets it have that some time, together with what comes meanwhile; a `sync` in the background calls it."""
+        self.publish()
+
     def refresh(self, *, accept_edits: bool = False) -> int:
         """Looks for what was changed past PaDRe, and returns how many objects were."""
         return 0

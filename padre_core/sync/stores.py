@@ -189,7 +189,10 @@ class Stores:
                 report.steps[pair.name] = _due_steps(_noted(steps, cursors.waiting))
                 return
             steps = report.steps[pair.name] = [*going.run(due), *lost]
-            pair.remote.publish()
+            if background:
+                pair.remote.publish_later()
+            else:
+                pair.remote.publish()
             self._remember(pair, cursors, found if way in (Way.BOTH, Way.KNOWN) else None, steps)
 
         return self._reached(remotes, report, travel)

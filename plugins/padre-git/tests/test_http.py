@@ -313,3 +313,27 @@ def test_transfers_and_the_first_index_of_a_clone_tell_how_far_they_are(server, 
         assert "receiving objects" in phases()
         assert lab.runs.count() == 500
     assert "filling the index" in {phase for phase, _, _ in told}
+
+
+def test_a_run_that_is_shipped_in_the_background_for_long_makes_few_commits_and_ends_on_the_server(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("padre_core.services.shipper.GATHER", 0.01)
+    monkeypatch.setattr("padre_core.services.shipper.PAUSE", 0.05)
+    monkeypatch.setenv("PADRE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("PADRE_GIT_TOKEN", f"http://ada@127.0.0.1:{server.server_port} {CANARY}")
+    passes = []
+    later = CloneBackend.publish_later
+    monkeypatch.setattr(CloneBackend, "publish_later", lambda self: passes.append(self) or later(self))
+    monkeypatch.setenv("PADRE_STATE", str(tmp_path / "state"))
+    with padre.open(tmp_path / "a", remotes={"lab": f"{server.url}/lab.git"}) as lab, lab.start_run("iris/svc") as run:
+        for step in range(1000):
+            run.log_metric("loss", 1.0, step=step)
+            time.sleep(0.02)
+            if len(passes) == 10:
+                break
+        assert len(passes) == 10
+    counted = ["git", "-C", str(tmp_path / "srv/lab.git"), "rev-list", "--count", "padre"]
+    assert int(subprocess.check_output(counted)) <= 6
+    with opened(server, tmp_path / "b.git") as lab:
+        assert len(lab.runs.points(run.id, "loss").values) == step + 1

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -42,6 +43,9 @@ ATTEMPTS = 20
 
 PAUSE = 1.0
 """For how many seconds what was stored may wait for more, before it is pushed in the background."""
+
+GATHER = 60.0
+"""The same for what a run that goes on logs, when this is a remote: each push makes a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,8 @@ class CloneBackend(LoggedBackend):
         self._behind: threading.Thread | None = None
         self._waiting = threading.Event()
         self._starting_push = threading.Lock()
-        self._more = self._ending = False
+        self._due: float | None = None
+        self._ending = False
         self.transport = Transport(self.address, self._branch.common, signing, idle=asked.idle, limit=asked.max_fetch)
         self._large = CloneFiles(self.transport, store.large, self.branch_name, idle=asked.idle, endpoint=asked.lfs_url)
         store.accept_large, store.fetch_large = self._large.accept, self._large.fetch
@@ -173,6 +178,9 @@ class CloneBackend(LoggedBackend):
                 return
         raise UnavailableError(f"{self._url}: others push all the time; what you stored is kept here, try again")
 
+    def publish_later(self) -> None:
+        self._publish_behind(GATHER)
+
     def refresh(self, *, accept_edits: bool = False) -> int:
         self.pull()
         return super().refresh(accept_edits=accept_edits)
@@ -207,7 +215,7 @@ class CloneBackend(LoggedBackend):
     def _after_fork(self) -> None:
         super()._after_fork()
         self._exchanging = threading.RLock()
-        self._behind = None
+        self._behind = self._due = None
         self._waiting = threading.Event()
         self._starting_push = threading.Lock()
 
@@ -330,10 +338,11 @@ class CloneBackend(LoggedBackend):
 
     # In the background
 
-    def _publish_behind(self) -> None:
+    def _publish_behind(self, seconds: float = 0.0) -> None:
         """Pushes in a thread of its own, soon: what comes meanwhile goes with it, or after it."""
         with self._starting_push:
-            self._more = True
+            due = time.monotonic() + seconds
+            self._due = due if self._due is None else min(self._due, due)
             if self.readonly or self._ending or self._behind is not None:
                 return
             self._behind = threading.Thread(target=self._publish_later, name="padre-git-push", daemon=True)
@@ -345,12 +354,14 @@ class CloneBackend(LoggedBackend):
 
     def _publish_later(self) -> None:
         while not self._waiting.wait(PAUSE):
-            self._more = False
-            self._quietly(self.publish)
             with self._starting_push:
-                if not self._more:
+                if self._due is None:
                     self._behind = None
                     return
+                if time.monotonic() < self._due:
+                    continue
+                self._due = None
+            self._quietly(self.publish)
 
     def _quietly(self, call: Callable[[], None]) -> None:
         try:
