@@ -146,11 +146,53 @@ def test_credentials_that_expired_are_looked_for_again(store, proxy):
     assert not proxy.left
 
 
+def test_new_credentials_sign_what_follows(ministack, proxy, tmp_path, monkeypatch):
+    known = "[default]\naws_access_key_id = {}\naws_secret_access_key = test\n"
+    (tmp_path / "credentials").write_text(known.format("before"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    options = {name: value for name, value in s3_options(proxy.url).items() if name not in ("key", "secret")}
+    store = Service(ministack.url, options).open(ministack.fresh())
+    store.write("key", b"data")
+    (tmp_path / "credentials").write_text(known.format("after"))
+    proxy.spoil(answer("400 Bad Request", "ExpiredToken"), only=b"Credential=before/")
+    assert store.read("key").data == b"data"
+    assert not proxy.left
+    proxy.spoil("500", only=b"Credential=after/")
+    assert store.read("key").data == b"data"
+    assert not proxy.left
+    store.close()
+
+
 def test_credentials_that_stay_expired_are_told(store, proxy):
     store.write("key", b"data")
     expired = answer("400 Bad Request", "ExpiredToken")
     proxy.spoil(expired, expired, only=b"GET /")
     with pytest.raises(AuthenticationError, match="expired"):
+        store.read("key")
+
+
+ELSEWHERE = b"<CreateBucketConfiguration><LocationConstraint>eu-west-3</LocationConstraint></CreateBucketConfiguration>"
+
+
+def test_a_bucket_in_another_region_is_found_there_and_asked_there_from_then_on(ministack, proxy):
+    request = urllib.request.Request(f"{ministack.options['endpoint_url']}/elsewhere", ELSEWHERE, method="PUT")
+    urllib.request.urlopen(request, timeout=60).close()
+    store = Service("s3://elsewhere", s3_options(proxy.url)).open("s3://elsewhere/store")
+    version = store.write("key", b"data", if_match=ABSENT)
+    proxy.requests.clear()
+    assert (store.read("key").data, store.read("key").version) == (b"data", version)
+    assert len(proxy.requests) == 2
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "moved", [answer("301 Moved Permanently", "PermanentRedirect"), answer("307 Temporary Redirect", "Redirect")]
+)
+def test_a_redirect_to_nobody_knows_where_is_not_followed(store, proxy, moved):
+    store.write("key", b"data")
+    to = moved.replace(b"Content-Length", b"Location: http://127.0.0.1:1/bucket/key\r\nContent-Length", 1)
+    proxy.spoil(to, only=b"GET /")
+    with pytest.raises(BackendError, match=r"edirect \(30[17]\)"):
         store.read("key")
 
 

@@ -106,6 +106,35 @@ def test_a_missing_filesystem_is_named_with_what_to_install(url, module, extra, 
         CloudStore(url)
 
 
+@pytest.mark.parametrize("option", ["max_concurrency", "default_block_size", "cache_regions", "version_aware"])
+def test_an_option_that_would_have_no_effect_is_refused(option):
+    with pytest.raises(UnsupportedError, match=f"{option}.*has no effect"):
+        CloudStore("s3://bucket/store", **s3_options("http://127.0.0.1:1"), **{option: 1})
+
+
+def test_who_pays_and_how_objects_are_kept_is_said_with_each_request(ministack):
+    proxy = Proxy(ministack.options["endpoint_url"])
+    further = {"requester_pays": True, "s3_additional_kwargs": {"StorageClass": "STANDARD_IA"}}
+    store = Service(ministack.url, s3_options(proxy.url)).open(ministack.fresh(), attempts=1, **further)
+    calls = (
+        lambda: store.write("key", b"data"),
+        lambda: store.read("key"),
+        lambda: store.stat("key"),
+        lambda: list(store.list("")),
+        lambda: store.delete("key"),
+    )
+    for call in calls:
+        proxy.spoil("500", only=b"x-amz-request-payer: requester")
+        with pytest.raises(UnavailableError):
+            call()
+        proxy.spoil()
+    proxy.spoil("500", only=b"x-amz-storage-class: STANDARD_IA")
+    with pytest.raises(UnavailableError):
+        store.write("key", b"data")
+    store.close()
+    proxy.close()
+
+
 def test_an_option_that_nobody_takes_is_refused_before_anything_is_asked(moto):
     with pytest.raises(UnsupportedError, match="endpoint_ulr"):
         moto.open(endpoint_ulr="http://127.0.0.1:1")

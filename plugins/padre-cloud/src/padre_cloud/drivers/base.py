@@ -249,8 +249,12 @@ def check_options(
 
     Args:
         further: What it hands on to the library below it.
-        without: What this plugin decides itself.
+        without: What would have no effect, for this plugin decides it itself.
     """
+    if idle := sorted(options.keys() & set(without)):
+        raise UnsupportedError(
+            f"{place.url}: the option {idle[0]!r:.80} has no effect on a store; leave it out (impossible)"
+        )
     makers = [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]
     known = {name for maker in makers for name in inspect.signature(maker).parameters}
     known = (known | set(further)) - {"self", "args", "kwargs", "loop", "asynchronous", *without}

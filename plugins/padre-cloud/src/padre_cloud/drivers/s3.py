@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import email.utils
 import functools
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NoReturn
+from urllib.parse import quote
 
 import aiohttp
 import botocore.exceptions
-from aiobotocore.httpsession import AIOHTTPSession
+import urllib3.exceptions
 from s3fs import S3FileSystem
 
 from padre_cloud.drivers.base import (
@@ -24,8 +26,8 @@ from padre_cloud.drivers.base import (
     check_options,
     fail,
     no_bucket,
-    without_repeats,
 )
+from padre_cloud.drivers.s3_requests import Answer, Requests, Session
 from padre_cloud.places import Place
 from padre_core.backends.bytestore import Absent, Entry, IfMatch
 from padre_core.errors import (
@@ -34,8 +36,15 @@ from padre_core.errors import (
     BackendError,
     ConflictError,
     NotFoundError,
+    PadreError,
     UnavailableError,
 )
+
+_OF_S3FS = {
+    "session", "use_listings_cache", "version_aware", "default_block_size", "default_fill_cache", "default_cache_type",
+    "cache_regions", "max_concurrency", "fixed_upload_size", "local_expiry_check", "batch_size",
+}  # fmt: skip
+"""Options that say how s3fs lists and reads files, which it does for no store."""
 
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _UNKNOWN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"}
@@ -44,14 +53,14 @@ _LOST = (
     botocore.exceptions.HTTPClientError,
     botocore.exceptions.IncompleteReadError,
     aiohttp.ClientError,
+    urllib3.exceptions.HTTPError,
     asyncio.TimeoutError,
     OSError,
 )
 
 
-class _Session(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
-    async def _get_session(self, proxy_url: str | None) -> Any:
-        return without_repeats(await super()._get_session(proxy_url))
+class _RangeError(BackendError):
+    """There is no byte in a range, or no such key."""
 
 
 class S3Driver(CloudDriver):
@@ -66,69 +75,63 @@ class S3Driver(CloudDriver):
 
     def __init__(self, place: Place, options: dict[str, Any], limits: Limits) -> None:
         super().__init__(place, limits)
-        check_options(place, S3FileSystem, options, {"profile"}, {"session", "use_listings_cache", "version_aware"})
+        check_options(place, S3FileSystem, options, {"profile"}, _OF_S3FS)
         config = {
             "connect_timeout": limits.timeout,
             "read_timeout": limits.timeout,
             "max_pool_connections": 2 * limits.concurrency,
             **(options.pop("config_kwargs", None) or {}),
-            "http_session_cls": _Session,
+            "http_session_cls": Session,
             "retries": {"total_max_attempts": 1},  # the store repeats, and knows then that an answer may be lost
         }
         self.fs = S3FileSystem(
             **options, config_kwargs=config, use_listings_cache=False, skip_instance_cache=True, asynchronous=False
         )
-        self._bucket = place.host
         self._prefix = f"{place.folder}/" if place.folder else ""
+        self._requests = Requests(self.fs, place.host, self.run)
 
     @property
     def endpoint(self) -> str:
         return str(self.fs.endpoint_url or self.fs.client_kwargs.get("endpoint_url") or "")
 
-    async def _call(self, operation: str, **arguments: Any) -> Any:
-        client = await self.fs.set_session()
-        return await getattr(client, operation)(Bucket=self._bucket, **arguments)
+    def _ask(self, operation: str, key: str, headers: dict[str, str] | None = None, data: bytes = b"") -> Answer:
+        try:
+            return self._requests.ask(operation, self._prefix + key, headers, data)
+        except Exception as error:  # noqa: BLE001  # what kind of error it is, `failed` knows
+            self.failed(error, key)
 
     def read(self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None) -> Part:
-        return self.run(self._read(key, start, end, version), key)
-
-    async def _read(self, key: str, start: int, end: int | None, version: str | None) -> Part:
-        arguments = {"IfMatch": version} if version else {}
+        headers = {"If-Match": version} if version else {}
         if start or end is not None:
-            arguments["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         try:
-            answer = await self._call("get_object", Key=self._prefix + key, **arguments)
-        except botocore.exceptions.ClientError as error:
-            if error.response["Error"]["Code"] != "InvalidRange":
-                raise
-            head = await self._call("head_object", Key=self._prefix + key)  # nothing is there, or no byte
-            return Part(b"", head["ETag"], head["ContentLength"])
-        async with answer["Body"] as body:
-            data = await body.read()
-        size = int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else len(data)
-        return Part(data, answer["ETag"], size)
+            answer = self._ask("get_object", key, headers)
+        except _RangeError:
+            entry = self.stat(key)  # nothing is there, or no byte
+            return Part(b"", entry.version, entry.size)
+        whole = answer.headers.get("Content-Range")
+        return Part(answer.data, answer.headers["ETag"], int(whole.rpartition("/")[2]) if whole else len(answer.data))
 
     def write(self, key: str, data: bytes, if_match: IfMatch = None) -> str:
         condition = {}
         if isinstance(if_match, Absent):
-            condition["IfNoneMatch"] = "*"
+            condition["If-None-Match"] = "*"
         elif if_match is not None:
-            condition["IfMatch"] = if_match
+            condition["If-Match"] = if_match
         try:
-            answer = self.run(self._call("put_object", Key=self._prefix + key, Body=data, **condition), key)
+            return self._ask("put_object", key, condition, data).headers["ETag"]
         except NotFoundError as error:  # there is nothing whose version could be the one that is named
             raise ConflictError(str(error)) from None
-        return str(answer["ETag"])
 
     def delete(self, key: str) -> None:
-        self.run(self._call("delete_object", Key=self._prefix + key), key)
+        self._ask("delete_object", key)
 
     def list(self, prefix: str, after: str) -> Iterator[Entry]:
         where: dict[str, Any] = {"Prefix": self._prefix + prefix}
         if after:
             where["StartAfter"] = self._prefix + after
         while True:
-            page = self.run(self._call("list_objects_v2", **where), prefix or "the listing")
+            page = self.run(self._requests.call("list_objects_v2", **where), prefix or "the listing")
             for item in page.get("Contents", ()):
                 yield Entry(
                     item["Key"][len(self._prefix) :], item["ETag"], item["Size"], item["LastModified"].timestamp()
@@ -138,8 +141,9 @@ class S3Driver(CloudDriver):
             where["ContinuationToken"] = page["NextContinuationToken"]
 
     def stat(self, key: str) -> Entry:
-        head = self.run(self._call("head_object", Key=self._prefix + key), key)
-        return Entry(key, head["ETag"], head["ContentLength"], head["LastModified"].timestamp())
+        found = self._ask("head_object", key).headers
+        at = email.utils.parsedate_to_datetime(found["Last-Modified"]).timestamp()
+        return Entry(key, found["ETag"], int(found["Content-Length"]), at)
 
     def upload(self, key: str, file: BinaryIO, size: int) -> None:
         self.run(self._upload(self._prefix + key, file, size), key, timeout=math.inf)
@@ -147,34 +151,38 @@ class S3Driver(CloudDriver):
     async def _upload(self, key: str, file: BinaryIO, size: int) -> None:
         upload, done = await self._begun(key)
         if upload is None:
-            answer = await self.patiently(lambda: self._call("create_multipart_upload", Key=key), key)
+            answer = await self.patiently(lambda: self._requests.call("create_multipart_upload", Key=key), key)
             upload = answer["UploadId"]
 
         async def send(number: int, data: bytes) -> dict[str, Any]:
             etag = done.get(number + 1)
             if etag is None or etag.strip('"') != hashlib.md5(data, usedforsecurity=False).hexdigest():
+                query = f"?partNumber={number + 1}&uploadId={quote(upload, safe='')}"
                 answer = await self.patiently(
-                    lambda: self._call("upload_part", Key=key, UploadId=upload, PartNumber=number + 1, Body=data), key
+                    lambda: asyncio.to_thread(self._requests.ask, "upload_part", key, None, data, query), key
                 )
-                etag = answer["ETag"]
+                etag = answer.headers["ETag"]
             return {"ETag": etag, "PartNumber": number + 1}
 
         try:
             parts = {"Parts": await self.parts(file, size, send)}
             await self.patiently(
-                lambda: self._call("complete_multipart_upload", Key=key, UploadId=upload, MultipartUpload=parts), key
+                lambda: self._requests.call(
+                    "complete_multipart_upload", Key=key, UploadId=upload, MultipartUpload=parts
+                ),
+                key,
             )
         except NotFoundError:
             # Somebody who had the same bytes completed it, or the answer to our own completion was lost.
             try:
-                await self.patiently(lambda: self._call("head_object", Key=key), key)
+                await self.patiently(lambda: self._requests.call("head_object", Key=key), key)
             except NotFoundError:
                 raise UnavailableError(f"{self.place.url}: the upload of {key} was aborted; try again") from None
 
     async def _begun(self, key: str) -> tuple[str | None, dict[int, str]]:
         """An upload of this key that did not end, and the etags of its parts."""
         try:
-            page = await self.patiently(lambda: self._call("list_multipart_uploads", Prefix=key), key)
+            page = await self.patiently(lambda: self._requests.call("list_multipart_uploads", Prefix=key), key)
         except AccessDeniedError:
             return None, {}  # whoever may write may perhaps not list
         begun = [item for item in page.get("Uploads", ()) if item["Key"] == key]
@@ -185,7 +193,7 @@ class S3Driver(CloudDriver):
         marker: dict[str, Any] = {}
         while True:
             parts = await self.patiently(
-                functools.partial(self._call, "list_parts", Key=key, UploadId=upload, **marker), key
+                functools.partial(self._requests.call, "list_parts", Key=key, UploadId=upload, **marker), key
             )
             done.update({part["PartNumber"]: part["ETag"] for part in parts.get("Parts", ())})
             if not parts.get("IsTruncated"):
@@ -194,9 +202,9 @@ class S3Driver(CloudDriver):
 
     def touch(self, key: str) -> bool:
         path = self._prefix + key
-        source = {"Bucket": self._bucket, "Key": path}
+        source = {"Bucket": self.place.host, "Key": path}
         try:
-            self.run(self._call("copy_object", Key=path, CopySource=source, MetadataDirective="REPLACE"), key)
+            self.run(self._requests.call("copy_object", Key=path, CopySource=source, MetadataDirective="REPLACE"), key)
         except (AccessDeniedError, BackendError) as error:
             if isinstance(error, UnavailableError):
                 raise
@@ -206,14 +214,14 @@ class S3Driver(CloudDriver):
     def delete_many(self, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), 1000):
             some = keys[start : start + 1000]
-            answer = self.run(self._call("delete_objects", Delete={
+            answer = self.run(self._requests.call("delete_objects", Delete={
                 "Objects": [{"Key": self._prefix + key} for key in some], "Quiet": True,
             }), f"{len(some)} keys")  # fmt: skip
             for error in answer.get("Errors", ()):
                 self.failed(botocore.exceptions.ClientError({"Error": error}, "DeleteObjects"), error.get("Key", ""))
 
     def presign(self, key: str, seconds: int) -> str:
-        return str(self.fs.sign(f"{self._bucket}/{self._prefix}{key}", expiration=seconds))
+        return str(self.fs.sign(f"{self.place.host}/{self._prefix}{key}", expiration=seconds))
 
     def tidy(self, seconds: float) -> int:
         return self.run(self._tidy(seconds), "unfinished uploads")
@@ -223,10 +231,10 @@ class S3Driver(CloudDriver):
         count = 0
         where: dict[str, Any] = {"Prefix": self._prefix}
         while True:
-            page = await self._call("list_multipart_uploads", **where)
+            page = await self._requests.call("list_multipart_uploads", **where)
             for item in page.get("Uploads", ()):
                 if item["Initiated"] <= before:
-                    await self._call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
+                    await self._requests.call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
                     count += 1
             if not page.get("IsTruncated"):
                 return count
@@ -234,8 +242,11 @@ class S3Driver(CloudDriver):
 
     def refresh(self) -> None:
         self.run(self.fs.set_session(refresh=True), "the credentials")
+        self._requests.forget()
 
     def failed(self, error: Exception, what: str) -> NoReturn:
+        if isinstance(error, PadreError):
+            raise error
         if isinstance(error, botocore.exceptions.ClientError):
             code = str(error.response.get("Error", {}).get("Code", ""))
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -245,6 +256,8 @@ class S3Driver(CloudDriver):
                 raise AuthenticationError(f"{self.place.url}: {code}: the credentials are not valid there") from None
             if code == "NoSuchBucket":
                 no_bucket(self.place)
+            if code == "InvalidRange":
+                raise _RangeError(f"{self.place.url} has no such bytes of {what}") from None
             if code in ("ConditionalRequestConflict", "OperationAborted"):
                 raise BusyError(f"{what} in {self.place.url} is being written by another; try again") from None
             fail(what, status, code, self.place)
@@ -258,6 +271,7 @@ class S3Driver(CloudDriver):
         fail(what, 400, type(error).__name__, self.place)
 
     def close(self) -> None:
+        self._requests.close()
         client = self.fs._s3
         if client is not None and self.fs.loop.is_running():
             self.run(client.close(), "the connections")
