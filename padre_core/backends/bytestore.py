@@ -170,6 +170,14 @@ class ByteStore(ABC):
             except NotFoundError:
                 yield None
 
+    def read_starts(self, keys: Iterable[str], length: int) -> Iterator[bytes | None]:
+        """At most `length` bytes of each key from its start, in the order of the keys; None where nothing is."""
+        for key in keys:
+            try:
+                yield self.read_range(key, 0, length)
+            except NotFoundError:
+                yield None
+
     def write_new(self, items: Iterable[tuple[str, bytes]]) -> None:
         """Stores bytes under keys that follow from them, in any order; what is there already is the same."""
         for key, data in items:

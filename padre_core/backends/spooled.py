@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from padre_core.backends import layout
-from padre_core.backends.backend import Changes, Page, Problem, Segment, Write
+from padre_core.backends.backend import SMALL_BLOB, Changes, Page, Problem, Segment, Write
 from padre_core.backends.beats import Beats, Look, Signs, fresh, is_running, left_over, living, signs_of_beats
 from padre_core.backends.bytestore import ABSENT, Absent, ByteStore, IfMatch, Progress
 from padre_core.backends.listing import CATALOG, Entry, leftover_snapshots, merge_notes
@@ -23,6 +23,7 @@ from padre_core.backends.store import ByteStoreBackend, Change, index_path
 from padre_core.backends.taking import take_listings
 from padre_core.backends.tree import encode_part, folded, joined, summaries_with
 from padre_core.errors import ConflictError, NotFoundError, PadreError, UnavailableError
+from padre_core.objects import canonical
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record, with_further
 from padre_core.objects.summary import WriterSummary
@@ -357,6 +358,12 @@ class SpooledBackend(ByteStoreBackend):
                 if not self._batches.depth:
                     self._batches.seen = None
                     self._notes.flush()
+
+    def read_blobs(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        found = self.store.read_starts([layout.blob_key(digest) for digest in digests], SMALL_BLOB + 1)
+        for digest, data in zip(digests, found, strict=True):
+            if data is not None and len(data) <= SMALL_BLOB and canonical.digest(data) == digest:
+                yield digest, data
 
     # Streams
 

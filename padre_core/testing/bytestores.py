@@ -155,6 +155,11 @@ class Bytes(ByteStoreSuite, level="base"):
         found = store.read_many(["b", "missing", "a-b", "b"])
         assert [item and item.data for item in found] == [b"b", None, b"a-b", b"b"]
 
+    def test_the_starts_of_many_keys_are_read_in_the_order_asked_for(self, store: ByteStore) -> None:
+        put_keys(store)
+        store.write("empty", b"")
+        assert list(store.read_starts(["b", "missing", "a-b", "empty"], 2)) == [b"b", None, b"a-", b""]
+
     @pytest.mark.parametrize(
         ("start", "length", "expected"),
         [(0, 4, b"0123"), (3, 4, b"3456"), (8, 100, b"89"), (10, 1, b""), (50, 1, b""), (4, 0, b"")],

@@ -74,6 +74,11 @@ class CountingStore(ByteStore):
         self._count("get", len(wanted))
         return self.store.read_many(wanted)
 
+    def read_starts(self, keys: Iterable[str], length: int) -> Iterator[bytes | None]:
+        wanted = list(keys)
+        self._count("get", len(wanted))
+        return self.store.read_starts(wanted, length)
+
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         entries = list(self.store.list(prefix, after=after))
         self._count("list", max(1, -(-len(entries) // PAGE)))

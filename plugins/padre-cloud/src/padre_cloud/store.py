@@ -112,13 +112,15 @@ class CloudStore(ByteStore):
         return Item(part.data, part.version)
 
     def read_many(self, keys: Iterable[str]) -> Iterator[Item | None]:
-        def read(key: str) -> Item | None:
-            try:
-                return self.read(key)
-            except NotFoundError:
-                return None
+        return self._ahead(self._there, keys)
 
-        return self._ahead(read, keys)
+    def read_starts(self, keys: Iterable[str], length: int) -> Iterator[bytes | None]:
+        def start(key: str) -> bytes | None:
+            with contextlib.suppress(NotFoundError):
+                return self.read_range(key, 0, length)
+            return None
+
+        return self._ahead(start, keys)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         if not length:
