@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import stat
 import time
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from padre_core.backends import layout
 from padre_core.backends.bytestore import GRACE, ByteStore, Entry
-from padre_core.errors import CorruptObjectError, NotFoundError
+from padre_core.errors import CorruptObjectError, InvalidObjectError, NotFoundError
 from padre_core.objects.base import BlobReference
 
 CHUNK = 1024 * 1024
@@ -31,7 +33,12 @@ def write_blob(store: ByteStore, source: BinaryIO, media_type: str, start: bytes
 
     Args:
         start: What was read of the file already.
+
+    Raises:
+        InvalidObjectError: The file was changed meanwhile.
     """
+    if store.rereads and not start and (size := _left(source)) >= store.rereads:
+        return _write_twice_read(store, source, media_type, size)
     hashed = hashlib.sha256()
     size = 0
     chunk = start or source.read(FIRST)
@@ -42,6 +49,50 @@ def write_blob(store: ByteStore, source: BinaryIO, media_type: str, start: bytes
             size += len(chunk)
             chunk = source.read(CHUNK)
     return BlobReference(digest=hashed.hexdigest(), media_type=media_type, size=size)
+
+
+def _left(source: BinaryIO) -> int:
+    """How many bytes are left of a file on disk; 0 for what is none, and may not be there a second time."""
+    try:
+        about = os.fstat(source.fileno())
+        return about.st_size - source.tell() if stat.S_ISREG(about.st_mode) else 0
+    except (AttributeError, OSError):
+        return 0
+
+
+def _write_twice_read(store: ByteStore, source: BinaryIO, media_type: str, size: int) -> BlobReference:
+    place = source.tell()
+    hashed = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]  # it needs readinto alone
+    size = source.tell() - place
+    source.seek(place)
+    store.send(layout.blob_key(hashed), cast("BinaryIO", _Unchanged(source, hashed, size)), size)
+    return BlobReference(digest=hashed, media_type=media_type, size=size)
+
+
+class _Unchanged:
+    """A file that is read from its start to its end, whose last bytes come only if all are those of a digest."""
+
+    def __init__(self, source: BinaryIO, digest: str, size: int) -> None:
+        self._source, self._digest, self._size = source, digest, size
+        self._begin = source.tell()
+        self._hash, self._done = hashlib.sha256(), 0
+
+    def seek(self, place: int) -> int:
+        if place == 0:
+            self._source.seek(self._begin)
+            self._hash, self._done = hashlib.sha256(), 0
+        elif place != self._done:
+            raise ValueError("this file is read from its start to its end")
+        return place
+
+    def read(self, size: int) -> bytes:
+        wanted = min(size, self._size - self._done)
+        data = read_start(self._source, wanted)
+        self._hash.update(data)
+        self._done += len(data)
+        if len(data) < wanted or (self._done == self._size and self._hash.hexdigest() != self._digest):
+            raise InvalidObjectError("the file was changed while it was stored; try again when nobody writes it")
+        return data
 
 
 def open_blob(store: ByteStore, digest: str) -> BinaryIO:

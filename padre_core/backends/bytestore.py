@@ -129,6 +129,12 @@ class ByteStore(ABC):
     dated: bool = False
     """Whether entries tell when they were written (`Entry.at`), so that what nobody needs can be removed one day."""
 
+    rereads: int = 0
+    """The size from which on a file on disk is read twice and sent (`send`), and not kept until its digest is known.
+
+    0: none is; for stores that give what was written its name afterwards.
+    """
+
     single_writer: bool = False
     """Whether the user's settings say that nobody else writes; then core need not be told by an option."""
 
@@ -199,6 +205,17 @@ class ByteStore(ABC):
             key: Asked when the block ends, for the name of a blob follows from its bytes.
         """
         return _BufferedWriter(self, key)
+
+    def send(self, key: str, file: BinaryIO, size: int) -> None:
+        """Stores a file under a key that follows from its bytes; only used on stores that have `rereads`.
+
+        Args:
+            file: Has `read` and `seek`, and may be read from its start to its end only, as often as need be.
+
+        Raises:
+            InvalidObjectError: As its `read` does, before its last bytes came; nothing may then be stored.
+        """
+        raise UnsupportedError(f"{self.url} takes no files (impossible)")
 
     def append(self, key: str, data: bytes, *, at: int) -> None:
         """Makes an existing key hold its first `at` bytes and the new ones behind them.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import re
@@ -14,6 +16,8 @@ from emulators import Service, s3_options
 
 import padre_core as padre
 from padre_cloud import CloudStore
+from padre_cloud.drivers.base import PART
+from padre_core.backends.blobs import open_blob, write_blob
 from padre_core.backends.bytestore import ABSENT
 from padre_core.errors import (
     ConflictError,
@@ -300,3 +304,69 @@ store.close()
 def test_the_child_of_a_fork_has_connections_of_its_own(ministack):
     command = [sys.executable, "-W", "ignore", "-c", FORKS, ministack.fresh(), json.dumps(ministack.options)]
     subprocess.run(command, check=True, timeout=120, env=os.environ)
+
+
+LARGE = bytes(range(256)) * (2 * PART // 256) + b"end"
+
+
+def test_a_large_file_on_disk_is_not_kept_on_disk_a_second_time(ministack, tmp_path, monkeypatch):
+    (tmp_path / "large").write_bytes(b"before" + LARGE)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    store = ministack.open()
+    with (tmp_path / "large").open("rb") as file:
+        file.seek(6)
+        reference = write_blob(store, file, "application/octet-stream")
+    assert reference.digest == hashlib.sha256(LARGE).hexdigest()
+    assert reference.size == len(LARGE)
+    with open_blob(store, reference.digest) as stored:
+        assert stored.read() == LARGE
+    store.close()
+
+
+class Changing(io.FileIO):
+    """A file in which another process writes when it was read once."""
+
+    def seek(self, place, whence=io.SEEK_SET):
+        with open(self.name, "r+b") as other:
+            other.seek(PART + 7)
+            other.write(b"changed")
+        return super().seek(place, whence)
+
+
+def test_a_file_that_changes_while_it_is_stored_is_not_stored(ministack, tmp_path):
+    (tmp_path / "large").write_bytes(LARGE)
+    store = ministack.open()
+    with Changing(tmp_path / "large") as file, pytest.raises(InvalidObjectError, match="changed while it was stored"):
+        write_blob(store, file, "application/octet-stream")
+    assert list(store.list("")) == []
+    store.close()
+
+
+def test_a_file_that_shrinks_while_it_is_stored_is_not_stored(ministack, tmp_path, monkeypatch):
+    (tmp_path / "large").write_bytes(LARGE)
+    store = ministack.open()
+    stat = store.stat
+
+    def shrinking(key):
+        os.truncate(tmp_path / "large", 5)
+        return stat(key)
+
+    monkeypatch.setattr(store, "stat", shrinking)
+    with (tmp_path / "large").open("rb") as file, pytest.raises(InvalidObjectError):
+        write_blob(store, file, "application/octet-stream")
+    assert list(store.list("")) == []
+    store.close()
+
+
+def test_a_large_file_is_sent_again_from_its_start_when_the_provider_was_away(ministack, tmp_path):
+    (tmp_path / "large").write_bytes(LARGE)
+    proxy = Proxy(ministack.options["endpoint_url"])
+    store = Service(ministack.url, s3_options(proxy.url)).open(ministack.fresh(), attempts=2)
+    proxy.spoil("500", "500", only=b"partNumber=2")
+    with (tmp_path / "large").open("rb") as file:
+        reference = write_blob(store, file, "application/octet-stream")
+    assert not proxy.left
+    with open_blob(store, reference.digest) as stored:
+        assert stored.read() == LARGE
+    store.close()
+    proxy.close()

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from padre_cloud import places
 from padre_cloud.drivers import open_driver
-from padre_cloud.drivers.base import BusyError, Driver, ExpiredError, Limits, Part, pause
+from padre_cloud.drivers.base import PART, BusyError, Driver, ExpiredError, Limits, Part, pause
 from padre_cloud.files import open_reader, open_writer
 from padre_cloud.probe import obeys_conditions
 from padre_cloud.settings import options_of
@@ -85,6 +85,7 @@ class CloudStore(ByteStore):
         self._writing = threading.RLock()
         self._connect()
         driver = self._driver
+        self.rereads = PART + 1 if driver.rereads else 0
         self.capabilities = Capabilities(
             persistent=driver.persistent,
             multi_process=driver.persistent,
@@ -221,16 +222,16 @@ class CloudStore(ByteStore):
         def small(name: str, data: bytes) -> None:
             self.write(name, data)  # a name that follows from the bytes has the same bytes, which are young now
 
-        def large(name: str, file: BinaryIO, size: int) -> None:
-            try:
-                there = self.stat(name)
-                if there.size == size and (is_fresh(there) or self._touch(name)):
-                    return
-            except NotFoundError:
-                pass
-            self._repeat(lambda: self._driver.upload(name, file, size))
+        return open_writer(key, small, self.send)
 
-        return open_writer(key, small, large)
+    def send(self, key: str, file: BinaryIO, size: int) -> None:
+        try:
+            there = self.stat(key)
+            if there.size == size and (is_fresh(there) or self._touch(key)):
+                return
+        except NotFoundError:
+            pass
+        self._repeat(lambda: self._driver.upload(key, file, size))
 
     def write_new(self, items: Iterable[tuple[str, bytes]]) -> None:
         def write(item: tuple[str, bytes]) -> None:

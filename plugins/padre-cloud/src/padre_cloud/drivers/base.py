@@ -76,6 +76,9 @@ class Driver(ABC):
 
     presigns: bool = False
     deletes_many: bool = False
+    rereads: bool = False
+    """Whether `upload` reads a file from its start to its end, and begins again at its start if at all."""
+
     persistent: bool = True
 
     def __init__(self, place: Place, limits: Limits) -> None:
@@ -179,26 +182,29 @@ class CloudDriver(Driver):
             await asyncio.sleep(pause(attempt))
 
     async def parts(self, file: BinaryIO, size: int, send: Callable[[int, bytes], Awaitable[Answer]]) -> list[Answer]:
-        """Hands each part of a file on, a few at once, with its number from 0."""
+        """Hands each part of a file on, a few at once, with its number from 0; they are read in their order."""
         length = part_size(size)
-        turn, reading = asyncio.Semaphore(PARALLEL), asyncio.Lock()
+        turn = asyncio.Semaphore(PARALLEL)
 
         def read(number: int) -> bytes:
             file.seek(number * length)
             return file.read(length)
 
-        async def one(number: int) -> Answer:
-            async with turn:
-                async with reading:
-                    data = await asyncio.to_thread(read, number)
+        async def one(number: int, data: bytes) -> Answer:
+            try:
                 return await send(number, data)
+            finally:
+                turn.release()
 
-        tasks = [asyncio.ensure_future(one(number)) for number in range(-(-size // length))]
+        tasks = []
         try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
+            async with asyncio.TaskGroup() as group:
+                for number in range(-(-size // length)):
+                    await turn.acquire()
+                    tasks.append(group.create_task(one(number, await asyncio.to_thread(read, number))))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
 
 
 def without_repeats(session: Any) -> Any:

@@ -72,6 +72,7 @@ class S3Driver(CloudDriver):
     conditional = True
     presigns = True
     deletes_many = True
+    rereads = True
 
     def __init__(self, place: Place, options: dict[str, Any], limits: Limits) -> None:
         super().__init__(place, limits)
