@@ -229,10 +229,12 @@ def emulator(folder: Path) -> Iterator[dict[str, str]]:
         port = listening.getsockname()[1]
     endpoint = f"http://127.0.0.1:{port}"
     env = os.environ | {
-        "GATEWAY_PORT": str(port), "AWS_ENDPOINT_URL": endpoint, "MLFLOW_S3_ENDPOINT_URL": endpoint,
+        "GATEWAY_PORT": str(port), "SERVICES": "s3", "PERSIST_STATE": "0",
+        "AWS_ENDPOINT_URL": endpoint, "MLFLOW_S3_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
         "PADRE_CACHE": str(folder / "cache"), "PADRE_STATE": str(folder / "state"),
     }  # fmt: skip
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process would compile, among the work, what it imports late
     command = shutil.which("ministack", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or "ministack"
     with (folder / "log").open("wb") as log, subprocess.Popen([command], env=env, stdout=log, stderr=log) as server:
         try:

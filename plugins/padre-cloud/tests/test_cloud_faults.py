@@ -131,6 +131,17 @@ def test_a_provider_that_stays_away_is_unavailable_and_nothing_is_damaged(minist
     store.close()
 
 
+def test_an_answer_of_something_that_is_no_s3_is_not_taken_for_data(store, proxy):
+    store.write("key", b"data")
+    portal = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\nlogin"
+    proxy.spoil(*[portal] * 4, only=b"GET /")
+    with pytest.raises(UnavailableError, match="no S3"):
+        store.read("key")
+    proxy.spoil(portal, only=b"PUT /")
+    store.write("key", b"other")
+    assert store.read("key").data == b"other"
+
+
 def test_an_answer_that_does_not_come_is_not_waited_for(ministack, proxy):
     store = Service(ministack.url, s3_options(proxy.url)).open(ministack.fresh(), attempts=2, timeout=2)
     store.write("key", b"data")

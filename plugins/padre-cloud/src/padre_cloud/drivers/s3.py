@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import email.utils
-import functools
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NoReturn
-from urllib.parse import quote
 
 import aiohttp
 import botocore.exceptions
 import urllib3.exceptions
 from s3fs import S3FileSystem
 
+from padre_cloud.drivers import s3_uploads
 from padre_cloud.drivers.base import (
     BusyError,
     CloudDriver,
@@ -97,9 +94,12 @@ class S3Driver(CloudDriver):
 
     def _ask(self, operation: str, key: str, headers: dict[str, str] | None = None, data: bytes = b"") -> Answer:
         try:
-            return self._requests.ask(operation, self._prefix + key, headers, data)
+            answer = self._requests.ask(operation, self._prefix + key, headers, data)
         except Exception as error:  # noqa: BLE001  # what kind of error it is, `failed` knows
             self.failed(error, key)
+        if operation != "delete_object" and "ETag" not in answer.headers:
+            raise UnavailableError(f"{self.place.url}: what answered for {key} is no S3; is there a login or a proxy?")
+        return answer
 
     def read(self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None) -> Part:
         headers = {"If-Match": version} if version else {}
@@ -147,59 +147,7 @@ class S3Driver(CloudDriver):
         return Entry(key, found["ETag"], int(found["Content-Length"]), at)
 
     def upload(self, key: str, file: BinaryIO, size: int) -> None:
-        self.run(self._upload(self._prefix + key, file, size), key, timeout=math.inf)
-
-    async def _upload(self, key: str, file: BinaryIO, size: int) -> None:
-        upload, done = await self._begun(key)
-        if upload is None:
-            answer = await self.patiently(lambda: self._requests.call("create_multipart_upload", Key=key), key)
-            upload = answer["UploadId"]
-
-        async def send(number: int, data: bytes) -> dict[str, Any]:
-            etag = done.get(number + 1)
-            if etag is None or etag.strip('"') != hashlib.md5(data, usedforsecurity=False).hexdigest():
-                query = f"?partNumber={number + 1}&uploadId={quote(upload, safe='')}"
-                answer = await self.patiently(
-                    lambda: asyncio.to_thread(self._requests.ask, "upload_part", key, None, data, query), key
-                )
-                etag = answer.headers["ETag"]
-            return {"ETag": etag, "PartNumber": number + 1}
-
-        try:
-            parts = {"Parts": await self.parts(file, size, send)}
-            await self.patiently(
-                lambda: self._requests.call(
-                    "complete_multipart_upload", Key=key, UploadId=upload, MultipartUpload=parts
-                ),
-                key,
-            )
-        except NotFoundError:
-            # Somebody who had the same bytes completed it, or the answer to our own completion was lost.
-            try:
-                await self.patiently(lambda: self._requests.call("head_object", Key=key), key)
-            except NotFoundError:
-                raise UnavailableError(f"{self.place.url}: the upload of {key} was aborted; try again") from None
-
-    async def _begun(self, key: str) -> tuple[str | None, dict[int, str]]:
-        """An upload of this key that did not end, and the etags of its parts."""
-        try:
-            page = await self.patiently(lambda: self._requests.call("list_multipart_uploads", Prefix=key), key)
-        except AccessDeniedError:
-            return None, {}  # whoever may write may perhaps not list
-        begun = [item for item in page.get("Uploads", ()) if item["Key"] == key]
-        if not begun:
-            return None, {}
-        upload = max(begun, key=lambda item: (item["Initiated"], item["UploadId"]))["UploadId"]
-        done: dict[int, str] = {}
-        marker: dict[str, Any] = {}
-        while True:
-            parts = await self.patiently(
-                functools.partial(self._requests.call, "list_parts", Key=key, UploadId=upload, **marker), key
-            )
-            done.update({part["PartNumber"]: part["ETag"] for part in parts.get("Parts", ())})
-            if not parts.get("IsTruncated"):
-                return upload, done
-            marker = {"PartNumberMarker": parts["NextPartNumberMarker"]}
+        self.run(s3_uploads.upload(self, self._requests, self._prefix + key, file, size), key, timeout=math.inf)
 
     def touch(self, key: str) -> bool:
         path = self._prefix + key
@@ -225,21 +173,7 @@ class S3Driver(CloudDriver):
         return str(self.fs.sign(f"{self.place.host}/{self._prefix}{key}", expiration=seconds))
 
     def tidy(self, seconds: float) -> int:
-        return self.run(self._tidy(seconds), "unfinished uploads")
-
-    async def _tidy(self, seconds: float) -> int:
-        before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)
-        count = 0
-        where: dict[str, Any] = {"Prefix": self._prefix}
-        while True:
-            page = await self._requests.call("list_multipart_uploads", **where)
-            for item in page.get("Uploads", ()):
-                if item["Initiated"] <= before:
-                    await self._requests.call("abort_multipart_upload", Key=item["Key"], UploadId=item["UploadId"])
-                    count += 1
-            if not page.get("IsTruncated"):
-                return count
-            where |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+        return self.run(s3_uploads.tidy(self._requests, self._prefix, seconds), "unfinished uploads")
 
     def refresh(self) -> None:
         self.run(self.fs.set_session(refresh=True), "the credentials")
