@@ -90,14 +90,19 @@ def git_version() -> str:
 
 
 def create(folder: Path, size: int, told: Table) -> None:
-    """Create and finish runs, against a commit each by GitPython's index and by bare pygit2."""
+    """Create and finish runs, against a commit each by GitPython's index and by bare pygit2.
+
+    Bare pygit2 syncs nothing by itself. So there are two of it: one syncs, one does not.
+    """
+    from padre_git.refs import synced
+
     sides: tuple[tuple[str, dict[str, Any]], ...] = (
         ("each", {"linger": 0}),
         ("unsynced", {"linger": 0, "durability": "process"}),
         ("grouped", {"linger": 1000}),
         ("file", {}),
     )
-    clocks = {name: Clock() for name in (*dict(sides), "pygit2", "gitpython")}
+    clocks = {name: Clock() for name in (*dict(sides), "pygit2", "synced pygit2", "gitpython")}
     for turn in range(3):
         place = folder / f"create-{turn}"
         place.mkdir()
@@ -106,15 +111,24 @@ def create(folder: Path, size: int, told: Table) -> None:
             finish(url if name == "file" else f"git+{url}", size, clocks[name], options)
         with clocks["pygit2"].running():
             bare_pygit2(place / "bare.git", size)
+        with clocks["synced pygit2"].running(), synced(power=True):
+            bare_pygit2(place / "synced.git", size)
     with clocks["gitpython"].running():
         gitpython(folder / "index", size)
     work = f"create and finish {size} runs"
     slower = clocks["gitpython"].wall / clocks["each"].wall
     told.add(f"{work}, a commit each, to GitPython's index", "5 × faster", f"{slower:.3g} × faster", met=slower >= 5)
-    told.ratio(f"{work}, a commit each, to a bare pygit2 commit", clocks["each"], clocks["pygit2"], size, 3)
-    told.ratio("the same with `process`, as nothing is synced by pygit2", clocks["unsynced"], clocks["pygit2"], size, 3)
-    told.seconds(f"{work}, in group commits of {GROUP}, a run", clocks["grouped"], size, 1e-3)
-    told.ratio("the same to padre-file", clocks["grouped"], clocks["file"], size, None)
+    told.ratio(
+        f"{work}, a commit each, to a bare pygit2 commit, both synced", clocks["each"], clocks["synced pygit2"], size, 3
+    )
+    told.ratio("the same, nothing synced (`process`)", clocks["unsynced"], clocks["pygit2"], size, 3)
+    told.ratio("the same, ours synced and pygit2's not", clocks["each"], clocks["pygit2"], size, None)
+    slower = clocks["gitpython"].wall / clocks["grouped"].wall
+    grouped = f"{work}, in group commits of {GROUP}"
+    told.add(f"{grouped}, to GitPython's index", "5 × faster", f"{slower:.3g} × faster", met=slower >= 5)
+    told.ratio(f"{grouped}, to a bare pygit2 commit each, not synced", clocks["grouped"], clocks["pygit2"], size, 3)
+    told.seconds(f"{grouped}, a run", clocks["grouped"], size, 1e-3)
+    told.ratio("the same to padre-file, which also fills its index", clocks["grouped"], clocks["file"], size, None)
 
 
 def finish(url: str, size: int, clock: Clock, options: dict[str, Any]) -> None:
