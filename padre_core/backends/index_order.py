@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -67,25 +67,31 @@ class Ordering:
         )
         return After(keys, values, pack(id))
 
-    def columns(self, first: int) -> tuple[list[Sql], list[str]]:
+    def joins(self, first: int) -> Iterator[Sql]:
+        """What brings the fields of the order from one on to the object d, under the names that `columns` uses."""
+        for index in range(first, len(self.fields)):
+            place = self.places[index]
+            if place is not None:
+                yield join(f" LEFT JOIN {place.table} k{index} ON k{index}.", place.scope, f" AND k{index}.id = d.id")
+
+    def columns(self, first: int) -> tuple[list[str], list[str]]:
         """Rank and value in the fields of the order from one on: to select, and to order by."""
-        columns: list[Sql] = []
+        columns: list[str] = []
         ordering: list[str] = []
         for index in range(first, len(self.fields)):
             rank, value = self._key(index)
-            columns.append(join(", ", rank, ", ", value))
+            columns.append(f", {rank}, {value}")
             direction = " DESC" if self.fields[index].descending else ""
             ordering += [f"{2 * index + 2}", f"{2 * index + 3}{direction}"]
         return columns, ordering
 
-    def _key(self, index: int) -> tuple[Sql, Sql]:
+    def _key(self, index: int) -> tuple[str, str]:
         """Rank and value of the object d in a field of the order."""
         place = self.places[index]
         if place is None:
-            return Sql("2"), Sql("NULL")
-        rest = join(f" FROM {place.table} WHERE ", place.scope, " AND id = d.id")
-        rank = join(f"ifnull((SELECT ({place.column} IS NULL) * {place.null}", rest, "), 2)")
-        return rank, join(f"(SELECT {place.column}", rest, ")")
+            return "2", "NULL"
+        value = f"k{index}.{place.column}"
+        return f"CASE WHEN k{index}.id IS NULL THEN 2 ELSE ({value} IS NULL) * {place.null} END", value
 
     def beyond(self, after: After, first: int) -> Sql:
         """That the object d comes after the cursor, when all fields of the order before this one are equal."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -57,13 +57,23 @@ class Base(NamedTuple):
     """What a walk goes along: a table under the name d, and which of its rows.
 
     Attributes:
+        which: What its rows fulfil.
         objects: The table is that of the objects.
         scoped: Its rows are all below the wanted ancestor.
     """
 
-    rows: Sql
+    table: Sql
+    which: Sql
     objects: bool
     scoped: bool = False
+
+    def where(self, test: Sql | str) -> Base:
+        """Fewer of its rows."""
+        return self._replace(which=join(self.which, " AND ", test))
+
+    def rows(self, joins: Iterable[Sql] = ()) -> Sql:
+        """What stands behind FROM, with other tables beside this one; more tests may follow."""
+        return join(self.table, " d", *joins, " WHERE ", self.which)
 
 
 class Search:
@@ -120,7 +130,7 @@ class Search:
             return 0
         source = self._rare() or self._broad()
         base = self._drawn(source)
-        return int(self._one(join("SELECT count(*) FROM ", base.rows, *self._tests(base, source)))[0])
+        return int(self._one(join("SELECT count(*) FROM ", base.rows(), *self._tests(base, source)))[0])
 
     def _one(self, statement: Sql) -> Any:
         return self.connection.execute(*statement).fetchone()
@@ -191,7 +201,7 @@ class Search:
 
     def _drawn(self, source: Source | None) -> Base:
         """All that a source gives; without one all objects."""
-        return Base(join("(", source.ids, ") d WHERE 1"), objects=False) if source else self._objects()
+        return Base(join("(", source.ids, ")"), Sql("1"), objects=False) if source else self._objects()
 
     def _objects(self) -> Base:
         """All objects of the kind; if they are wanted below an ancestor and all have the same parent, only these."""
@@ -199,8 +209,8 @@ class Search:
             statement = "SELECT scope FROM within WHERE ancestor = ? AND kind = ? LIMIT 2"
             scopes = self.connection.execute(statement, (pack(self.query.within), self.kind)).fetchall()
             if len(scopes) == 1:
-                return Base(Sql("object d WHERE d.scope = ?", scopes[0]), objects=True, scoped=True)
-        return Base(Sql("object d WHERE d.kind = ?", (self.kind,)), objects=True)
+                return Base(Sql("object"), Sql("d.scope = ?", scopes[0]), objects=True, scoped=True)
+        return Base(Sql("object"), Sql("d.kind = ?", (self.kind,)), objects=True)
 
     # The ways to a page
 
@@ -228,7 +238,7 @@ class Search:
         beyond = [join(" AND ", self.order.beyond(after, 0))] if after else []
         tests = self._tests(base, source)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
-        return self._all(join("SELECT d.id", *columns, " FROM ", base.rows, *tests, *beyond, end))
+        return self._all(join("SELECT d.id", *columns, " FROM ", base.rows(self.order.joins(0)), *tests, *beyond, end))
 
     def _peek(self, after: After | None, limit: int) -> list[Row]:
         """Looks at the first objects along a field of which there is no index."""
@@ -239,9 +249,10 @@ class Search:
         table = join(
             f"SELECT d.id, {column} FROM {place.table} d WHERE d.", place.scope, *self.order.onward(column, after)
         )
-        base = Base(join("(", table, f" ORDER BY {self.order.by(column)}, d.id LIMIT {PEEK}) d WHERE 1"), objects=False)
+        first = join("(", table, f" ORDER BY {self.order.by(column)}, d.id LIMIT {PEEK})")
+        base = Base(first, Sql("1"), objects=False)
         end = f" ORDER BY {self.order.by(column)}, d.id LIMIT {limit}"
-        return self._all(join(f"SELECT d.id, 0, {column} FROM ", base.rows, *self._tests(base, along=place), end))
+        return self._all(join(f"SELECT d.id, 0, {column} FROM ", base.rows(), *self._tests(base, along=place), end))
 
     def _walk(self, rank: int, after: After | None, limit: int) -> list[Row]:
         """Walks along those that have a value (rank 0), NaN (1) or nothing (2) in the order's first field."""
@@ -259,7 +270,8 @@ class Search:
             beyond.append(join(" AND ", self.order.beyond(after, 1)))
         tests = self._tests(base, along=place if rank == 0 else None)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
-        return self._all(join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", base.rows, *beyond, *tests, end))
+        rows = base.rows(self.order.joins(1))
+        return self._all(join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", rows, *beyond, *tests, end))
 
     def _base(self, rank: int, place: Place | None) -> Base | None:
         """Where those of a rank in the order's first field are; None if there can be none."""
@@ -267,8 +279,8 @@ class Search:
         if rank and any(isinstance(item, Compare | In | Matches) and item.field == field for item in self.conditions):
             return None  # what fulfils a comparison has a value
         if place and place.table != "object" and rank < 2:
-            nan = f" AND d.{place.column} IS NULL" if rank else ""
-            return Base(join(f"{place.table} d WHERE d.", place.scope, nan), objects=False)
+            base = Base(Sql(place.table), join("d.", place.scope), objects=False)
+            return base.where(f"d.{place.column} IS NULL") if rank else base
         everything = self._objects()
         if place is None:
             return everything if rank == 2 else None
@@ -276,9 +288,9 @@ class Search:
             if self._all_have(place):
                 return None
             row = join(f"SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id")
-            return everything._replace(rows=join(everything.rows, " AND NOT EXISTS (", row, ")"))
+            return everything.where(join("NOT EXISTS (", row, ")"))
         if rank == place.null:
-            return everything._replace(rows=join(everything.rows, f" AND d.{place.column} IS NULL"))
+            return everything.where(f"d.{place.column} IS NULL")
         return everything if rank == 0 else None
 
     def _all_have(self, place: Place) -> bool:

@@ -10,7 +10,8 @@ from functools import partial
 
 import pytest
 
-from padre_core.backends.backend import Backend, Change, Write
+from padre_core.backends.backend import Backend, Change, Segment, Write
+from padre_core.backends.bytestore import UNBORN
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.record import Record
 from padre_core.query import matches, parse, parse_order, sort_key, values_of
@@ -132,15 +133,21 @@ class Queries(BackendSuite, level="base"):
     def runs(self, backend: Backend) -> list[Record]:
         """What is stored."""
         runs = some_runs()
-        for result in backend.put_many([Write(run) for run in runs]):
+        stored = {}
+        for result in backend.put_many([Write(run, UNBORN) for run in runs]):
             assert isinstance(result, Record)
+            stored[result.id] = result
+        parts = []
         for number, run in enumerate(runs):
             if number % 3 == 0:
                 losses = LOSSES[number % len(LOSSES)]
-                backend.append_stream(run.id, "0" * 16, 0, make_points("loss", losses, None, [0] * len(losses), 0))
+                columns = make_points("loss", losses, None, [0] * len(losses), 0)
+                parts.append((run.id, Segment("0" * 16, 0, columns)))
             if number % 4 == 0:
-                backend.append_stream(run.id, "f" * 16, 0, samples.points(2 + number % 3, "train/loss"))
-        return [backend.get("run", run.id) for run in runs]
+                parts.append((run.id, Segment("f" * 16, 0, samples.points(2 + number % 3, "train/loss"))))
+        backend.append_streams(parts)
+        stored |= {id: backend.get("run", id) for id, _ in parts}
+        return list(stored.values())
 
     def test_filters_find_what_the_evaluator_finds(self, backend: Backend, runs: list[Record]) -> None:
         for where in FILTERS:

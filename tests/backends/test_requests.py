@@ -171,7 +171,7 @@ def test_the_table_in_the_docs_says_what_a_run_costs(no_chance):
             counted["points of a running run, each time they are shipped"] = backend.store.total - before
         workspace.backend.get("run", run.id)
         before = backend.store.total
-        backend._recent.clear()
+        backend._remembered.clear()
         assert sum(len(part.columns) for part in backend.read_stream(run.id, "points")) == 100_000
         counted["points of a finished run"] = backend.store.total - before
     counted["first run in a new store, with 100,000 points"] += 1  # closing looks at the notes

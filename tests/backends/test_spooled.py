@@ -24,7 +24,7 @@ from padre_core.objects.identity import run_child_id
 from padre_core.objects.record import encode
 from padre_core.plugins import open_backend
 from padre_core.query.model import Query
-from padre_core.testing import samples
+from padre_core.testing import samples, together
 from padre_core.testing.counting import CountingStore
 from padre_core.testing.faults import Fault, FaultyStore
 
@@ -292,6 +292,24 @@ def test_a_store_without_conditions_is_written_by_the_one_writer_that_the_user_p
     assert sum(item.count for item in opened(readonly=True).get("run", head.id).summaries) == 23
     with SpooledBackend(Plain(bucket)) as reader, pytest.raises(padre.ReadOnlyError):
         reader.put(samples.run())
+
+
+def test_threads_of_the_one_writer_lose_no_update_of_each_other(opened):
+    class Plain(CountingStore):
+        def __init__(self, store):
+            super().__init__(store)
+            self.capabilities = replace(self.capabilities, conditional_write=False, multi_process=True)
+
+        def read(self, key):
+            item = super().read(key)
+            time.sleep(0.002)  # as a server is away
+            return item
+
+    with SpooledBackend(Plain(MemoryStore("memory://")), single_writer=True) as backend:
+        head = backend.put(samples.project(count=0))
+        together.threads(*[lambda: samples.count_up(backend, "project", head.id, 5)] * 4)
+        assert backend.get("project", head.id).data()["count"] == 20
+        assert not backend.capabilities.multi_process, "who promises one writer has no others"
 
 
 def test_a_forked_child_writes_as_an_opening_of_its_own(url):
