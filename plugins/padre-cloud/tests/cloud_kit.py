@@ -12,6 +12,9 @@ serial = itertools.count()
 
 MIB = 1024 * 1024
 
+# Up to four parts of 8 MiB and their copies are on their way at once.
+LARGE = 288 * MIB
+
 
 class OfService:
     """Opens stores on a server; the subclass says on which."""
@@ -26,5 +29,20 @@ class OfService:
 
     @pytest.fixture
     def budget(self):
-        # Up to four parts of 8 MiB and their copies are on their way at once.
-        return Budget(rounds=8, examples=4, steps=15, large=288 * MIB)
+        return Budget(rounds=8, examples=4, steps=15, large=LARGE)
+
+
+class OfFurtherService(OfService):
+    """The same, with fewer repetitions: what core makes of the bytes is tried on S3 at length."""
+
+    @pytest.fixture
+    def budget(self):
+        return Budget(processes=2, rounds=3, examples=2, steps=10, large=LARGE)
+
+
+class OfOneWriter(OfFurtherService):
+    """A server without conditional writes."""
+
+    @pytest.fixture
+    def options(self, service):
+        return {**service.options, "single_writer": True}

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import pytest
+from cloud_kit import OfOneWriter
+
+from padre_core.testing import BackendTests
+
+
+class TestSftp(OfOneWriter, BackendTests):
+    @pytest.fixture
+    def service(self, sshd):
+        return sshd
