@@ -79,6 +79,7 @@ class ByteStoreBackend(Backend):
             server_query=True,
             change_feed=True,
             conditional_write=store.capabilities.conditional_write or single_writer,
+            multi_process=store.capabilities.multi_process and store.capabilities.conditional_write,
             eviction=True,
         )
 
