@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,16 +33,20 @@ def show(workspace: Workspace, object: str, kind: str | None, at: str | None, as
     """Show one object, named by id, URL or name path such as iris/svc."""
     found = find(workspace, object, kind, at)
     if as_json:
-        print_json(as_data(found))
+        remotes = {name: asdict(state) for name, state in found.remotes.items()}
+        print_json({**as_data(found), "remotes": remotes, "conflicts": found.conflicts})
         return
     fields = {"kind": found.kind, "id": found.id, "etag": found.etag, **row(found)}
     if isinstance(found, Run):
         fields |= {f"metrics.{name}.last": format(summary.last, ".6g") for name, summary in found.metrics.items()}
+    for name, state in found.remotes.items():
+        fields[f"remotes.{name}"] = " ".join(filter(None, (state.intent, state.etag, state.url)))
+    fields |= {"conflicts": ", ".join(found.conflicts)}
     print_fields((name, text) for name, value in fields.items() for name, text in _texts(name, value) if text)
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, allow_dash=True), default="-")
+@click.argument("file", metavar="[FILE|OBJECT]", default="-")
 @click.option("--kind", metavar="KIND", help="What the JSON is; not needed where it says so itself.")
 @click.option("--to", "owner", metavar="OBJECT", help="Store FILE, whatever it is, as an artifact of this object.")
 @click.option("--path", metavar="PATH", help="What to call the artifact; by default the name of the file.")
@@ -59,17 +64,15 @@ def put(
 ) -> None:
     """Store an object from JSON in FILE (or standard input), or FILE itself as an artifact.
 
-    What `padre get` wrote can be edited and put again; it is refused if the object was changed meanwhile.
+    What `padre get` wrote can be edited and put again; it is refused if the object was changed meanwhile. With
+    --remote, OBJECT may be the name, id or URL of what is here already, which is uploaded.
     """
-    if owner is not None:
-        with byte_bar("Storing") as progress:
-            source = sys.stdin.buffer if file == "-" else file
-            above = find(workspace, owner, kind)
-            stored: PadreObject = workspace.artifacts.upload(above, source, path=path, progress=progress)
+    if remote is not None and owner is None and file != "-" and not Path(file).exists():
+        stored: PadreObject = workspace.service_of(file, kind).put(file, remote=remote)
     else:
-        stored = _put(workspace, _read_json(file), kind)
-    if remote is not None:
-        stored = workspace.service(stored.kind).put(stored, remote=remote)
+        stored = _from_file(workspace, file, kind, owner, path)
+        if remote is not None:
+            stored = workspace.service(stored.kind).put(stored, remote=remote)
     if as_json:
         print_json(as_data(stored))
     else:
@@ -150,6 +153,17 @@ def restore(workspace: Workspace, objects: tuple[str, ...], kind: str | None, at
             print_json(as_data(found))
         else:
             click.echo(f"{found.kind} {found.id} {found.etag}")
+
+
+def _from_file(workspace: Workspace, file: str, kind: str | None, owner: str | None, path: str | None) -> PadreObject:
+    if file != "-" and not Path(file).exists():
+        raise click.BadParameter(f"there is no file {file}; what is stored already is uploaded with --remote NAME")
+    if owner is None:
+        return _put(workspace, _read_json(file), kind)
+    with byte_bar("Storing") as progress:
+        source = sys.stdin.buffer if file == "-" else file
+        above = find(workspace, owner, kind)
+        return workspace.artifacts.upload(above, source, path=path, progress=progress)
 
 
 def _read_json(file: str) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class RemoteEntry:
         base: The version that both sides last had.
         acknowledged: Earlier bases, newest first; lineages keep them for longer than other versions.
         hidden: Whether it is hidden below a deleted object whose name lives again, though it was edited since.
+        named: Whether it was put there by name, so that what lies below it follows where not everything does.
     """
 
     url: str | None = None
@@ -52,6 +53,7 @@ class RemoteEntry:
     acknowledged: tuple[str, ...] = ()
     refusal: Refusal | None = None
     hidden: bool = False
+    named: bool = False
 
     def agreed(self, etag: str) -> RemoteEntry:
         """The entry after both sides were found to have a version."""
@@ -132,7 +134,9 @@ def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> Ma
 
 def _merged_entry(one: RemoteEntry, other: RemoteEntry) -> RemoteEntry:
     newer, older = sorted((one, other), key=_progress, reverse=True)
-    entry = replace(newer, url=newer.url or older.url, hidden=one.hidden or other.hidden)
+    entry = replace(
+        newer, url=newer.url or older.url, hidden=one.hidden or other.hidden, named=one.named or other.named
+    )
     entry = replace(entry, intent=max(one.intent, other.intent, key=_CAUTION.index) if older.base else newer.intent)
     earlier = dict.fromkeys((*newer.acknowledged, *([older.base] if older.base else []), *older.acknowledged))
     earlier.pop(newer.base or "", None)
@@ -181,6 +185,8 @@ def _entry_as_json(entry: RemoteEntry) -> dict[str, Any]:
         found["refusal"] = [entry.refusal.etag, entry.refusal.error, entry.refusal.message]
     if entry.hidden:
         found["hidden"] = True
+    if entry.named:
+        found["named"] = True
     return found
 
 
@@ -194,6 +200,7 @@ def _entry(data: dict[str, Any]) -> RemoteEntry:
         acknowledged=tuple(map(_text, data.pop("acknowledged", ()))),
         refusal=None if refusal is None else Refusal(*map(_text, refusal)),
         hidden=bool(data.pop("hidden", False)),
+        named=bool(data.pop("named", False)),
     )
     if data:
         raise ValueError(min(data))

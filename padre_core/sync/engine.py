@@ -91,8 +91,9 @@ class Engine(Stores):
             try:
                 pair = self.pair(name)
                 going = self.single(pair, Way.PULL)
-                action = self._row(going, ref).get
-                if action is Action.NOT_FOUND:
+                (both,) = pair.look([ref])
+                action = self._row_of(going, both).get
+                if action is Action.NOT_FOUND or not _concerns(both):
                     continue
                 if action is Action.NOT_FOUND_RESTORE:
                     raise NotFoundError(f"{' '.join(ref)} was deleted on {name}; restore brings it back")
@@ -266,10 +267,6 @@ class Engine(Stores):
     def _heads(self, refs: Sequence[Ref]) -> dict[Ref, Record | None]:
         return dict(zip(refs, self.local.get_many(refs), strict=True))
 
-    def _row(self, going: Pass, ref: Ref) -> Row:
-        (both,) = going.pair.look([ref])
-        return self._row_of(going, both)
-
     def _row_of(self, going: Pass, both: Both) -> Row:
         return row(both.state(going.kin.intent(both)))
 
@@ -358,6 +355,11 @@ class Engine(Stores):
         head = _head(self.local.get_many([ref]))
         notes = parse(head.envelope, " ".join(ref)).remotes.values() if head is not None else ()
         return any(head is not None and entry.base == head.etag for entry in notes)
+
+
+def _concerns(both: Both) -> bool:
+    """Whether a remote has to do with an object, so that its answer says something about it."""
+    return both.entry.intent is not Intent.LOCAL_ONLY and (both.theirs is not None or both.entry.base is not None)
 
 
 def _same(both: Both) -> bool:

@@ -73,8 +73,8 @@ class Kin:
         above = self.above(both)
         if any(other.entry.intent is not Intent.TRACK for other in above):
             return Intent.LOCAL_ONLY
-        noted = self._tracked or any(self.pair.name in other.envelope.remotes for other in (both, *above))
-        return Intent.TRACK if noted or both.ours is None else None
+        noted = self.pair.name in both.envelope.remotes or any(other.entry.named for other in above)
+        return Intent.TRACK if self._tracked or noted or both.ours is None else None
 
 
 def subtree(backend: Backend, ref: Ref) -> Iterator[Record]:

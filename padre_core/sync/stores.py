@@ -258,13 +258,14 @@ class Stores:
         return Pair(self.local, self._remote(name).name, self.local, Tally())
 
     def _track(self, name: str, ref: Ref) -> None:
-        """Notes that an object, and so all above it, is for a remote."""
+        """Notes that an object with all below it, and so what stands above it, is for a remote."""
         offline = self._notes(name)
         above = [
             other for record in self.local.get_many([ref]) if record is not None for other in ancestor_refs(record)
         ]
-        for tracked in (*above, ref):
+        for tracked in above:
             offline.note_entry(tracked, lambda entry: replace(entry, intent=Intent.TRACK))
+        offline.note_entry(ref, lambda entry: replace(entry, intent=Intent.TRACK, named=True))
 
     def _revive(self, pair: Pair, refs: Sequence[Ref]) -> None:
         """Makes what is put by name follow the tombstone that the remote has of it."""

@@ -148,3 +148,28 @@ def test_status_shows_what_waits_in_the_spool_of_a_store_that_is_elsewhere(comma
         assert waiting == {"waiting": 3, "stream": "points", "run": run.id, "writer": waiting["writer"]}
         assert command("status").out.split()[-3:] == [run.id, waiting["writer"], "3"]
     assert command("status").out == "everything is where it should be\n"
+
+
+def test_put_uploads_by_name_what_is_here_and_show_says_where_it_is(here, tmp_path):
+    assert "remotes" not in here("show", "iris/svc").out
+    assert here("put", "iris/svc", "--remote", "lab", "--json").json[0]["name"] == "svc"
+    (shown,) = here("show", "iris/svc", "--json").json
+    (lab,) = shown["remotes"].values()
+    assert (lab["intent"], lab["etag"]) == ("track", shown["etag"])
+    assert lab["url"].startswith((tmp_path / "lab").as_uri())
+    assert f"remotes.lab: track {lab['etag']} {lab['url']}" in " ".join(here("show", "iris/svc").out.split())
+    assert here("rm", "iris/svc", "--mode", "remote").code == 0
+    assert "local-only" in here("show", "iris/svc").out
+    missing = here("put", "iris/none", "--remote", "lab")
+    assert missing.code == 3
+    assert "no file" in here("put", "iris/svc").err
+
+
+def test_show_names_the_versions_in_conflict(here):
+    here("push", "iris/svc")
+    put("here", title="ours")
+    put("lab", title="theirs")
+    here("sync")
+    (conflict,) = here("conflicts", "--json").json
+    assert here("show", "iris/svc", "--json").json[0]["conflicts"] == list(conflict["fields"])
+    assert next(iter(conflict["fields"])) in here("show", "iris/svc").out

@@ -496,6 +496,24 @@ def test_a_manual_remote_gets_only_what_was_named_and_what_lies_below(two):
 # Remotes that are away
 
 
+def test_what_stands_above_what_was_named_brings_nothing_else_to_a_manual_remote(two):
+    one, _, remote = two
+    above = put(one, project())
+    named, beside = put(one, experiment(above, "named")), put(one, experiment(above, "beside"))
+    mine = engine(one, ("lab", remote), auto=False)
+    assert not mine.push([ref(named)]).failed
+    put(one, edited(above, title="follows"))
+    put(one, edited(named, title="follows"))
+    sync(mine, mine)
+    sync(mine, everything=True)
+    assert find(remote, above).data()["title"] == find(remote, named).data()["title"] == "follows"
+    assert find(remote, beside) is None
+    assert not mine.push([ref(above)]).failed
+    late = put(one, experiment(above, "late"))
+    sync(mine)
+    assert None not in (find(remote, beside), find(remote, late))
+
+
 def test_a_put_for_a_remote_that_is_away_is_noted_and_done_later(two):
     one, _, remote = two
     put(one, project())
@@ -520,6 +538,21 @@ def test_get_is_stale_while_remotes_are_away(two):
         mine.get(ref(project()), refresh="required")
     with pytest.raises(NotFoundError):
         mine.get(ref(project("other")), refresh="never")
+
+
+@pytest.mark.parametrize("knows", ["nothing", "that it is kept here only"])
+def test_get_is_stale_when_all_that_answer_have_nothing_to_do_with_the_object(two, knows):
+    one, other, remote = two
+    made = put(one, project())
+    both_there = engine(one, ("lab", remote), ("nas", other), auto=False)
+    assert not both_there.push([ref(made)], remotes=["lab"]).failed
+    if knows != "nothing":
+        assert not both_there.push([ref(made)], remotes=["nas"]).failed
+        both_there.delete(ref(made), mode="remote", remotes=["nas"])
+    away = engine(one, ("lab", Away(remote)), ("nas", other), auto=False)
+    assert away.get(ref(made)).stale
+    with pytest.raises(UnavailableError):
+        away.get(ref(made), refresh="required")
 
 
 def test_a_delete_on_a_remote_that_is_away_is_pending_and_done_later(two):
