@@ -13,7 +13,6 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
-    PrivateAttr,
     ValidationError,
 )
 from pydantic_core import core_schema
@@ -156,7 +155,9 @@ class PadreObject(BaseModel):
     created_by: str | None = None
     updated_by: str | None = None
 
-    _stored: Stored | None = PrivateAttr(default=None)
+    # In the object's own dict beside the fields, as pydantic keeps cached properties: a private attribute of pydantic's
+    # costs a call of Python for each object that is made.
+    _stored: ClassVar[Stored | None] = None
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -265,8 +266,7 @@ class PadreObject(BaseModel):
 
     def _bind(self, stored: Stored, **bookkeeping: Any) -> None:
         # Past validation on purpose: these values come from a store, and are set for every listed object.
-        self.__dict__.update(bookkeeping)
-        self.__pydantic_private__["_stored"] = stored  # type: ignore[index]  # None only where nothing is private
+        self.__dict__.update(bookkeeping, _stored=stored)
 
 
 class NamedObject(PadreObject):

@@ -66,7 +66,7 @@ class MetricService(Service[Metric]):
         for record in records:
             metric = super()._load(record)
             if not record.version:  # derived: a put is the first
-                metric._stored = Version(etag=record.etag, ancestors=record.ancestors)
+                metric._bind(Version(etag=record.etag, ancestors=record.ancestors))
             if metric.run not in runs:
                 runs[metric.run] = self.records.peek("run", metric.run)
             run = runs[metric.run]
