@@ -249,7 +249,8 @@ class Queries(BackendSuite, level="base"):
         assert backend.count("run", make_query()) == 0
 
     @pytest.mark.parametrize("cursor", ["", "garbage", "0", "é" * 50, "' OR 1=1", "W10=", "[]", "null"])
-    def test_a_cursor_that_is_none_is_refused(self, backend: Backend, runs: list[Record], cursor: str) -> None:
+    def test_a_cursor_that_is_none_is_refused(self, backend: Backend, cursor: str) -> None:
+        backend.put_many([Write(samples.run(), UNBORN) for _ in range(6)])
         with pytest.raises(InvalidObjectError):
             backend.query("run", replace(make_query(limit=5), cursor=cursor))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import ClassVar
 
 import pytest
 
@@ -34,6 +35,10 @@ class OfService:
 
 class OfFurtherService(OfService):
     """The same, with fewer repetitions: what core makes of the bytes is tried on S3 at length."""
+
+    skipped: ClassVar = {
+        "test_a_large_blob_passes_through_bounded_memory": "the kit of byte stores sends as much through this store"
+    }
 
     @pytest.fixture
     def budget(self):
