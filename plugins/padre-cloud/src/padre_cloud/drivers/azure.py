@@ -25,7 +25,6 @@ from padre_cloud.drivers.base import (
     ExpiredError,
     Limits,
     Part,
-    check_options,
     fail,
     no_bucket,
     without_repeats,
@@ -41,28 +40,19 @@ _ONCE = {"retry_total": 0}
 class AzureDriver(CloudDriver):
     """A container, or a prefix in it; a version is an etag."""
 
+    filesystem = AzureBlobFileSystem
     conditional = True
     presigns = True
 
     def __init__(self, place: Place, options: dict[str, Any], limits: Limits) -> None:
-        super().__init__(place, limits)
-        check_options(place, AzureBlobFileSystem, options, (), {"use_listings_cache", "version_aware"})
-        container, at, account = place.host.partition("@")
+        self._container, at, account = place.host.partition("@")
         if at:
             options.setdefault("account_name", account.partition(".")[0])
-        self._options = options
-        self._container = container
-        self._prefix = f"{place.folder}/" if place.folder else ""
-        self.refresh()
+        super().__init__(place, options, limits)
 
     @property
     def endpoint(self) -> str:
         return str(self.fs.service_client.url).partition("?")[0]
-
-    def refresh(self) -> None:
-        self.fs = AzureBlobFileSystem(
-            **self._options, use_listings_cache=False, skip_instance_cache=True, asynchronous=False
-        )
 
     def run(self, coroutine: Coroutine[Any, Any, Answer], what: str, timeout: float | None = None) -> Answer:
         async def prepared() -> Answer:

@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, ClassVar, NoReturn, TypeVar
 
 from padre_cloud.places import Place
 from padre_core.backends.bytestore import Entry, IfMatch
@@ -143,9 +143,34 @@ class Driver(ABC):
 
 
 class CloudDriver(Driver):
-    """A driver over an asynchronous filesystem, by the client that it holds."""
+    """A driver over an asynchronous filesystem, by the client that it holds.
 
+    Args:
+        further: Options that the filesystem hands on to the library below it.
+        without: Options of the filesystem that matter to no store.
+    """
+
+    filesystem: ClassVar[type]
     fs: Any
+
+    def __init__(
+        self, place: Place, options: dict[str, Any], limits: Limits, *, further: Collection[str] = (),
+        without: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(place, limits)
+        check_options(place, self.filesystem, options, further, {"use_listings_cache", "version_aware", *without})
+        self._options = options
+        self._prefix = f"{place.folder}/" if place.folder else ""
+        self._connect()
+
+    def _connect(self) -> None:
+        """Makes the filesystem, which looks for credentials."""
+        self.fs = self.filesystem(
+            **self._options, use_listings_cache=False, skip_instance_cache=True, asynchronous=False
+        )
+
+    def refresh(self) -> None:
+        self._connect()
 
     def run(self, coroutine: Coroutine[Any, Any, Answer], what: str, timeout: float | None = None) -> Answer:
         """Waits for a coroutine on the filesystem's loop.

@@ -19,14 +19,11 @@ from padre_cloud.drivers.base import (
     PART,
     CloudDriver,
     ExpiredError,
-    Limits,
     Part,
-    check_options,
     fail,
     no_bucket,
     without_repeats,
 )
-from padre_cloud.places import Place
 from padre_core.backends.bytestore import Absent, Entry, IfMatch
 from padre_core.errors import AuthenticationError, ConflictError, UnavailableError
 
@@ -48,23 +45,13 @@ class _AnswerError(Exception):
 class GcsDriver(CloudDriver):
     """A bucket, or a prefix in it; a version is a generation."""
 
+    filesystem = GCSFileSystem
     conditional = True
     presigns = True
-
-    def __init__(self, place: Place, options: dict[str, Any], limits: Limits) -> None:
-        super().__init__(place, limits)
-        check_options(place, GCSFileSystem, options, (), {"use_listings_cache", "version_aware"})
-        self._options = options
-        self._bucket = place.host
-        self._prefix = f"{place.folder}/" if place.folder else ""
-        self.refresh()
 
     @property
     def endpoint(self) -> str:
         return str(self._options.get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST", ""))
-
-    def refresh(self) -> None:
-        self.fs = GCSFileSystem(**self._options, use_listings_cache=False, skip_instance_cache=True)
 
     async def _ask(
         self,
@@ -90,7 +77,7 @@ class GcsDriver(CloudDriver):
             return {**answer.headers, "status": str(answer.status)}, body
 
     def _object(self, key: str, kind: str = "storage") -> str:
-        return f"/{kind}/v1/b/{self._bucket}/o/{quote(self._prefix + key, safe='')}"
+        return f"/{kind}/v1/b/{self.place.host}/o/{quote(self._prefix + key, safe='')}"
 
     def read(self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None) -> Part:
         return self.run(self._read(key, start, end, version), key)
@@ -127,7 +114,7 @@ class GcsDriver(CloudDriver):
             b"--%b--\r\n" % mark.encode(),
         )
         _, body = await self._ask(
-            "POST", f"/upload/storage/v1/b/{self._bucket}/o", data=b"".join(parts), uploadType="multipart",
+            "POST", f"/upload/storage/v1/b/{self.place.host}/o", data=b"".join(parts), uploadType="multipart",
             ifGenerationMatch=condition, headers={"Content-Type": f"multipart/related; boundary={mark}"},
         )  # fmt: skip
         return str(json.loads(body)["generation"])
@@ -143,7 +130,7 @@ class GcsDriver(CloudDriver):
         }
         token = None
         while True:
-            url = f"/storage/v1/b/{self._bucket}/o"
+            url = f"/storage/v1/b/{self.place.host}/o"
             _, body = self.run(self._ask("GET", url, **where, pageToken=token, fields=fields), prefix or "the listing")
             page = json.loads(body)
             for item in page.get("items", ()):
@@ -169,7 +156,7 @@ class GcsDriver(CloudDriver):
         """By a resumable session: after a failed part the server says how much of the file it has."""
         answer, _ = await self.patiently(
             lambda: self._ask(
-                "POST", f"/upload/storage/v1/b/{self._bucket}/o", name=self._prefix + key, uploadType="resumable",
+                "POST", f"/upload/storage/v1/b/{self.place.host}/o", name=self._prefix + key, uploadType="resumable",
             ),
             key,
         )  # fmt: skip
@@ -206,7 +193,7 @@ class GcsDriver(CloudDriver):
         return bool(json.loads(body)["done"])
 
     def presign(self, key: str, seconds: int) -> str:
-        return str(self.fs.sign(f"{self._bucket}/{self._prefix}{key}", expiration=seconds))
+        return str(self.fs.sign(f"{self.place.host}/{self._prefix}{key}", expiration=seconds))
 
     def failed(self, error: Exception, what: str) -> NoReturn:
         if isinstance(error, _AnswerError):

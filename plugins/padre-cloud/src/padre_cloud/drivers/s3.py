@@ -20,7 +20,6 @@ from padre_cloud.drivers.base import (
     ExpiredError,
     Limits,
     Part,
-    check_options,
     fail,
     no_bucket,
 )
@@ -38,7 +37,7 @@ from padre_core.errors import (
 )
 
 _OF_S3FS = {
-    "session", "use_listings_cache", "version_aware", "default_block_size", "default_fill_cache", "default_cache_type",
+    "session", "default_block_size", "default_fill_cache", "default_cache_type",
     "cache_regions", "max_concurrency", "fixed_upload_size", "local_expiry_check", "batch_size",
 }  # fmt: skip
 """Options that say how s3fs lists and reads files, which it does for no store."""
@@ -66,26 +65,22 @@ class S3Driver(CloudDriver):
     A version is an etag, which follows from the bytes: the same bytes written again may have the same one.
     """
 
+    filesystem = S3FileSystem
     conditional = True
     presigns = True
     deletes_many = True
     rereads = True
 
     def __init__(self, place: Place, options: dict[str, Any], limits: Limits) -> None:
-        super().__init__(place, limits)
-        check_options(place, S3FileSystem, options, {"profile"}, _OF_S3FS)
         config = {
             "connect_timeout": limits.timeout,
             "read_timeout": limits.timeout,
             "max_pool_connections": 2 * limits.concurrency,
-            **(options.pop("config_kwargs", None) or {}),
+            **(options.get("config_kwargs") or {}),
             "http_session_cls": Session,
             "retries": {"total_max_attempts": 1},  # the store repeats, and knows then that an answer may be lost
         }
-        self.fs = S3FileSystem(
-            **options, config_kwargs=config, use_listings_cache=False, skip_instance_cache=True, asynchronous=False
-        )
-        self._prefix = f"{place.folder}/" if place.folder else ""
+        super().__init__(place, {**options, "config_kwargs": config}, limits, further={"profile"}, without=_OF_S3FS)
         self._requests = Requests(self.fs, place.host, self.run)
 
     @property
