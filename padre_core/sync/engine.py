@@ -14,10 +14,10 @@ from padre_core.objects.record import Record
 from padre_core.objects.references import Ref, blob_digests
 from padre_core.sync import merge
 from padre_core.sync.kin import all_refs, subtree
-from padre_core.sync.pair import Both, Pair, alike
+from padre_core.sync.pair import Both, Pair
 from padre_core.sync.passes import CHUNK, Pass, Step, Way
 from padre_core.sync.plan import FORCEABLE, REFUSALS, Action, Row, row
-from padre_core.sync.states import Remote
+from padre_core.sync.states import Remote, alike
 from padre_core.sync.stores import Stores
 from padre_core.sync.transfer import STREAMS
 

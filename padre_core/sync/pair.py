@@ -13,7 +13,7 @@ from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
 from padre_core.sync import merge
 from padre_core.sync.plan import Row, row
-from padre_core.sync.states import State, compare, same_conflicts
+from padre_core.sync.states import State, alike, compare
 from padre_core.sync.transfer import Carrier, Tally
 
 AWAY = (UnavailableError, AuthenticationError)
@@ -100,7 +100,8 @@ class Pair:
             moves = [
                 (place, (head, seen))
                 for place, (both, head) in enumerate(pairs)
-                if not isinstance(results[place], PadreError) and not alike(seen := side(both), head)
+                if not isinstance(results[place], PadreError)
+                and ((seen := side(both)) is None or not alike(seen, head))
             ]
             if moves:
                 for (place, _), result in zip(moves, carrier.records([move for _, move in moves]), strict=True):
@@ -205,13 +206,6 @@ def _changed(head: Record, change: Change) -> Envelope | None:
     before = parse(head.envelope, f"{head.kind} {head.id}")
     after = change(before, head)
     return None if after == before else after
-
-
-def alike(one: Record | None, other: Record) -> bool:
-    """Whether a side has a head already, with its conflicts and stamps."""
-    if one is None or one.etag != other.etag or not same_conflicts(one, other):
-        return False
-    return (one.created_at, one.updated_at) == (other.created_at, other.updated_at)
 
 
 def _ours(both: Both) -> Record | None:

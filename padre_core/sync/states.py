@@ -37,7 +37,7 @@ class State:
 
     Attributes:
         base: The version that both sides are known to have had: the noted one, or ours if the remote's lineage has it.
-        settled: Whether both sides hold the same head and conflicts, and the base says so.
+        settled: Whether both sides hold the same head, conflicts and stamps, and the base says so.
     """
 
     local: Local
@@ -63,7 +63,7 @@ def compare(ours: Record | None, theirs: Record | None, entry: RemoteEntry, inte
         return State(Local.ABSENT, _presence(theirs), base)
     if theirs is None:
         return State(_standing(ours, base), Remote.ABSENT, base)
-    settled = ours.etag == theirs.etag == entry.base and same_conflicts(ours, theirs)
+    settled = entry.base == theirs.etag and alike(ours, theirs)
     remote = _comparison(ours, theirs, base)
     if ours.deleted is not None:
         return State(Local.DELETED, remote, base, settled)
@@ -81,9 +81,11 @@ def known_base(ours: Record | None, theirs: Record | None, entry: RemoteEntry) -
     return entry.base
 
 
-def same_conflicts(ours: Record, theirs: Record) -> bool:
-    """Whether both hold the same losing versions."""
-    return {item.etag for item in ours.conflicts} == {item.etag for item in theirs.conflicts}
+def alike(one: Record, other: Record) -> bool:
+    """Whether both are the same head, with the same losing versions and stamps."""
+    if one.etag != other.etag or (one.created_at, one.updated_at) != (other.created_at, other.updated_at):
+        return False
+    return {item.etag for item in one.conflicts} == {item.etag for item in other.conflicts}
 
 
 def _presence(theirs: Record | None) -> Remote:

@@ -118,7 +118,9 @@ class Stores:
             background: Do not try again what a remote refused for good and nobody changed since.
         """
         way = Way.BOTH if everything or refs is not None else Way.KNOWN
-        return self._travel(way, refs, remotes, anew=everything, background=background, dry=dry)
+        report = self._travel(way, refs, remotes, anew=everything, background=background, dry=dry)
+        behind, news = ([], []) if dry else self._behind(report, remotes)
+        return self._travel(way, None, behind, background=background, report=report, only=news) if behind else report
 
     def status(self, refs: Sequence[Ref] | None = None, *, remotes: Sequence[str] | None = None) -> Report:
         """What `sync` would do, and what was refused, without doing anything."""
@@ -168,8 +170,10 @@ class Stores:
         anew: bool = False,
         background: bool = False,
         dry: bool = False,
+        report: Report | None = None,
+        only: Sequence[Ref] | None = None,
     ) -> Report:
-        report = Report(tally=Tally(tell=self.progress))
+        report = report or Report(tally=Tally(tell=self.progress))
 
         def travel(pair: Pair) -> None:
             going = self._pass(pair, way, report, named=refs is not None and way is not Way.BOTH)
@@ -177,7 +181,9 @@ class Stores:
             cursors = self.cursors.load(pair.name, (self.local.info().store, pair.remote.info().store))
             unread: dict[Ref, PadreError] = {}
             found: tuple[News, News] | None = None
-            if refs is None:
+            if only is not None:
+                due = self._looked_at(pair, only, unread)
+            elif refs is None:
                 due, found = self._due(pair, way, cursors, unread, anew=anew)
             else:
                 if way is Way.PUSH and not dry:
@@ -188,7 +194,8 @@ class Stores:
                 steps = [*going.plan(due), *lost]
                 report.steps[pair.name] = _due_steps(_noted(steps, cursors.waiting))
                 return
-            steps = report.steps[pair.name] = [*going.run(due), *lost]
+            steps = [*going.run(due), *lost]
+            report.steps[pair.name] = _followed(report.steps.get(pair.name, []), steps)
             if background:
                 pair.remote.publish_later()
             else:
@@ -196,6 +203,13 @@ class Stores:
             self._remember(pair, cursors, found if way in (Way.BOTH, Way.KNOWN) else None, steps)
 
         return self._reached(remotes, report, travel)
+
+    def _behind(self, report: Report, remotes: Sequence[str] | None) -> tuple[list[str], list[Ref]]:
+        """The remotes that answered before another one brought something here that they may not have, and what."""
+        order = [name for name in self._named(remotes) if name not in report.away]
+        brought = [[step.ref for step in report.steps.get(name, ()) if _brought(step)] for name in order]
+        last = max((place for place, refs in enumerate(brought) if refs), default=0)
+        return order[:last], sorted({ref for refs in brought[1:] for ref in refs})
 
     def _pass(self, pair: Pair, way: Way, report: Report, *, named: bool = False) -> Pass:
         tracked = named or self.remotes[pair.name].auto
@@ -250,7 +264,16 @@ class Stores:
             heads.update({(head.kind, head.id): head for ref in refs for head in subtree(side, ref)})
             found.update(dict.fromkeys(heads))
             found.update(dict.fromkeys(sorted(needed(side, heads.values()))))
-        chunks = (list(found)[start : start + CHUNK] for start in range(0, len(found), CHUNK))
+        return self._looked_at(pair, list(found), unread, seen)
+
+    def _looked_at(
+        self,
+        pair: Pair,
+        refs: Sequence[Ref],
+        unread: dict[Ref, PadreError],
+        seen: tuple[dict[Ref, Record], dict[Ref, Record]] = ({}, {}),
+    ) -> list[Both]:
+        chunks = (refs[start : start + CHUNK] for start in range(0, len(refs), CHUNK))
         return [both for chunk in chunks for both in apart(lambda refs: pair.look(refs, seen), chunk, unread)]
 
     def _notes(self, name: str) -> Pair:
@@ -288,6 +311,23 @@ class Stores:
 
     def _named(self, remotes: Sequence[str] | None) -> list[str]:
         return [self._remote(name).name for name in (self.remotes if remotes is None else remotes)]
+
+
+_NEWS = frozenset({Action.FETCH, Action.MERGE, Action.BURY_HERE, Action.COME_BACK})
+
+
+def _brought(step: Step) -> bool:
+    """Whether an object may have become another one here."""
+    joined = step.action is Action.AGREE and step.state is not None and not step.state.settled
+    return step.error is None and (joined or step.action in _NEWS)
+
+
+def _followed(before: Sequence[Step], after: Sequence[Step]) -> list[Step]:
+    """The steps of two looks at the same remote, of each object the last that came to something."""
+    news = {step.ref for step in after if step.action or step.error is not None}
+    known = {step.ref for step in before}
+    kept = [step for step in before if step.ref not in news]
+    return [*kept, *(step for step in after if step.ref in news or step.ref not in known)]
 
 
 def _due_steps(steps: Sequence[Step]) -> list[Step]:

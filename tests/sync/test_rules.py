@@ -616,6 +616,42 @@ def test_fan_out_heals_a_remote_that_lagged(two):
     assert entry(one, made, "lab").base == entry(one, made, "nas").base == find(one, made).etag
 
 
+@pytest.mark.parametrize("change", ["edit", "delete", "older stamps"])
+def test_what_a_later_remote_brings_goes_to_the_earlier_ones_in_the_same_sync(two, change):
+    one, other, remote = two
+    made = project()
+    nas = memory()
+    put(one, made)
+    mine = engine(one, ("nas", nas), ("lab", remote))
+    theirs = engine(other, ("lab", remote))
+    sync(mine)
+    sync(theirs, everything=True)
+    head = find(other, made)
+    if change == "older stamps":
+        put(other, replace(experiment(made), created_at="2020-01-01T00:00:00.000000Z"))
+        put(one, experiment(made))
+    else:
+        put(other, edited(head, title="t") if change == "edit" else buried(head))
+    sync(theirs)
+    sync(mine)
+    found = experiment(made) if change == "older stamps" else made
+    assert shown(nas, found) == shown(one, found) == shown(remote, found)
+    assert find(nas, found).created_at == find(remote, found).created_at
+    assert not list(mine.verify("nas"))
+
+
+def test_times_that_differ_on_a_remote_are_brought_to_the_same(two):
+    one, _, remote = two
+    mine = engine(one, ("lab", remote))
+    put(one, project())
+    sync(mine)
+    remote.put(replace(find(remote, project()), created_at="2020-01-01T00:00:00.000000Z"))
+    assert list(mine.verify("lab"))
+    sync(mine)
+    assert not list(mine.verify("lab"))
+    assert find(one, project()).created_at == "2020-01-01T00:00:00.000000Z"
+
+
 def test_reads_fall_back_in_order(two):
     _, other, remote = two
     put(other, project())
