@@ -1,9 +1,13 @@
-"""The kit on `git+file://`."""
+"""The kit on `git+file://`, and on a clone of a repository behind a server."""
+
+import uuid
 
 import pytest
 
 from padre_core.errors import ConflictError
 from padre_core.testing import BackendTests, ByteStoreTests, replaces
+
+from .git_server import bare, serving
 
 EQUAL = "a version is the id of a git blob, so equal bytes have equal versions, and to write them again is no change"
 
@@ -59,3 +63,23 @@ class TestGitBackend(BackendTests):
     @pytest.fixture
     def options(self):
         return {"durability": "process"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
+class TestCloneBackend(BackendTests):
+    """A clone, with a server at the other side: `if_match` and all else hold against the clone."""
+
+    @pytest.fixture
+    def url(self, server):
+        name = f"{uuid.uuid4().hex}.git"
+        bare(server.root / name)
+        return f"{server.url}/{name}"
+
+    @pytest.fixture
+    def options(self, tmp_path):
+        return {"durability": "process", "clone": str(tmp_path / "clone.git")}
