@@ -178,3 +178,28 @@ def test_other_data_is_another_version(workspace):
     other = workspace.datasets.put(padre.Dataset(name="digits"), data={"csv": b"2"})
     assert one.id == same.id != other.id
     assert workspace.datasets.count() == 2
+
+
+MIB = 1024 * 1024
+
+
+def test_a_large_file_is_written_whole_though_its_pieces_wait(tmp_path):
+    content = [bytes([number]) * MIB for number in range(20)]
+    done = []
+    with contextlib.closing(Target(tmp_path)) as target:
+        target.create("large", content, 20 * MIB, lambda count, total: done.append(count))
+    assert (tmp_path / "large").read_bytes() == b"".join(content)
+    assert done[-1] == 20 * MIB
+
+
+@pytest.mark.parametrize("limit", [3 * MIB, 20 * MIB - 1], ids=["early", "in the last piece"])
+def test_a_large_file_for_which_there_is_no_room_is_told_and_not_left(tmp_path, limit):
+    resource = pytest.importorskip("resource", reason="limits of processes are a thing of Unix")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with contextlib.closing(Target(tmp_path)) as target, pytest.raises(padre.BackendError, match="cannot write"):
+            target.create("large", [b"x" * MIB] * 20, 20 * MIB)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
