@@ -15,6 +15,7 @@ import pytest
 from emulators import Service, make_bucket, s3_options
 
 from padre_cloud.drivers.base import PART
+from padre_cloud.drivers.gcs import GcsDriver
 from padre_core.backends.blobs import open_blob, write_blob
 from padre_core.backends.bytestore import ABSENT
 from padre_core.errors import (
@@ -327,6 +328,56 @@ def test_blocks_that_azure_has_are_not_sent_again(azurite):
         assert hashlib.sha256(file.read()).hexdigest() == reference.digest
     store.close()
     proxy.close()
+
+
+STOPPED = """
+import io, json, os, sys
+from padre_cloud import CloudStore
+from padre_cloud.drivers.gcs import GcsDriver
+from padre_core.backends.blobs import write_blob
+send = GcsDriver._send
+async def dying(self, session, file, start, size):
+    if start >= int(sys.argv[3]):
+        os.kill(os.getpid(), 9)
+    return await send(self, session, file, start, size)
+GcsDriver._send = dying
+store = CloudStore(sys.argv[1], **json.loads(sys.argv[2]))
+write_blob(store, io.BytesIO(sys.stdin.buffer.read()), "application/octet-stream")
+"""
+
+
+def test_an_upload_to_google_goes_on_in_another_process(gcs, monkeypatch, tmp_path):
+    url = gcs.fresh()
+    command = [sys.executable, "-c", STOPPED, url, json.dumps(gcs.options), str(2 * PART)]
+    assert subprocess.run(command, input=LARGE, timeout=120, check=False).returncode == -9
+    (kept,) = (tmp_path / "state" / "uploads").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    store = gcs.open(url)
+    assert list(store.list("")) == []
+    sent, send, real = [], GcsDriver._send, GcsDriver._held
+
+    async def noting(self, session, file, start, size):
+        sent.append(start)
+        return await send(self, session, file, start, size)
+
+    async def held(self, session, size):  # the emulator ends an upload when it is asked, where Google answers 308
+        return 2 * PART
+
+    monkeypatch.setattr(GcsDriver, "_send", noting)
+    monkeypatch.setattr(GcsDriver, "_held", held)
+    reference = put_blob(store, LARGE)
+    assert sent[0] == 2 * PART
+    with open_blob(store, reference.digest) as file:
+        assert hashlib.sha256(file.read()).hexdigest() == reference.digest
+    assert not kept.exists()
+    store.delete(f"blobs/{reference.digest[-2:]}/{reference.digest}")
+    sent.clear()
+    kept.write_text(f"{gcs.options['endpoint_url']}/upload/storage/v1/b/bucket/o?upload_id=that-google-has-forgotten")
+    monkeypatch.setattr(GcsDriver, "_held", real)
+    put_blob(store, LARGE)
+    assert sent[0] == 0
+    assert store.stat(f"blobs/{reference.digest[-2:]}/{reference.digest}").size == len(LARGE)
+    store.close()
 
 
 @pytest.mark.parametrize("fault", ["500", "refuse"])

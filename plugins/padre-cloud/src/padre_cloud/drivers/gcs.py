@@ -24,6 +24,7 @@ from padre_cloud.drivers.base import (
     no_bucket,
     without_repeats,
 )
+from padre_cloud.unfinished import unfinished
 from padre_core.backends.bytestore import Absent, Entry, IfMatch
 from padre_core.errors import AuthenticationError, ConflictError, UnavailableError
 
@@ -153,24 +154,39 @@ class GcsDriver(CloudDriver):
         self.run(self._upload(key, file, size), key, timeout=math.inf)
 
     async def _upload(self, key: str, file: BinaryIO, size: int) -> None:
-        """By a resumable session: after a failed part the server says how much of the file it has."""
+        """By a resumable session: after a failed part, or in another process, the server says how much it has."""
+        with unfinished(self.place.url, key, size) as upload:
+            sent = None if upload.session is None else await self._still_held(upload.session, size)
+            if upload.session is None or sent is None:
+                sent = 0
+                upload.begin(await self._begin(key))
+            session = str(upload.session)
+            while sent is not None and sent < size:
+                try:
+                    sent = await self._send(session, file, sent, size)
+                except (_AnswerError, aiohttp.ClientError, OSError):
+                    sent = await self.patiently(lambda: self._held(session, size), key)
+        entry = await self._stat(key)
+        if entry.size != size:
+            await self._ask("DELETE", self._object(key))
+            raise UnavailableError(f"{self.place.url}: the upload of {key} was torn; try again")
+
+    async def _begin(self, key: str) -> str:
+        """Makes a session."""
         answer, _ = await self.patiently(
             lambda: self._ask(
                 "POST", f"/upload/storage/v1/b/{self.place.host}/o", name=self._prefix + key, uploadType="resumable",
             ),
             key,
         )  # fmt: skip
-        session = {name.lower(): value for name, value in answer.items()}["location"]
-        sent: int | None = 0
-        while sent is not None and sent < size:
-            try:
-                sent = await self._send(session, file, sent, size)
-            except (_AnswerError, aiohttp.ClientError, OSError):
-                sent = await self.patiently(lambda: self._held(session, size), key)
-        entry = await self._stat(key)
-        if entry.size != size:
-            await self._ask("DELETE", self._object(key))
-            raise UnavailableError(f"{self.place.url}: the upload of {key} was torn; try again")
+        return {name.lower(): value for name, value in answer.items()}["location"]
+
+    async def _still_held(self, session: str, size: int) -> int | None:
+        """How much an earlier session holds; None if it has ended, whatever became of what it stored."""
+        try:
+            return await self._held(session, size)
+        except (_AnswerError, aiohttp.ClientError, OSError):
+            return None
 
     async def _send(self, session: str, file: BinaryIO, start: int, size: int) -> int:
         """Sends one part, and returns where the next one begins."""
