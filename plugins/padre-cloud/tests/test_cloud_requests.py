@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
+import sys
 import time
 import urllib.request
 from collections import Counter
@@ -83,6 +85,24 @@ def test_one_object_is_got_by_one_request_and_put_by_at_most_3(bucket, url):
         assert bucket.counted().total() == 2
         first.put(samples.edited(head, title="two"), if_match=head.etag)
         assert bucket.counted().total() <= 4  # it believed too long what it had written, and was told so
+
+
+def test_a_command_shows_an_object_by_opening_the_store_and_one_request(bucket, url, monkeypatch):
+    names = {"key": "AWS_ACCESS_KEY_ID", "secret": "AWS_SECRET_ACCESS_KEY", "endpoint_url": "AWS_ENDPOINT_URL"}
+    for option, value in bucket.options.items():
+        monkeypatch.setenv(names[option], value)
+    with padre.open(url) as workspace, workspace.start_run("iris/svc") as run:
+        run.log_metric("loss", 1.0)
+    command = [sys.executable, "-m", "padre_core"]
+    subprocess.run([*command, "ls", "runs", "--store", url], check=True, capture_output=True, timeout=120)
+    bucket.counted()
+    named = [["--kind", "experiment", "iris/svc"], ["iris/svc"]]
+    for words, requests in ([run.id], 2), ([run.object.execution], 2), (named[0], 2), (named[1], 4):
+        shown = subprocess.run(
+            [*command, "show", *words, "--store", url], check=True, capture_output=True, text=True, timeout=120
+        )
+        assert words[-1].rpartition("/")[2] in shown.stdout
+        assert bucket.counted() == {"GET": requests}
 
 
 def test_a_search_costs_2_requests_and_one_for_each_new_note(bucket, url):
