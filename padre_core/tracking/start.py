@@ -88,6 +88,7 @@ def end_runs(home: Home | None = None, error: BaseException | None = None) -> No
                 run._close(error)
             except PadreError as reason:
                 failure = reason
+                run._forget()  # what it stands in closes now, and what was logged is shipped by the next opening
     if failure is not None:
         raise failure
 

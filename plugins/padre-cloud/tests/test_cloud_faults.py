@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from emulators import Service, make_bucket, s3_options
 
+import padre_core as padre
 from padre_cloud.drivers.base import PART
 from padre_cloud.drivers.gcs import GcsDriver
 from padre_core.backends.blobs import open_blob, write_blob
@@ -26,6 +28,7 @@ from padre_core.errors import (
     NotFoundError,
     UnavailableError,
 )
+from padre_core.tracking.active import active
 
 # One proxy serves the tests of all plugins that speak HTTP.
 sys.path.append(str(Path(__file__).parents[2] / "padre-http" / "tests"))
@@ -390,3 +393,26 @@ def test_an_upload_to_google_goes_on_where_the_server_is(gcs, fault):
         assert hashlib.sha256(file.read()).hexdigest() == reference.digest
     store.close()
     proxy.close()
+
+
+def test_points_that_were_logged_while_the_provider_was_away_are_in_the_store_after_the_next_opening(ministack, proxy):
+    url, options = ministack.fresh(), {**s3_options(proxy.url), "attempts": 1}
+    workspace = padre.open(url, **options)
+    run = workspace.start_run("lab/away")
+    proxy.spoil_all("refuse")
+    for step in range(100):
+        run.log_metric("loss", step, step=step)
+    with pytest.raises(UnavailableError):
+        run.finish()
+    with contextlib.suppress(UnavailableError):
+        workspace.close()
+    assert run not in active, "nothing more can be stored by a workspace that is closed"
+    proxy.spoil_all(None)
+    with padre.open(url, **options) as later:
+        assert list(later.runs.points(run.id, "loss").values) == list(range(100))
+        resumed = later.start_run(resume=run.id)
+        resumed.log_metric("loss", 100, step=100)
+        resumed.finish()
+        assert later.runs.get(run.id).status == "finished"
+    with padre.open(url, readonly=True, **ministack.options) as reader:
+        assert reader.runs.get(run.id).metrics["loss"].count == 101
