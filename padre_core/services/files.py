@@ -26,7 +26,7 @@ CHUNK = 256 * 1024
 """Bytes that are written at once: writes of a MiB take Linux with ext4 up to ten times as long for the same bytes."""
 
 LARGE = 8 * 1024 * 1024
-BEHIND = 32
+BEHIND = 16
 """Pieces of a file of more than `LARGE` bytes that may wait to be written."""
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol, cast
 from padre_cloud.drivers.base import PART, Part
 from padre_core.errors import BackendError
 
-AHEAD = 4
+AHEAD = 3
 """Parts that are asked for before they are needed."""
 
 

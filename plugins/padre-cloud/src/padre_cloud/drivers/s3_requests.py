@@ -115,7 +115,8 @@ class Requests:
     async def call(self, operation: str, **arguments: Any) -> Any:
         """Makes a request by the client; not by the methods of s3fs, which would repeat it."""
         method = getattr(await self._fs.set_session(), operation)
-        return await method(**self._fs._get_s3_method_kwargs(method, Bucket=self._bucket, **arguments))
+        payer = self._fs.req_kw
+        return await method(**self._fs._get_s3_method_kwargs(method, payer, Bucket=self._bucket, **arguments))
 
     def ask(
         self, operation: str, key: str, headers: Mapping[str, str] | None = None, data: bytes = b"", query: str = ""
