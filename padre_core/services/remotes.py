@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from padre_core.backends.backend import Backend
 from padre_core.errors import InvalidObjectError, UnavailableError
+from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
 from padre_core.services.shipper import Shipper
 from padre_core.sync import Engine, Report
@@ -48,6 +49,13 @@ class Remotes:
                 f"{' '.join(ref)} is stored here, and travels when {remote} answers: {away}"
             ) from away
         _raise_first(report)
+
+    def learn_deleted(self, ref: Ref, remote: str) -> Record | None:
+        """The tombstone of what only the remote knows, and knows as deleted; None also where it is away."""
+        try:
+            return self.engine.learn_deleted(ref, remote)
+        except UnavailableError:
+            return None
 
     def reached(self) -> Iterator[Backend]:
         """The stores of those remotes that answer."""

@@ -64,11 +64,23 @@ class Service(Putting[T]):
         if remotes is None:
             raise UnsupportedError(f"{self.records.url} has no remote {remote!r:.80}: `padre remote add NAME URL`")
         name = remotes.named(remote)
+        if isinstance(object, self.model) and object._stored is None:
+            self._learn_deleted(object, remotes, name)
         state = self._here(object) if isinstance(object, str) else self._put(object)
         record = record_of(state)
         remotes.upload((record.kind, record.id), name)
         self._bind(state, self.backend.get(record.kind, record.id))
         return state
+
+    def _learn_deleted(self, object: T, remotes: Remotes, remote: str) -> None:
+        """Takes up which names of a new object, and above it, were deleted on a remote: it gets the next ones there."""
+
+        def look(kind: str, id: str) -> Record | None:
+            return self.records.peek(kind, id) or remotes.learn_deleted((kind, id), remote)
+
+        draft = object.model_copy()
+        above, parent = self._resolve_parent(draft, create=True, look=look)
+        self._identify(draft, above, parent, look)
 
     def get(self, object: T | str, *, refresh: Refresh = "auto", at: str | None = None) -> T:
         """The stored object; where a remote has a newer one, or it is not here yet, that is downloaded first.

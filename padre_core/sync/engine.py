@@ -113,6 +113,22 @@ class Engine(Stores):
         except NotFoundError:
             raise away or NotFoundError(f"neither this store nor a remote has {' '.join(ref)}") from None
 
+    def learn_deleted(self, ref: Ref, name: str) -> Record | None:
+        """The tombstone of what a remote knows as deleted and this store does not know at all; it is kept here, too.
+
+        Raises:
+            UnavailableError: The remote is away.
+        """
+        pair = self.pair(name)
+        (both,) = pair.look([ref])
+        if both.ours is not None or both.theirs is None or both.theirs.deleted is None:
+            return None
+        (head,) = pair.bring([(both, both.theirs)])
+        if isinstance(head, PadreError):
+            raise head
+        pair.agree([(both.theirs, head)])
+        return head
+
     def delete(
         self, ref: Ref, *, mode: Literal["all", "remote", "local"] = "all", force: bool = False,
         remotes: Sequence[str] | None = None, shown: str | None = None,

@@ -52,6 +52,18 @@ def test_a_put_to_a_remote_uploads_all_below_and_notes_the_url(here, lab):
         assert [line.text for line in remote.runs.lines(found)] == ["done"]
 
 
+def test_a_name_that_was_deleted_on_a_remote_is_put_there_as_the_next_of_its_name(here, lab, tmp_path):
+    with padre.open(lab) as remote:
+        old = remote.experiments.put(padre.Experiment(name="svc", project="iris", description="old"))
+        remote.projects.delete("iris")
+    made = here.experiments.put(padre.Experiment(name="svc", project="iris", description="new"), remote="lab")
+    assert made.id != old.id
+    with padre.open(lab, readonly=True) as remote:
+        assert remote.experiments.get("iris/svc").description == "new"
+        assert [experiment.id for experiment in remote.experiments.list()] == [made.id]
+    assert here.experiments.put(padre.Experiment(name="svc", project="iris", description="newer")).id == made.id
+
+
 def test_what_is_put_travels_in_the_background(here, lab):
     here.experiments.put(padre.Experiment(name="svc", project="iris"))
 

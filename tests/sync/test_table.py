@@ -7,8 +7,12 @@ import pytest
 from padre_core.backends.backend import Backend
 from padre_core.errors import ConflictError, NotFoundError, UnsupportedError
 from padre_core.objects.envelope import Intent
+from padre_core.objects.identity import object_id
+from padre_core.objects.project import Project
 from padre_core.objects.record import Record
+from padre_core.services.remotes import Remotes
 from padre_core.sync import TABLE, Action, Engine, Local, Remote
+from padre_core.workspace import Workspace
 
 from .sides import buried, edited, engine, entry, find, project, put, ref, shown
 
@@ -386,7 +390,8 @@ def test_put(case, row):
     action = TABLE[Local(state.local), Remote(state.remote)].put
     assert action is PUT.get(row, Action.NEW_VERSION)
     if action is Action.CREATE_NEXT:
-        return  # another id, which this one has nothing to do with
+        check_the_next_generation(case)
+        return
     head = find(case.local, MADE)
     put(case.local, project(description="put") if head is None else edited(head, description="put"))
     assert not case.engine.push([ref(MADE)]).failed
@@ -395,6 +400,20 @@ def test_put(case, row):
     assert b"put" in ours.content + b"".join(lost.content for lost in ours.conflicts)
     assert ours.deleted is None
     assert entry(case.local, MADE).intent is Intent.TRACK
+    assert entry(case.local, MADE).base == theirs.etag
+
+
+def check_the_next_generation(case):
+    """That the name, put again, is another object on both sides, and that the old one stays deleted."""
+    workspace = Workspace(case.local)
+    workspace.records.remotes = Remotes(case.engine, default="lab")
+    made = workspace.projects.put(Project(name="iris", description="put"), remote="lab")
+    assert made.id == object_id("project", None, "iris", generation=1)
+    assert case.remote.get("project", made.id).data()["description"] == "put"
+    case.engine.sync()
+    ours, theirs = case.now()
+    assert ours.deleted is not None
+    assert theirs.deleted is not None
     assert entry(case.local, MADE).base == theirs.etag
 
 
