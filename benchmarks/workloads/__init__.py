@@ -58,7 +58,7 @@ class Workload:
         return replace(self, size=size, store=replace(self.store, size=size) if self.store else None)
 
 
-RUNS = Store("stores:runs", 2000)
+RUNS = Store("stores:runs", 2000, budget=600)
 POINTS = Store("stores:points", 100_000)
 PROCESS = ("padre-process",)
 SERVER = ("padre-server",)
