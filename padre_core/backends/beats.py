@@ -20,7 +20,7 @@ from padre_core.backends import layout
 from padre_core.backends.bytestore import ByteStore, Entry
 from padre_core.errors import PadreError
 from padre_core.objects.record import Record
-from padre_core.objects.run import RunStatus
+from padre_core.objects.run import is_running
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +62,6 @@ def signs_of_note(records: Iterable[Record], at: float | None) -> Signs:
     if at is None or at < time.time() - LIVE_SECONDS:
         return {}
     return {(record.id, ""): at for record in records if is_running(record)}
-
-
-def is_running(record: Record) -> bool:
-    """Whether a record says that a run goes on."""
-    return record.kind == "run" and not record.vacant and record.data().get("status") == RunStatus.RUNNING.value
 
 
 def fresh(signs: Signs) -> Signs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from padre_core.objects import canonical
 from padre_core.objects.base import BlobReference
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record
+from padre_core.objects.run import is_running
 from padre_core.streams.columns import Columns, Stream
 from padre_core.streams.journal import Journal, JournalWriter
 
@@ -157,7 +157,7 @@ class LoggedBackend(ByteStoreBackend):
         layout.record_key(record.kind, record.id)
         unborn = if_match is UNBORN
         head = self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match), unborn=unborn)
-        if head.kind == "run" and not _is_running(head.content):
+        if head.kind == "run" and not is_running(head):
             self._folding.run_ended()
         return head
 
@@ -199,7 +199,7 @@ class LoggedBackend(ByteStoreBackend):
         runs = {head.id: head for head in heads if head.kind == "run"}
         owners = {lives_in_run(head) for head in heads}
         beside = (None if owner is None else runs.get(owner) or self._head("run", owner) for owner in owners)
-        if not all(run is not None and _is_running(run.content) for run in beside):
+        if not all(run is not None and is_running(run) for run in beside):
             if getattr(self._batches, "depth", 0):
                 self._batches.owed = self._batches.rests = True
             else:
@@ -370,11 +370,6 @@ class LoggedBackend(ByteStoreBackend):
     def _gone(self, index: Index, kind: str, id: str) -> None:
         if self._head(kind, id) is None:
             index.remove(kind, id)
-
-
-@functools.lru_cache(maxsize=64)  # asked of a run whenever something is stored in it
-def _is_running(content: bytes) -> bool:
-    return b'"status":"running"' in content and canonical.from_json(content).get("status") == "running"
 
 
 def _newer(one: Record | None, other: Record | None) -> Record | None:

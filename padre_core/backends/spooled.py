@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from padre_core.backends import layout
 from padre_core.backends.backend import SMALL_BLOB, Changes, Page, Problem, Segment, Write
-from padre_core.backends.beats import Writer, is_running
+from padre_core.backends.beats import Writer
 from padre_core.backends.bytestore import ABSENT, Absent, ByteStore, IfMatch
 from padre_core.backends.merge import evict, resolve
 from padre_core.backends.noted import NotedBackend
@@ -24,6 +24,7 @@ from padre_core.errors import ConflictError, PadreError, UnavailableError
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record
+from padre_core.objects.run import is_running
 from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Stream
 from padre_core.streams.spool import Part, Spool, SpoolWriter, Waiting, folder_for

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
 from pydantic import Field
 
+from padre_core.objects import canonical
 from padre_core.objects.base import BlobReference, JsonMap, PadreObject, Part, Reference
+from padre_core.objects.record import Record
 from padre_core.objects.summary import Summary, combine
 
 
@@ -93,3 +96,13 @@ class Run(PadreObject):
     def metrics(self) -> dict[str, Summary]:
         """What the run's points came to, by metric, when the run was read; `runs.metrics` looks anew."""
         return combine(self._stored.summaries) if self._stored else {}
+
+
+def is_running(record: Record) -> bool:
+    """Whether a record says that a run goes on."""
+    return record.kind == "run" and _says_running(record.content)
+
+
+@functools.lru_cache(maxsize=64)  # asked of a run whenever something is stored in it
+def _says_running(content: bytes) -> bool:
+    return b'"status":"running"' in content and canonical.from_json(content).get("status") == RunStatus.RUNNING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.base import PadreObject
@@ -51,16 +51,9 @@ def generations(
             return
 
 
-def living(
-    records: Records,
-    model: type[PadreObject],
-    above: str | None,
-    parent: str | None,
-    key: tuple[Key, ...],
-    look: Look | None = None,
-) -> tuple[str, Record | None]:
-    """The id and head of the living object of a key, or the id that the next one would have."""
-    for id, record in generations(records, model, above, parent, key, look):
+def living(found: Iterable[tuple[str, Record | None]]) -> tuple[str, Record | None]:
+    """The id and head of the living one of some generations, or the id that the next one would have."""
+    for id, record in found:
         if record is None or record.deleted is None:
             return id, record
     raise AssertionError("generations end with a free id")

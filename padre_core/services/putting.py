@@ -11,7 +11,7 @@ from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectEr
 from padre_core.objects.record import Record
 from padre_core.services.checking import checked_content
 from padre_core.services.lookup import Key, Lookup, T, Version, kind_text, record_of
-from padre_core.services.naming import Look, child_id, living, split_path
+from padre_core.services.naming import Look, child_id, generations, living, split_path
 from padre_core.services.records import describe, restore_call
 
 ATTEMPTS = 200
@@ -134,7 +134,7 @@ class Putting(Lookup[T]):
 
     def _identify(self, draft: T, above: str | None, parent: str | None, look: Look) -> tuple[str, Record | None]:
         """The id of the living object that is meant, or of the one to be made."""
-        id, record = living(self.records, self.model, above, parent, draft.key(), look)
+        id, record = living(generations(self.records, self.model, above, parent, draft.key(), look))
         if draft.id is not None and draft.id != id:
             raise InvalidObjectError(
                 f"{self.kind}.id: {draft.id!r:.80} is not the id that follows from its names; leave the id out, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from padre_core.backends.backend import Backend
-from padre_core.errors import InvalidObjectError, UnavailableError
+from padre_core.errors import InvalidObjectError, PadreError, UnavailableError
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
 from padre_core.services.shipper import Shipper
@@ -51,10 +51,10 @@ class Remotes:
         _raise_first(report)
 
     def learn_deleted(self, ref: Ref, remote: str) -> Record | None:
-        """The tombstone of what only the remote knows, and knows as deleted; None also where it is away."""
+        """The tombstone of what only the remote knows, and knows as deleted; None also where it gives no answer."""
         try:
             return self.engine.learn_deleted(ref, remote)
-        except UnavailableError:
+        except PadreError:  # what is put is stored here first, whatever is wrong there; the upload tells
             return None
 
     def reached(self) -> Iterator[Backend]:

@@ -326,7 +326,10 @@ def test_what_was_deleted_above_an_object_hides_it_at_once_on_the_same_machine_a
     asked, trained, opened, monkeypatch, tmp_path
 ):
     asked(lambda workspace: workspace.runs.count())
-    get = lambda workspace: workspace.runs.get(trained.id)  # noqa: E731
+
+    def get(workspace):
+        return workspace.runs.get(trained.id)
+
     with padre.Workspace(opened()) as other:
         other.projects.delete("iris")
         later(monkeypatch, 2)

@@ -275,7 +275,10 @@ def test_an_upload_that_nobody_ends_is_removed_by_maintenance_and_not_before_its
     with pytest.raises(UnavailableError):
         put_blob(store, LARGE)
     proxy.spoil()
-    quiet = lambda *_: None  # noqa: E731
+
+    def quiet(*_):
+        pass
+
     assert store.maintain(quiet) == {}
     monkeypatch.setattr("padre_cloud.store.ABANDONED", -3600)
     assert store.maintain(quiet) == {"unfinished uploads removed": 1}

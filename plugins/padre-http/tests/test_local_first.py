@@ -57,6 +57,13 @@ def trained(workspace, tmp_path):
     return run.id
 
 
+def test_what_is_put_to_a_server_that_refuses_the_token_is_stored_here(server, monkeypatch, tmp_path):
+    with opened(monkeypatch, tmp_path, server.url, "padre_" + "x" * 43) as workspace:
+        with pytest.raises(padre.PadreError, match=r"sign in|token"):
+            workspace.experiments.put(padre.Experiment(name="svc", project="iris"), remote="lab")
+        assert workspace.experiments.get("iris/svc", refresh="never").name == "svc"
+
+
 def test_many_runs_travel_in_few_requests(server, proxy, monkeypatch, tmp_path):
     count = 30
     with opened(monkeypatch, tmp_path, proxy.url, server.token) as workspace:
