@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -18,6 +19,10 @@ from padre_core.streams.columns import Columns, Lines, Points, Stream, concatena
 
 Part = tuple[str, int, Columns]
 """A writer, the sequence number of its first entry here, and the entries."""
+
+WHOLE = 1000
+"""From how many points on a block goes from a log into a file as it is: to make larger ones of it costs more than to
+read it costs more."""
 
 
 class Tree:
@@ -188,29 +193,38 @@ def joined(parts: Iterable[Part], known: Mapping[str, int] | None = None) -> Ite
 
 def chains(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
     """Segments in groups of which each follows on the one before; in a group small ones are put together."""
+    return (list(_put_together(chain, WHOLE)) for chain in _unbroken(segments))
+
+
+def _unbroken(segments: Iterable[Segment]) -> Iterator[list[Segment]]:
     chain: list[Segment] = []
     for segment in segments:
         if chain and not _follows(chain[-1], segment):
-            yield list(_put_together(chain))
+            yield chain
             chain = []
         chain.append(segment)
     if chain:
-        yield list(_put_together(chain))
+        yield chain
 
 
-def _put_together(chain: list[Segment]) -> Iterator[Segment]:
+def _put_together(chain: list[Segment], whole: int) -> Iterator[Segment]:
+    """Few segments instead of many; what was read as a block of `whole` points or more stays one, as it is."""
     group: list[Segment] = []
     size = 0
     for segment in chain:
-        size += len(segment.columns)
-        if group and size > points.MAX_POINTS:
+        columns = segment.columns
+        alone = isinstance(columns, Points) and columns.block is not None and len(columns) >= whole
+        if group and (alone or size + len(columns) > points.MAX_POINTS):
             yield _one(group)
-            group, size = [], len(segment.columns)
+            group, size = [], 0
         group.append(segment)
+        size += points.MAX_POINTS if alone else len(columns)
     yield _one(group)
 
 
 def _one(segments: list[Segment]) -> Segment:
+    if len(segments) == 1:
+        return segments[0]
     return replace(segments[0], columns=concatenate([segment.columns for segment in segments]))
 
 
@@ -231,7 +245,8 @@ def summaries_with(summaries: Iterable[WriterSummary], parts: Iterable[Segment])
     """Summaries after more points came; points that they speak of already are left out."""
     found = {(summary.metric, summary.writer): summary for summary in summaries}
     counts: dict[str, int] = {}
-    for part in parts:
+    pointed = _unbroken(part for part in parts if isinstance(part.columns, Points))
+    for part in itertools.chain.from_iterable(_put_together(chain, points.MAX_POINTS) for chain in pointed):
         if not isinstance(part.columns, Points):
             continue
         seen = counts.setdefault(part.writer, folded(found.values(), part.writer))

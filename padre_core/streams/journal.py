@@ -413,7 +413,7 @@ class JournalWriter:
             end = self._points + len(columns)
             for block in points.encode(self._points, columns):
                 # A log that begins here must know how many points the blocks before this one held.
-                self._ready(len(block)).append(FrameKind.POINTS, self._key, block)
+                self._ready(len(block)).append(FrameKind.BLOCK, self._key, block)
                 self._points = min(self._points + points.MAX_POINTS, end)
 
     def line(self, line: Line) -> None:

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from padre_core.errors import BackendError
+from padre_core.streams import points
 from padre_core.streams.filesystems import datasync, failure, is_local, sync_folder, write_held
 from padre_core.streams.packing import unpacked
 
@@ -67,6 +68,8 @@ class FrameKind(IntEnum):
     LINE = 6
     CLOSED = 7
     BLOB = 8
+    BLOCK = 9
+    """A block of points; `POINTS`, whose payload is summed up whole, is no longer written."""
 
 
 POINT_TAG = FrameKind.POINT << 24
@@ -82,6 +85,10 @@ class Frame:
     key: int
     payload: bytes
     count: int = 1
+
+
+def _checksum(kind: FrameKind, payload: bytes | memoryview) -> int:
+    return zlib.crc32(payload[:SLOT] if kind == FrameKind.BLOCK else payload)
 
 
 class LogWriter:
@@ -148,7 +155,7 @@ class LogWriter:
             self._map[start : start + len(payload)] = payload
         else:
             write_held(self._fd, payload, start)
-        head = _FRAME.pack(len(payload), zlib.crc32(payload), self.tip, kind << 24 | key)
+        head = _FRAME.pack(len(payload), _checksum(kind, payload), self.tip, kind << 24 | key)
         self._map[slot * SLOT : start] = head + _CRC.pack(zlib.crc32(head, slot))
         self.next = slot + 1 + -(-len(payload) // SLOT)
         if kind == FrameKind.RECORD:
@@ -329,7 +336,9 @@ class LogReader:
             return None, 0
         payload = self._map[offset + SLOT : offset + SLOT + size]
         kind = _KINDS.get(tag >> 24)
-        if len(payload) != size or zlib.crc32(payload) != payload_crc or kind is None:
+        if kind is None or len(payload) != size or _checksum(kind, payload) != payload_crc:
+            return None, 0
+        if kind == FrameKind.BLOCK and not points.is_block(payload):
             return None, 0
         return Frame(slot, kind, tag & 0xFFFFFF, payload), before
 

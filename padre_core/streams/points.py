@@ -22,7 +22,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from itertools import pairwise
 
 from padre_core.errors import CorruptObjectError
 from padre_core.objects import canonical
@@ -68,7 +67,7 @@ def blocks(data: bytes | memoryview) -> Iterator[tuple[int, tuple[int, Points] |
     view = memoryview(data)
     offset = 0
     while offset + HEADER_SIZE <= len(view):
-        magic, size, first, count, names, keyed = _HEADER.unpack_from(view, offset)
+        magic, size, _, count, names, _ = _HEADER.unpack_from(view, offset)
         if magic != _MAGIC or size < HEADER_SIZE + names + 24 * count:
             yield offset, None
             following = bytes(view[offset + 1 :]).find(_MAGIC)
@@ -79,12 +78,26 @@ def blocks(data: bytes | memoryview) -> Iterator[tuple[int, tuple[int, Points] |
         if offset + size > len(view):
             return
         block = view[offset : offset + size]
-        (crc,) = _CRC.unpack_from(block, _HEADER.size)
-        if zlib.crc32(block[HEADER_SIZE:], zlib.crc32(block[: _HEADER.size])) == crc:
-            yield offset, (first, _columns(block, count, names, keyed))
-        else:
-            yield offset, None
+        yield offset, opened(block) if is_block(block) else None
         offset += size
+
+
+def is_block(data: bytes | memoryview) -> bool:
+    """Whether some bytes are one block, and sound."""
+    if len(data) < HEADER_SIZE:
+        return False
+    view = memoryview(data)
+    magic, size, _, count, names, _ = _HEADER.unpack_from(view)
+    crc: int = _CRC.unpack_from(view, _HEADER.size)[0]
+    if magic != _MAGIC or size != len(view) or size < HEADER_SIZE + names + 24 * count:
+        return False
+    return zlib.crc32(view[HEADER_SIZE:], zlib.crc32(view[: _HEADER.size])) == crc
+
+
+def opened(block: bytes | memoryview) -> tuple[int, Points]:
+    """What a sound block holds, and its first sequence number."""
+    _, _, first, count, names, keyed = _HEADER.unpack_from(block)
+    return first, _columns(memoryview(block), count, names, keyed)
 
 
 def complete(data: bytes | memoryview) -> int:
@@ -119,10 +132,10 @@ def _columns(block: memoryview, count: int, names: int, keyed: int) -> Points:
     if keyed:
         keys = viewed("I", block[offset : offset + 4 * count])
         offset += -(-4 * count // 8) * 8
-    bounds = [offset + 8 * count * place for place in range(4)]
-    steps, times, values = (
-        viewed(code, block[start:stop]) for code, (start, stop) in zip("qqd", pairwise(bounds), strict=True)
-    )
+    size = 8 * count
+    steps = viewed("q", block[offset : offset + size])
+    times = viewed("q", block[offset + size : offset + 2 * size])
+    values = viewed("d", block[offset + 2 * size : offset + 3 * size])
     points = Points(metrics, keys, steps, times, values)
     object.__setattr__(points, "block", block)  # no argument, lest `replace` take it over with other values
     return points

@@ -97,6 +97,8 @@ class LogView:
                     found = lines.decode_line(frame.payload)
                     if found is not None:
                         writer_of.add(Lines((found[1],)))
+                elif frame.kind == FrameKind.BLOCK:
+                    writer_of.add(points.opened(frame.payload)[1])
                 else:
                     for _, columns in points.decode(frame.payload, f"log/{self.name}"):
                         writer_of.add(columns)

@@ -374,7 +374,7 @@ def test_a_batch_that_outgrows_a_log_loses_no_point(opened):
     assert backend.get("run", started.id).summaries[0].count == count + 1
 
 
-def test_batches_are_folded_into_blocks_of_up_to_ten_thousand_points(opened, folder):
+def test_small_batches_are_folded_into_larger_blocks_and_large_ones_as_they_are(opened, folder):
     backend = opened()
     started = backend.put(run(), if_match=ABSENT)
     writer = backend.open_writer(started.id)
@@ -384,7 +384,7 @@ def test_batches_are_folded_into_blocks_of_up_to_ten_thousand_points(opened, fol
     backend.close()
     (file,) = folder.glob(f"runs/*/*/{started.id}/*.points")
     sizes = [len(columns) for _, columns in points.decode(file.read_bytes(), "here")]
-    assert sizes == [4501, 10_000, 10_000, 5000]
+    assert sizes == [1000, 1500, 1, 2000, 10_000, 10_000, 5000]
     assert sum(values(opened(), started.id)) == 9**2 * 111 + 1500**2 + 1 + 2000**2 + 25_000**2
     assert [problem.code for problem in opened().verify()] == ["orphan"], "its project was never stored"
 

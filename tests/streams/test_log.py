@@ -5,7 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from padre_core.errors import BackendError
+from padre_core.streams import points
+from padre_core.streams.columns import make_points
 from padre_core.streams.log import POINT_TAG, SLOT, FrameKind, LogReader, LogWriter, point_columns
+from padre_core.streams.view import LogView
 
 
 @pytest.fixture
@@ -29,10 +32,10 @@ def test_frames_come_back_in_the_order_of_writing(path):
     log.append(FrameKind.RECORD, 0, b"x" * 1000)
     log.point(3 | POINT_TAG, -1, 0, 1.0)
     frames, _ = read(path)
-    points = [frame for frame in frames if frame.kind == FrameKind.POINT]
+    single = [frame for frame in frames if frame.kind == FrameKind.POINT]
     assert [frame.kind for frame in frames if frame.kind != FrameKind.POINT] == [FrameKind.WRITER, FrameKind.RECORD]
-    assert sum(frame.count for frame in points) == 5001
-    steps = [step for frame in points for step in point_columns(frame)[0]]
+    assert sum(frame.count for frame in single) == 5001
+    steps = [step for frame in single for step in point_columns(frame)[0]]
     assert steps == [*range(5000), -1]
     log.close()
 
@@ -123,6 +126,53 @@ def test_records_are_found_when_their_chain_is_broken(path):
     assert [payload[:1] for payload in payloads] == [bytes([number]) for number in range(0, 30, 3) if number != 15]
     assert sum(frame.count for frame in reader.new_frames() if frame.kind == FrameKind.POINT) == 20
     reader.close()
+
+
+def block(first, count=1000):
+    return next(points.encode(first, make_points("loss", range(first, first + count), None, None, first)))
+
+
+def test_a_block_of_points_that_is_not_sound_is_known_by_its_own_checksum_and_the_rest_read(path):
+    log = LogWriter(path)
+    log.append(FrameKind.WRITER, 1, b'["run","0123456789abcdef",0,0,0]')
+    slots = [log.append(FrameKind.BLOCK, 1, block(first)) for first in (0, 1000, 2000)]
+    log.close()
+    with path.open("r+b") as file:
+        file.seek((slots[1] + 1) * SLOT + 20_000)
+        (byte,) = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+    view = LogView(path)
+    view.scan()
+    assert view.reader.damaged
+    assert [columns.values[0] for _, columns in view.writers[1].parts] == [0, 2000]
+    view.reader.close()
+
+
+def test_blocks_in_frames_of_the_first_kind_are_read(path):
+    log = LogWriter(path)
+    log.append(FrameKind.WRITER, 1, b'["run","0123456789abcdef",0,0,0]')
+    log.append(FrameKind.POINTS, 1, block(0, 10))
+    log.close()
+    view = LogView(path)
+    view.scan()
+    assert [len(columns) for _, columns in view.writers[1].parts] == [10]
+    view.reader.close()
+
+
+def test_a_block_that_was_torn_from_the_end_is_no_damage(path):
+    log = LogWriter(path)
+    log.append(FrameKind.WRITER, 1, b'["run","0123456789abcdef",0,0,0]')
+    slot = log.append(FrameKind.BLOCK, 1, block(0))
+    end = log.next
+    log.close()
+    with path.open("r+b") as file:
+        file.seek((slot + 1) * SLOT + 4096)
+        file.write(bytes((end - slot - 1) * SLOT - 4096))
+    view = LogView(path)
+    view.scan()
+    assert (view.writers[1].parts, view.reader.damaged) == ([], False)
+    view.reader.close()
 
 
 def test_what_is_no_log_is_read_as_empty(path):
