@@ -66,7 +66,8 @@ def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
     files: dict[str, list[Record]] = {}
     runs: dict[str, list[LoggedWriter]] = {}
     for writer in view.writers.values():
-        runs.setdefault(writer.run, []).append(writer)
+        if writer.parts:  # else it was only introduced here, or ended: its run is in the log before
+            runs.setdefault(writer.run, []).append(writer)
     for record in view.records.values():
         if record.kind == "run":
             runs.setdefault(record.id, [])

@@ -42,6 +42,7 @@ class Folding:
     ) -> None:
         self._store, self._tree, self._journal = store, tree, journal
         self._head, self._index = head, index
+        self._names = messages.Names(head)
         self._listed = not store.capabilities.change_feed
         self._closed = False
         self._ended = 0
@@ -214,7 +215,7 @@ class Folding:
             view.poll()
             view.scan()
             try:
-                with self._store.batch(*messages.of_log(view, self._head, self._tree.head)):
+                with self._store.batch(*messages.of_log(view, self._names, self._tree.head)):
                     self._drop_listings()
                     return fold_log(view, self._tree, self._head)
             except ConflictError:  # somebody else, such as a push, changed the same in the tree

@@ -108,7 +108,7 @@ class LoggedBackend(ByteStoreBackend):
     def _head_to_replace(self, kind: str, id: str, *, unborn: bool) -> Record | None:
         """The head, without reading the tree for what cannot be there; the lock is held."""
         if unborn:
-            self.journal.refresh()
+            self._refresh()  # else the next look would forget that it is only in the log
             return self.journal.head((kind, id))
         return self._head_at_hand(kind, id)
 

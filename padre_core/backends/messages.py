@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -13,10 +12,12 @@ from padre_core.objects.references import ancestor_refs
 from padre_core.streams.view import LogView
 
 Head = Callable[[str, str], Record | None]
-Named = Callable[[str, str], str]
 
 LISTED = 100
 """How many objects a message names; of more it tells the number."""
+
+_REMEMBERED = 1024
+"""How many names are remembered."""
 
 _ENDS: Mapping[str, str] = {"running": "Start", "finished": "Finish", "failed": "Fail", "killed": "Kill"}
 _ORDER = ("run", "experiment", "project", "dataset", "artifact", "metric", "output", "split", "computation")
@@ -31,22 +32,51 @@ class _Phrase(NamedTuple):
     place: str
 
 
-def of_log(view: LogView, head: Head, rested: Head) -> tuple[str, str | None]:
+class Names:
+    """What projects and experiments are called. A name is never changed, so it is looked up once.
+
+    Args:
+        head: The newest record of an object, wherever it is.
+    """
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._known: dict[tuple[str, str], str] = {}
+
+    def of(self, kind: str, id: str) -> str:
+        """The name of an object; its id where it cannot be read."""
+        known = self._known.get((kind, id))
+        if known is not None:
+            return known
+        try:
+            record = self._head(kind, id)
+        except PadreError:
+            record = None
+        name = None if record is None else record.data().get("name")
+        if name is None:
+            return id
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[kind, id] = str(name)
+        return str(name)
+
+
+def of_log(view: LogView, names: Names, rested: Head) -> tuple[str, str | None]:
     """A message for all that a log holds, and who wrote it, if that is one user.
 
     The first line is for people; so are the lines behind it, one for each object, if there are several. The last lines
     are for programs, `Padre-Actor` and `Padre-Object`, as git's trailers are written.
 
     Args:
-        head: The newest record of an object, wherever it is.
+        names: What the projects and experiments are called.
         rested: What the tree holds of an object so far.
     """
     whole = {id for kind, id in view.records if kind == "run"}
     records = [record for record in view.records.values() if record.kind == "run" or lives_in_run(record) not in whole]
     records.sort(key=lambda record: _ORDER.index(record.kind) if record.kind in _ORDER else len(_ORDER))
-    runs = {writer.run for writer in view.writers.values()} - {lives_in_run(record) for record in records}
-    named = functools.cache(functools.partial(_name, head))  # most lie in one experiment
-    phrases = [_phrase(record, named, rested) for record in records[:LISTED]]
+    runs = {writer.run for writer in view.writers.values() if writer.parts}
+    runs -= {lives_in_run(record) for record in records}
+    phrases = [_phrase(record, names, rested) for record in records[:LISTED]]
     phrases += [_Phrase(_verb(record, None), record.kind, "") for record in records[LISTED:]]
     phrases += [_Phrase("Log", "run", id) for id in sorted(runs)]
     trailers = [f"Padre-Object: {record.kind} {record.id}" for record in records]
@@ -62,12 +92,12 @@ def of_log(view: LogView, head: Head, rested: Head) -> tuple[str, str | None]:
     return "\n".join(lines).rstrip() + "\n", actors[0] if len(actors) == 1 else None
 
 
-def _phrase(record: Record, named: Named, rested: Head) -> _Phrase:
+def _phrase(record: Record, names: Names, rested: Head) -> _Phrase:
     try:
         before = rested(record.kind, record.id)
     except PadreError:  # it is damaged, and about to be replaced
         before = None
-    verb, place = _verb(record, before), _place(record, named)
+    verb, place = _verb(record, before), _place(record, names)
     if verb == "Update" and before is not None:
         old, new = before.data(), record.data()
         changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
@@ -105,27 +135,19 @@ def _verb(record: Record, before: Record | None) -> str:
     return "Add" if before is None else "Update"
 
 
-def _place(record: Record, named: Named) -> str:
+def _place(record: Record, names: Names) -> str:
     """What people call an object, with where it lies."""
     data = record.data()
     label = next((str(data[name]) for name in ("name", "title", "path", "component") if data.get(name)), record.id)
-    names = [named(kind, id) for kind, id in ancestor_refs(record) if kind in _NAMED]
+    above = [names.of(kind, id) for kind, id in ancestor_refs(record) if kind in _NAMED]
     if record.kind in ("project", "experiment", "dataset"):
-        return _line("/".join([*names, label]))
-    return _line(f"{label} of {'/'.join(names)}" if names else label)
-
-
-def _name(head: Head, kind: str, id: str) -> str:
-    try:
-        record = head(kind, id)
-    except PadreError:
-        record = None
-    return str(record.data().get("name", id)) if record is not None else id
+        return _line("/".join([*above, label]))
+    return _line(f"{label} of {'/'.join(above)}" if above else label)
 
 
 def _line(text: str) -> str:
     """Text as a part of one line of a message, however long and strange it was."""
-    clean = "".join(sign if sign.isprintable() else "�" for sign in text)
+    clean = text if text.isprintable() else "".join(sign if sign.isprintable() else "�" for sign in text)
     return clean if len(clean) <= 120 else f"{clean[:119]}…"
 
 

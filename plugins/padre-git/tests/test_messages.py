@@ -47,6 +47,22 @@ def test_a_commit_of_one_change_says_in_one_line_what_it_did_and_in_trailers_who
     assert trailers(repository) == [("Padre-Actor", "ada"), ("Padre-Object", f"run {run.id}")]
 
 
+def test_a_commit_of_its_own_for_each_run_speaks_of_no_other_run(repository):
+    with padre.open(f"git+{repository.as_uri()}", linger=0) as lab:
+        for seed in range(3):
+            lab.start_run("iris/svc", name=f"seed-{seed}").finish()
+    told = git(repository, "log", "--reverse", "--format=%s", "padre").splitlines()
+    assert told[-2:] == ["Finish run seed-1 of iris/svc", "Finish run seed-2 of iris/svc"]
+
+
+def test_a_commit_of_what_a_run_logged_meanwhile_says_so(lab, repository):
+    with lab.start_run("iris/svc", name="seed-0") as run:
+        lab.backend.fold()
+        run.log_metric("loss", 0.5)
+        assert committed(lab, repository)[0] == f"Log run {run.id}"
+        run.log_metric("loss", 0.25)
+
+
 def test_a_commit_of_many_changes_counts_them_and_lists_each(lab, repository):
     for seed in range(3):
         lab.start_run("iris/svc", name=f"seed-{seed}").finish()

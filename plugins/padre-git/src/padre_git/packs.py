@@ -25,6 +25,9 @@ _NUMBERS: Mapping[Kind, int] = {"commit": 1, "tree": 2, "blob": 3}
 _LEVELS: Mapping[Kind, int] = {"commit": 1, "tree": 0, "blob": 1}
 """How hard it is tried to make an object smaller: a tree is for the most part digests, which do not become smaller."""
 
+_SHORT = 4096
+"""Up to how many bytes an object needs no larger window of the compressor: making one costs more than using it."""
+
 _HEAD = struct.Struct(">4sII")
 _INDEX = b"\xfftOc\0\0\0\2"
 _DIGEST = 20
@@ -69,7 +72,7 @@ class Pack:
         digest.update(data)
         id = digest.hexdigest()
         if id not in self._objects:
-            entry = _entry_head(_NUMBERS[kind], len(data)) + zlib.compress(data, _LEVELS[kind])
+            entry = _entry_head(_NUMBERS[kind], len(data)) + _deflate(data, _LEVELS[kind])
             self._objects[id] = _Stored(digest.digest(), entry, zlib.crc32(entry))
             self._size += len(entry)
             if self._size > _FLUSH:
@@ -236,6 +239,13 @@ def _index(found: Sequence[tuple[_Stored, int]], checksum: bytes) -> bytes:
         ]
     )
     return body + hashlib.sha1(body, usedforsecurity=False).digest()
+
+
+def _deflate(data: bytes, level: int) -> bytes:
+    """The bytes as a zlib stream, from a compressor that is no larger than they need."""
+    window, memory = (9, 1) if level == 0 else (12, 5) if len(data) <= _SHORT else (15, 8)
+    compressor = zlib.compressobj(level, zlib.DEFLATED, window, memory)
+    return compressor.compress(data) + compressor.flush()
 
 
 def _entry_head(number: int, size: int) -> bytes:

@@ -118,9 +118,9 @@ def check_free(repository: pygit2.Repository, common: Path, branch: str) -> None
     Raises:
         InvalidObjectError: It is.
     """
-    heads = [] if (common / "config").exists() and _is_bare(repository, common) else [common / "HEAD"]
+    heads = [] if os.path.exists(f"{common}/config") and _is_bare(repository, common) else [common / "HEAD"]
     with contextlib.suppress(FileNotFoundError):
-        heads += [folder / "HEAD" for folder in (common / "worktrees").iterdir()]
+        heads += [common / "worktrees" / name / "HEAD" for name in os.listdir(f"{common}/worktrees")]
     for head in heads:
         with contextlib.suppress(FileNotFoundError):
             if head.read_bytes()[:1024].strip() == b"ref: refs/heads/%b" % branch.encode():
@@ -131,7 +131,7 @@ def check_free(repository: pygit2.Repository, common: Path, branch: str) -> None
 
 
 def _is_bare(repository: pygit2.Repository, common: Path) -> bool:
-    return repository.is_bare and common == Path(repository.path)
+    return repository.is_bare and str(common) == repository.path.rstrip("/")
 
 
 def _work_tree(head: Path, common: Path) -> Path:
