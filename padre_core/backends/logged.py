@@ -116,6 +116,8 @@ class LoggedBackend(ByteStoreBackend):
         ref = kind, id
         with self.journal.lock:
             self._refresh()
+            if ref in self.journal.unfolded:
+                return self.journal.head(ref)
             if ref in self.journal.rested:
                 return _newer(self.journal.head(ref), self.journal.rested[ref])
         return self._head(kind, id)
@@ -196,16 +198,20 @@ class LoggedBackend(ByteStoreBackend):
 
     def _barrier(self, heads: Sequence[Record]) -> None:
         """What lies outside of running runs is safe from the loss of power when the call or the batch ends."""
-        runs = {head.id: head for head in heads if head.kind == "run"}
-        owners = {lives_in_run(head) for head in heads}
-        beside = (None if owner is None else runs.get(owner) or self._head("run", owner) for owner in owners)
-        if not all(run is not None and is_running(run) for run in beside):
+        if not all(map(is_running, heads)) and self._beside_running(heads):
             if getattr(self._batches, "depth", 0):
                 self._batches.owed = self._batches.rests = True
             else:
                 self.sync()
                 self.settle()
         self._folding.relieve()
+
+    def _beside_running(self, heads: Sequence[Record]) -> bool:
+        """Whether any of some heads neither is a run that goes on nor lives in one."""
+        runs = {head.id: head for head in heads if head.kind == "run"}
+        owners = {lives_in_run(head) for head in heads}
+        holders = (None if owner is None else runs.get(owner) or self._head("run", owner) for owner in owners)
+        return not all(run is not None and is_running(run) for run in holders)
 
     def settle(self) -> None:
         """Brings what came to rest into the tree, as soon as the store asks for it."""

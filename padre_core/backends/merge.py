@@ -7,7 +7,7 @@ from dataclasses import replace
 from padre_core.backends.bytestore import Absent, IfMatch
 from padre_core.errors import AlreadyExistsError, ConflictError, NotFoundError
 from padre_core.objects.envelope import keeping_base
-from padre_core.objects.record import LINEAGE, MAX_LINEAGE, Conflict, Record, check, vacancy
+from padre_core.objects.record import LINEAGE, MAX_LINEAGE, Conflict, Record, check, kept, vacancy
 
 
 def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record:
@@ -22,14 +22,14 @@ def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record
         if isinstance(if_match, str):
             raise ConflictError(f"{record.kind} {record.id} is not here, so it cannot be at {if_match}")
         last = 0 if current is None else current.version
-        return replace(record, version=last + 1, envelope={}, summaries=(), evicted=last)
+        return kept(record, version=last + 1, envelope={}, summaries=(), evicted=last)
     head = _head(current, record, if_match)
-    if head == current:
+    if head.etag == current.etag and head == current:
         return current
     envelope = (
         current.envelope if head.etag == current.etag else keeping_base(current.envelope, current.etag, current.content)
     )
-    return replace(
+    return kept(
         head, version=current.version + 1, envelope=envelope, summaries=current.summaries, evicted=current.evicted
     )
 

@@ -229,7 +229,7 @@ class PadreObject(BaseModel):
         Raises:
             InvalidObjectError: A value cannot be stored.
         """
-        data = canonical.canonical_json(canonical.plain_fields(self))
+        data = canonical.fields_json(self)
         if len(data) > canonical.MAX_CONTENT:
             limit = canonical.MAX_CONTENT // 2**20
             raise InvalidObjectError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import marshal
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -17,8 +18,10 @@ from padre_core.objects.indices import Indices
 
 MAX_DEPTH = 32
 MAX_CONTENT = 16 * 1024 * 1024
+_SMALL = 16 * 1024
 _INT64 = 2**63
 _LEAVES = frozenset((float, bool, type(None)))
+_FLAT = _LEAVES | {int, str}
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
@@ -53,7 +56,7 @@ def digest(data: bytes) -> str:
 
 def format_time(time: datetime) -> str:
     """A UTC time as text of fixed width, so that text order is time order."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    return time.astimezone(UTC).isoformat("T", "microseconds")[:26] + "Z"
 
 
 def parse_time(text: str) -> datetime:
@@ -63,7 +66,7 @@ def parse_time(text: str) -> datetime:
 
 def now() -> str:
     """The present time as stored text."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    return datetime.now(UTC).isoformat("T", "microseconds")[:26] + "Z"
 
 
 # The last three are for subclasses, such as enumerations and numpy.float64.
@@ -120,6 +123,86 @@ def plain_fields(model: BaseModel, where: str = "", depth: int = 0) -> dict[str,
         for name, default in _layout(type(model))
         if (value := values[name]) is not default and (type(value) is not type(default) or value != default)
     }
+
+
+class _Recent(dict[Any, Any]):
+    """What was made of the last hundred things or so."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if len(self) >= 128:
+            self.clear()
+        super().__setitem__(key, value)
+
+
+_texts = _Recent()
+"""JSON by the exact content of flat collections: the end of a run repeats its beginning, and runs repeat each other."""
+
+_models = _Recent()
+"""Models that never change and their JSON, by the identity of the model."""
+
+
+def fields_json(model: BaseModel) -> bytes:
+    """The canonical JSON of what `plain_fields` gives.
+
+    Raises:
+        InvalidObjectError: A value cannot be stored.
+    """
+    values = model.__dict__
+    pairs = [
+        f'"{name}":{_text(value, name)}'
+        for name, default in _layout(type(model))
+        if (value := values[name]) is not default and (type(value) is not type(default) or value != default)
+    ]
+    return f"{{{','.join(pairs)}}}".encode()
+
+
+def _text(value: Any, where: str) -> str:
+    """The canonical JSON of a field."""
+    kind = type(value)
+    if kind is str and value.isascii():
+        return _encode(value)
+    if kind is datetime:
+        return f'"{format_time(value)}"'
+    if kind is dict:
+        if _FLAT.issuperset(map(type, value.values())):
+            return _flat_text(value, where)
+    elif kind is tuple:
+        if _FLAT.issuperset(map(type, value)):
+            return _flat_text(value, where)
+    elif isinstance(value, BaseModel):
+        return _model_text(value, where)
+    return _encode(plain(value, where, 1))
+
+
+def _flat_text(values: Any, where: str) -> str:
+    try:
+        exact = marshal.dumps(values, 2)
+    except ValueError:  # a key is no text
+        exact = b""
+    text: str | None = _texts.get(exact)
+    if text is None:
+        text = _encode(plain(values, where, 1))
+        if 0 < len(exact) <= _SMALL:
+            _texts[exact] = text
+    return text
+
+
+def _model_text(model: BaseModel, where: str) -> str:
+    known = _models.get(id(model))
+    if known is not None and known[0] is model:
+        return str(known[1])
+    text = _encode(plain_fields(model, where, 1))
+    if _never_changes(model):
+        _models[id(model)] = model, text
+    return text
+
+
+def _never_changes(model: BaseModel) -> bool:
+    try:
+        hash(model)
+    except TypeError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=256)

@@ -120,6 +120,20 @@ def with_further(record: Record, summaries: Sequence[WriterSummary]) -> Record:
     return record if best is record.summaries else replace(record, summaries=best)
 
 
+def kept(
+    record: Record, *, version: int, envelope: Mapping[str, Any], summaries: Sequence[WriterSummary], evicted: int
+) -> Record:
+    """A record with what a store keeps beside it; the record itself if it says so already."""
+    if (
+        record.version == version
+        and record.evicted == evicted
+        and record.envelope == envelope
+        and record.summaries is summaries
+    ):
+        return record
+    return replace(record, version=version, envelope=envelope, summaries=summaries, evicted=evicted)
+
+
 def make_etag(parents: Iterable[str], hash: str, deleted: str | None) -> str:
     """The etag of a version made from others.
 
@@ -139,7 +153,7 @@ def make_etag(parents: Iterable[str], hash: str, deleted: str | None) -> str:
 def first(kind: str, id: str, content: bytes, ancestors: tuple[str, ...], *, by: str | None, at: str) -> Record:
     """The first version of an object."""
     etag = make_etag((), canonical.digest(content), None)
-    return _sound(Record(kind, id, content, etag, ancestors, (), None, at, at, by, by))
+    return _sound(Record(kind, id, content, etag, ancestors, (), None, at, at, by, by, version=1))
 
 
 def successor(
@@ -162,7 +176,7 @@ def successor(
             created_by=before.created_by,
             updated_by=by,
             conflicts=before.conflicts,
-            version=before.version,
+            version=before.version + 1,
             envelope=before.envelope,
             summaries=before.summaries,
             evicted=before.evicted,

@@ -10,6 +10,9 @@ from padre_core.errors import InvalidObjectError
 from padre_core.objects.base import PadreObject
 from padre_core.objects.identity import check_key
 
+_FEW = 100
+"""Of so many keys at most it is remembered that they are sound."""
+
 
 def checked_content(object: PadreObject) -> bytes:
     """The content of an object that can surely be read again.
@@ -59,13 +62,20 @@ def checked_limit(limit: Any) -> int | None:
 
 
 def _check_map(where: str, values: dict[str, Any], *, texts: bool) -> None:
-    for key, value in values.items():
+    (_check_keys if len(values) <= _FEW else _check_keys.__wrapped__)(where, tuple(values))
+    if texts:
+        for key, value in values.items():
+            if not isinstance(value, str):
+                raise InvalidObjectError(f"{where}.{key}: expected text, not {type(value).__name__}")
+
+
+@functools.lru_cache(maxsize=256)  # the same keys come with every run
+def _check_keys(where: str, keys: tuple[str, ...]) -> None:
+    for key in keys:
         try:
             check_key(key)
         except ValueError as error:
             raise InvalidObjectError(f"{where}: the key {key!r:.80} {error}") from None
-        if texts and not isinstance(value, str):
-            raise InvalidObjectError(f"{where}.{key}: expected text, not {type(value).__name__}")
 
 
 @functools.cache

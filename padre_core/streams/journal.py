@@ -17,6 +17,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from padre_core.errors import ReadOnlyError
@@ -49,6 +50,19 @@ class Recent(dict[Ref, Record | None]):
         super().__setitem__(ref, record)
 
 
+class _Exclusive(AbstractContextManager[None]):
+    """What `Journal.exclusive` returns, again and again: two of them for each run."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = weakref.proxy(journal)
+
+    def __enter__(self) -> None:
+        self._journal._enter()
+
+    def __exit__(self, *error: object) -> None:
+        self._journal._exit()
+
+
 class Journal:
     """All logs of a store, as one process sees and writes them. Safe for threads; a forked child begins its own.
 
@@ -64,6 +78,7 @@ class Journal:
     def __init__(self, folder: Path, *, readonly: bool) -> None:
         self.folder = folder
         self.readonly = readonly
+        self._exclusive = _Exclusive(self)
         self._start()
         _JOURNALS.add(self)
 
@@ -83,20 +98,28 @@ class Journal:
         self._fd = -1
         self._counter: mmap.mmap | None = None
 
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self) -> AbstractContextManager[None]:
         """While held, no other thread or process writes a record to the store."""
-        with self.lock:
+        return self._exclusive
+
+    def _enter(self) -> None:
+        self.lock.acquire()
+        try:
             if self._depth == 0:
                 fcntl.flock(self._lock_file(), fcntl.LOCK_EX)
             self._depth += 1
-            try:
-                yield
-            finally:
-                self._depth -= 1
-                if self._depth == 0:
-                    self._fresh = False
-                    fcntl.flock(self._lock_file(), fcntl.LOCK_UN)
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def _exit(self) -> None:
+        try:
+            self._depth -= 1
+            if self._depth == 0:
+                self._fresh = False
+                fcntl.flock(self._lock_file(), fcntl.LOCK_UN)
+        finally:
+            self.lock.release()
 
     @contextlib.contextmanager
     def folding(self, *, wait: bool) -> Iterator[bool]:

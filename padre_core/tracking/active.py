@@ -211,7 +211,7 @@ class ActiveRun(RunStreams):
 
     def _end(self, status: RunStatus, error: RunError | None) -> None:
         def end(run: Run) -> None:
-            run.status, run.ended_at = status, datetime.now(UTC)
+            run.__dict__.update(status=status, ended_at=datetime.now(UTC))  # past validation, which they need not
             if error is not run.error:
                 run.error = error
             if self._progress is not None:

@@ -57,18 +57,21 @@ def start_run(
             raise InvalidObjectError("start_run: a resumed run keeps its experiment, name and parent; leave them out")
         return _resume(home, resume, parameters, tags)
     captured = capture()
+    environment = _environments.get(home)
     draft = Run(
         execution="",
         name=name,
         parameters=parameters,
         tags=tags,
         command=captured.command,
+        environment=environment,
         status=RunStatus.RUNNING,
         started_at=datetime.now(UTC),
     )
     if parent is not None:
         draft.parent = home.runs.get(parent, refresh="never").id
-    draft.environment = _environment(home, captured)  # which stores a file: not before all else is known to be sound
+    if environment is None:  # it stores a file: not before all else is known to be sound
+        draft.environment = _environments[home] = _environment(home, captured)
     with home.records.backend.batch(f"Start of run {name or ''}".rstrip(), home.records.actor):  # one barrier for all
         run = ActiveRun(home, _put_below(home, experiment, captured.code, draft))
     home.records.hooks.emit(Started(run.id, name))
@@ -95,11 +98,9 @@ def end_runs(home: Home | None = None, error: BaseException | None = None) -> No
 
 def _environment(home: Home, captured: Capture) -> Environment:
     """The environment of this process, with its packages kept in the store."""
-    if home not in _environments:
-        text = "".join(f"{name}=={version}\n" for name, version in captured.packages.items())
-        packages = home.records.backend.write_blob(io.BytesIO(text.encode()), media_type="text/plain")
-        _environments[home] = captured.environment.model_copy(update={"packages": packages})
-    return _environments[home]
+    text = "".join(f"{name}=={version}\n" for name, version in captured.packages.items())
+    packages = home.records.backend.write_blob(io.BytesIO(text.encode()), media_type="text/plain")
+    return captured.environment.model_copy(update={"packages": packages})
 
 
 def _put_below(home: Home, experiment: Experiment | str | None, code: Code, draft: Run) -> Run:
@@ -107,14 +108,14 @@ def _put_below(home: Home, experiment: Experiment | str | None, code: Code, draf
     known = _executions.setdefault(home, {})
     reference = _reference(home, experiment)
     if reference in known:
-        draft.execution = known[reference]
+        draft.__dict__["execution"] = known[reference]  # past validation, for it is an id
         try:
             return home.runs.put(draft)
         except (ConflictError, NotFoundError):
             del known[reference]  # it was deleted since, and is made again
     version = home.codes.put(code.model_copy())
     execution = home.executions.put(Execution(experiment=reference, code=str(version.id)))
-    known[reference] = draft.execution = str(execution.id)
+    known[reference] = draft.__dict__["execution"] = str(execution.id)
     return home.runs.put(draft)
 
 
