@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Self
@@ -19,8 +19,9 @@ from pydantic_core import core_schema
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
+from padre_core.objects.envelope import parse
 from padre_core.objects.identity import check_digest, check_key, check_name, is_id
-from padre_core.objects.summary import WriterSummary
+from padre_core.objects.record import Record
 
 
 class Given:
@@ -104,15 +105,18 @@ class RemoteState:
 
 @dataclass(slots=True)  # not frozen, which costs a listing of thousands of objects a tenth of its time
 class Stored:
-    """What a store knows of an object beside its content. Never changed."""
+    """The version that a service returned; the next put of the object must follow it, and keep its key.
 
-    etag: str
-    ancestors: tuple[str, ...] = ()
-    deleted: bool = False
+    Attributes:
+        key: What identified the object within its parent.
+        stale: A remote could not be asked for a newer version.
+        derived: No store holds it, so that a put is the first.
+    """
+
+    record: Record = field(repr=False)
+    key: tuple[str | int | None, ...] = ()
     stale: bool = False
-    conflicts: tuple[str, ...] = ()
-    remotes: Mapping[str, RemoteState] = field(default_factory=dict)
-    summaries: Sequence[WriterSummary] = field(default=(), repr=False, compare=False)
+    derived: bool = False
 
 
 class PadreObject(BaseModel):
@@ -177,17 +181,17 @@ class PadreObject(BaseModel):
     @property
     def etag(self) -> str | None:
         """The version that was read or written; None before the first `put`."""
-        return self._stored.etag if self._stored else None
+        return self._stored.record.etag if self._stored else None
 
     @property
     def ancestors(self) -> tuple[str, ...]:
         """The ids of the objects above this one, outermost first; empty before the first `put`."""
-        return self._stored.ancestors if self._stored else ()
+        return self._stored.record.ancestors if self._stored else ()
 
     @property
     def deleted(self) -> bool:
         """Whether this is the last state of a deleted object."""
-        return self._stored is not None and self._stored.deleted
+        return self._stored is not None and self._stored.record.deleted is not None
 
     @property
     def stale(self) -> bool:
@@ -197,12 +201,16 @@ class PadreObject(BaseModel):
     @property
     def conflicts(self) -> tuple[str, ...]:
         """The etags of versions that lost against this one and are kept until somebody resolves them."""
-        return self._stored.conflicts if self._stored else ()
+        return tuple(conflict.etag for conflict in self._stored.record.conflicts) if self._stored else ()
 
     @property
     def remotes(self) -> Mapping[str, RemoteState]:
         """What is known of the object on each remote, by the remote's name."""
-        return self._stored.remotes if self._stored else {}
+        if self._stored is None or not self._stored.record.envelope:
+            return {}
+        record = self._stored.record
+        notes = parse(record.envelope, f"{record.kind} {record.id}").remotes
+        return {name: RemoteState(entry.url, entry.base, entry.intent.value) for name, entry in notes.items()}
 
     @property
     def parent_reference(self) -> str | None:

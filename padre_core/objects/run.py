@@ -95,7 +95,7 @@ class Run(PadreObject):
     @property
     def metrics(self) -> dict[str, Summary]:
         """What the run's points came to, by metric, when the run was read; `runs.metrics` looks anew."""
-        return combine(self._stored.summaries) if self._stored else {}
+        return combine(self._stored.record.summaries) if self._stored else {}
 
 
 def is_running(record: Record) -> bool:

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from padre_core.backends.backend import Backend
 from padre_core.errors import InvalidObjectError, NotFoundError
 from padre_core.objects import canonical
-from padre_core.objects.base import NamedObject, PadreObject, RemoteState, Stored
+from padre_core.objects.base import NamedObject, PadreObject, Stored
 from padre_core.objects.identity import check_id, is_id
 from padre_core.objects.record import Record
 from padre_core.plugins import safe_url
 from padre_core.services.naming import Look, generations, latest, split_path
-from padre_core.services.records import Records, article, describe, states
+from padre_core.services.records import Records, article, describe
 
 T = TypeVar("T", bound=PadreObject)
 
 Key = tuple[str | int | None, ...]
 
-NOWHERE: Mapping[str, RemoteState] = MappingProxyType({})
-
 _CONTAINERS = ("project", "experiment", "dataset")
-
-
-@dataclass(slots=True)
-class Version(Stored):
-    """The version that a service returned; the next put of the object must follow it, and keep its key."""
-
-    key: Key = ()
-    record: Record | None = field(default=None, repr=False, compare=False)
 
 
 class Lookup(Generic[T]):
@@ -186,27 +174,23 @@ class Lookup(Generic[T]):
         return above
 
     def _load(self, record: Record) -> T:
-        object = self.model.from_stored(record.content)
-        self._bind(object, record)
+        (object,) = self._load_page([record])
         return object
+
+    def _load_page(self, records: Sequence[Record]) -> Sequence[T]:
+        # First all contents, then all versions: a loop of one thing is faster than of several.
+        objects = [self.model.from_stored(record.content) for record in records]
+        for object, record in zip(objects, records, strict=True):
+            self._bind(object, record)
+        return objects
 
     def _key(self, object: T) -> Key:
         """What identifies an object within its parent."""
         return object.key()
 
     def _bind(self, object: T, record: Record) -> None:
-        version = Version(
-            etag=record.etag,
-            ancestors=record.ancestors,
-            deleted=record.deleted is not None,
-            conflicts=tuple(conflict.etag for conflict in record.conflicts) if record.conflicts else (),
-            remotes=states(record) if record.envelope else NOWHERE,
-            summaries=record.summaries,
-            key=self._key(object),
-            record=record,
-        )
         object._bind(
-            version,
+            Stored(record, self._key(object)),
             id=record.id,
             created_at=canonical.parse_time(record.created_at),
             updated_at=canonical.parse_time(record.updated_at),
@@ -217,10 +201,10 @@ class Lookup(Generic[T]):
 
 def record_of(object: PadreObject) -> Record:
     """The record that a service read or wrote an object as."""
-    version = object._stored
-    if not isinstance(version, Version) or version.record is None:
+    stored = object._stored
+    if stored is None or stored.derived:
         raise InvalidObjectError(f"the {object.kind} was not put yet")
-    return version.record
+    return stored.record
 
 
 def kind_text(object: Any) -> str:

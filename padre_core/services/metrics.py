@@ -7,13 +7,12 @@ from dataclasses import replace
 
 from padre_core import query
 from padre_core.errors import NotFoundError
-from padre_core.objects.base import PadreObject
+from padre_core.objects.base import PadreObject, Stored
 from padre_core.objects.identity import run_child_id, run_of
 from padre_core.objects.metric import Metric
 from padre_core.objects.record import Record, first
 from padre_core.objects.summary import combine
 from padre_core.query.model import Deleted, Expression, Query
-from padre_core.services.lookup import Version
 from padre_core.services.service import Service
 
 
@@ -62,22 +61,16 @@ class MetricService(Service[Metric]):
 
     def _load_page(self, records: Sequence[Record]) -> Sequence[Metric]:
         runs: dict[str, Record | None] = {}
-        metrics = []
-        for record in records:
-            metric = super()._load(record)
-            if not record.version:  # derived: a put is the first
-                metric._bind(Version(etag=record.etag, ancestors=record.ancestors))
+        metrics = super()._load_page(records)
+        for metric, record in zip(metrics, records, strict=True):
+            if not record.version:
+                metric._bind(Stored(record, derived=True))
             if metric.run not in runs:
                 runs[metric.run] = self.records.peek("run", metric.run)
             run = runs[metric.run]
             if run is not None and metric.split is None and metric.computation is None:
                 metric._summary = combine(run.summaries).get(metric.name)
-            metrics.append(metric)
         return metrics
-
-    def _load(self, record: Record) -> Metric:
-        (metric,) = self._load_page([record])
-        return metric
 
 
 def derived(run: Record) -> Iterator[Record]:

@@ -10,7 +10,7 @@ from padre_core.backends.bytestore import ABSENT, Absent
 from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectError, PadreError
 from padre_core.objects.record import Record
 from padre_core.services.checking import checked_content
-from padre_core.services.lookup import Key, Lookup, T, Version, kind_text, record_of
+from padre_core.services.lookup import Key, Lookup, T, kind_text, record_of
 from padre_core.services.naming import Look, child_id, generations, living, split_path
 from padre_core.services.records import describe, restore_call
 
@@ -25,9 +25,9 @@ class Putting(Lookup[T]):
         """Stores an object here; see `Service.put`."""
         if not isinstance(object, self.model):
             raise InvalidObjectError(f"{self.model.folder}.put takes a {self.model.__name__}, not {kind_text(object)}")
-        version = object._stored
-        if isinstance(version, Version) and version.record is not None:
-            state, record = self._replace(object, version.record, version.key)
+        stored = object._stored
+        if stored is not None and not stored.derived:
+            state, record = self._replace(object, stored.record, stored.key)
         else:
             state, record = self._merge(object)
         object.__dict__.update(state.__dict__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,7 @@ from padre_core.errors import (
 )
 from padre_core.hookspecs import Action, ObjectChanged, Ref, Request
 from padre_core.objects import canonical
-from padre_core.objects.base import PadreObject, RemoteState
-from padre_core.objects.envelope import parse
+from padre_core.objects.base import PadreObject
 from padre_core.objects.identity import is_run_id, run_of
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record, Tombstone, first, successor
@@ -325,14 +324,6 @@ def describe(record: Record) -> str:
     """What to call an object in a message."""
     name = record.data().get("name")
     return f"the {record.kind} {name!r} ({record.id})" if name else f"the {record.kind} {record.id}"
-
-
-def states(record: Record) -> Mapping[str, RemoteState]:
-    """What a record's envelope says about each remote, for users."""
-    if not record.envelope:
-        return {}
-    notes = parse(record.envelope, f"{record.kind} {record.id}").remotes
-    return {name: RemoteState(entry.url, entry.base, entry.intent.value) for name, entry in notes.items()}
 
 
 def article(kind: str) -> str:

@@ -139,12 +139,8 @@ class RunService(Service[Run]):
             draft.__dict__["status"] = RunStatus.RUNNING
         return super()._checked(draft)
 
-    def _load(self, record: Record) -> Run:
-        (run,) = self._load_page([record])
-        return run
-
     def _load_page(self, records: Sequence[Record]) -> Sequence[Run]:
-        runs = [super(RunService, self)._load(record) for record in records]
+        runs = super()._load_page(records)
         running = [run for run in runs if run.status is RunStatus.RUNNING]
         live = self.backend.live_runs({str(run.id) for run in running}) if running else None
         for run in running:

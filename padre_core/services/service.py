@@ -17,7 +17,7 @@ from padre_core.objects.record import Record
 from padre_core.query.model import Deleted, Expression, Query
 from padre_core.services.checking import checked_limit
 from padre_core.services.listing import Listing, Row, row
-from padre_core.services.lookup import T, Version, record_of
+from padre_core.services.lookup import T, record_of
 from padre_core.services.moments import moment
 from padre_core.services.putting import ATTEMPTS, Putting
 from padre_core.services.records import Records, describe, restore_call
@@ -354,9 +354,6 @@ class Service(Putting[T]):
         """The URL of an object, which `get` takes."""
         return self.backend.object_url(self.kind, str(self.get(object, refresh="never").id))
 
-    def _load_page(self, records: Sequence[Record]) -> Sequence[T]:
-        return [self._load(record) for record in records]
-
     def _read(self, id: str) -> Record:
         return self.records.get(self.kind, id)
 
@@ -369,8 +366,8 @@ class Service(Putting[T]):
 
     def _held(self, item: T | str) -> Record | None:
         """The record that an object was read as; whether it is the newest is found out by writing."""
-        version = item._stored if isinstance(item, self.model) else None
-        return version.record if isinstance(version, Version) else None
+        stored = item._stored if isinstance(item, self.model) else None
+        return None if stored is None or stored.derived else stored.record
 
     def _delete(self, record: Record, deletion: str, etag: str | None) -> int:
         for _ in range(ATTEMPTS):
