@@ -114,6 +114,24 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     return True
 
 
+def check_content(data: bytes) -> None:
+    """Checks that bytes from elsewhere are what a store may keep as an object's content.
+
+    Raises:
+        InvalidObjectError: They are no JSON object, several lines, too many, or hold what `plain` refuses.
+    """
+    if len(data) > MAX_CONTENT or b"\n" in data:  # in a store, a record is a line
+        raise InvalidObjectError(f"content: {len(data)} bytes that are too many, or not in one line")
+    try:
+        value = from_json(data)
+    except ValueError:
+        raise InvalidObjectError("content: not JSON") from None
+    if not isinstance(value, dict):
+        raise InvalidObjectError("content: not a JSON object")
+    if not is_plain(value):
+        plain(value, "content")  # says what is wrong
+
+
 def plain_fields(model: BaseModel, where: str = "", depth: int = 0) -> dict[str, Any]:
     """The fields of a model that differ from their defaults, as plain JSON data, sorted by name."""
     values = model.__dict__

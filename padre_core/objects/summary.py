@@ -59,23 +59,28 @@ class WriterSummary(NamedTuple):
 
 
 class StoredSummaries(Sequence[WriterSummary]):
-    """Summaries in the form that records keep, read when somebody looks: most listings never do."""
+    """Summaries in the form that records keep, read when somebody looks: most listings never do.
 
-    __slots__ = ("_data", "_items")
+    Args:
+        rows: What the JSON holds, if it was read already.
+    """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    __slots__ = ("_data", "_items", "_rows")
+
+    def __init__(self, data: bytes, rows: Sequence[Sequence[Any]] | None = None) -> None:
+        self._data, self._rows = data, rows
         self._items: tuple[WriterSummary, ...] | None = None
 
     def _read(self) -> tuple[WriterSummary, ...]:
         if self._items is None:
-            self._items = tuple(map(WriterSummary.from_json, canonical.from_json(self._data)))
+            self._items = tuple(map(WriterSummary.from_json, self.rows()))
         return self._items
 
     def rows(self) -> Sequence[Sequence[Any]]:
         """What each was made from, as `WriterSummary.as_json` gives it."""
-        rows: Sequence[Sequence[Any]] = self._items or canonical.from_json(self._data)
-        return rows
+        if self._rows is None:
+            self._rows = canonical.from_json(self._data)
+        return self._rows
 
     def encoded(self) -> bytes:
         """The JSON as records keep it."""

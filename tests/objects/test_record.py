@@ -50,6 +50,16 @@ def test_content_that_does_not_belong_to_the_etag_is_refused():
         record.check(replace(first(), content=b'{"name":"b"}'))
 
 
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b'{"a":\n1}', b'{"a":18446744073709551616}', b'{"a":' * 99 + b"1" + b"}" * 99]
+)
+def test_content_that_no_object_has_is_refused_even_if_its_etag_fits(content):
+    alien = replace(first(), content=content, etag=record.make_etag((), canonical.digest(content), None))
+    with pytest.raises(InvalidObjectError, match="content"):
+        record.check(alien)
+    record.check(replace(alien), plain=True)
+
+
 def full():
     summary = summarise('"content":', "0" * 16, [1, 2], [5, 6], [float("nan"), 1.0])
     made = first(b'{"metadata":{"content":{"x":1}},"name":"a"}')

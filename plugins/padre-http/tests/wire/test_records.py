@@ -14,6 +14,7 @@ from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, 
 from padre_core.objects import canonical
 from padre_core.objects.record import Conflict, Record, Tombstone, first, make_etag, successor
 from padre_core.objects.summary import Point, WriterSummary, summarise
+from padre_core.plugins import open_backend
 from padre_core.testing import samples
 from padre_http.wire import records
 
@@ -146,6 +147,41 @@ def test_pages_come_back_in_their_order() -> None:
 def test_a_page_that_another_program_wrote_is_read() -> None:
     page = Page((project("a"), project("b")), None)
     assert decoded(json.dumps(json.loads(records.encode_page(page)), indent=1).encode()) == page
+
+
+@pytest.mark.parametrize("key", ["content", "id", "etag"])
+def test_a_page_is_read_whatever_the_order_of_the_keys_of_a_record(key: str) -> None:
+    page = Page((project("a"), project("b")), None)
+    lines, _ = records.split_page(records.encode_page(page))
+    data = json.loads(lines[1])
+    lines[1] = json.dumps(data | {key: data.pop(key)}, separators=(",", ":")).encode()
+    assert records.decode_records(lines) == list(page.records)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b'"content":{', b'"content":{"x":1,'),
+        (b'"id":"', b'"id":"../'),
+        (b'"etag":"1-', b'"etag":"2-'),
+        (b'"deleted":null', b'"summaries":[["loss"]]'),
+        (b'"deleted":null', b'"deleted":null},{"kind":"run"'),
+    ],
+)
+def test_a_page_with_one_unsound_record_is_refused(change: tuple[bytes, bytes]) -> None:
+    lines, _ = records.split_page(records.encode_page(Page((project("a"), project("b")), None)))
+    assert change[0] in lines[1]
+    with pytest.raises(InvalidObjectError):
+        records.decode_records([lines[0], lines[1].replace(*change, 1)])
+
+
+@pytest.mark.parametrize("content", [b'{"n":99999999999999999999}', b"[]", b'{"a":' * 40 + b"1" + b"}" * 40])
+def test_no_store_keeps_a_content_of_a_page_that_it_would_not_make(content: bytes) -> None:
+    hostile = replace(project(), content=content)
+    hostile = replace(hostile, etag=make_etag((), hostile.hash, None))
+    (record,) = records.decode_records([records.encode_record(hostile)])
+    with open_backend("memory://hostile") as store, pytest.raises(InvalidObjectError, match="content"):
+        store.put(record)
 
 
 def test_heads_come_back_with_their_gaps() -> None:

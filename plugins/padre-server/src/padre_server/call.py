@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from padre_server.state import State
 
 MAX_PARAMETERS = 50
-FIRST = 20
+FIRST = 25
 """How many objects are read at first where many are asked for, before their size is known; then so many times more."""
 
 GROWTH = 10

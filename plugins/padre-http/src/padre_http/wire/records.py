@@ -23,7 +23,7 @@ from padre_core.backends.backend import Page, Write
 from padre_core.backends.bytestore import ABSENT, Absent, IfMatch
 from padre_core.errors import InvalidObjectError, PadreError
 from padre_core.objects import canonical
-from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, Tombstone
+from padre_core.objects.record import MAX_LINEAGE, Conflict, Record, Tombstone, belongs
 from padre_core.objects.record import check as check_record
 from padre_core.objects.summary import StoredSummaries, WriterSummary, encode_summaries
 from padre_http.wire import errors
@@ -87,7 +87,8 @@ class _Refs(TypedDict):
 
 
 _HEAD = TypeAdapter(_Head)
-_PARTS = TypeAdapter(Annotated[list[_Summary], Strict()])
+_HEADS = TypeAdapter(list[_Head])
+_PARTS = TypeAdapter(Annotated[list[list[_Summary]], Strict()])
 _REFS = TypeAdapter(_Refs)
 _OBJECT = TypeAdapter(dict[str, Any])
 _CURSOR = TypeAdapter(str | None)
@@ -131,7 +132,9 @@ def decode_record(data: bytes) -> Record:
     Raises:
         InvalidObjectError: It is no record, or holds what no store takes.
     """
-    return _record(*_read(data))
+    record = _record(*_read(data))
+    check_record(record, plain=True)
+    return record
 
 
 def encode_page(page: Page, *, envelope: bool = False) -> bytes:
@@ -151,12 +154,18 @@ def split_page(data: bytes) -> tuple[list[bytes], str | None]:
 
 
 def decode_records(lines: Sequence[bytes]) -> list[Record]:
-    """The records of a page.
+    """The records of a page, whose contents belong to their etags.
+
+    They are to be shown: whether a content is one that stores keep is found out when an object is made of it, or a
+    store is to keep it.
 
     Raises:
-        InvalidObjectError: One of them is none, or holds what no store takes.
+        InvalidObjectError: One of them is none.
     """
-    return list(map(decode_record, lines))
+    try:
+        return _as_encoded(lines)
+    except InvalidObjectError:
+        return list(map(decode_record, lines))  # in other forms; or it says what is wrong
 
 
 def encode_refs(refs: Sequence[tuple[str, str]]) -> bytes:
@@ -206,7 +215,9 @@ def decode_writes(data: bytes) -> list[Write | InvalidObjectError]:
         try:
             head, summaries, content = _read(line)
             condition = head.get("if_match")
-            writes.append(Write(_record(head, summaries, content), ABSENT if condition == _ABSENT else condition))
+            record = _record(head, summaries, content)
+            check_record(record, plain=True)
+            writes.append(Write(record, ABSENT if condition == _ABSENT else condition))
         except InvalidObjectError as error:
             writes.append(error)
     return writes
@@ -269,27 +280,50 @@ def _write(write: Write) -> bytes:
     return b'{"if_match":%b,%b' % (canonical.to_json(condition), body[1:])
 
 
+def _as_encoded(lines: Sequence[bytes]) -> list[Record]:
+    """Records that look as `encode_record` makes them: each step for all, in half the time of all steps for each.
+
+    Raises:
+        InvalidObjectError: One of them does not.
+    """
+    parts = [_parts(line, line.find(_CONTENT)) for line in lines]
+    heads = parse(_HEADS, b"[%b]" % b",".join([head for head, _, _ in parts]), "records")
+    rows = parse(_PARTS, b"[%b]" % b",".join([summaries for _, summaries, _ in parts]), "summaries")
+    if not len(heads) == len(rows) == len(lines):
+        raise InvalidObjectError("records: one of them is none")
+    records = [
+        _record(head, StoredSummaries(summaries, read), content)
+        for head, read, (_, summaries, content) in zip(heads, rows, parts, strict=True)
+    ]
+    if not all(map(belongs, records)):  # or the content was not the last key
+        raise InvalidObjectError("records: a content does not belong to its version")
+    return records
+
+
 def _read(data: bytes) -> tuple[_Head, Sequence[WriterSummary], bytes]:
     """The head, the summaries and the content of a record's JSON."""
-    split = data.find(_CONTENT)
-    content = data[split + len(_CONTENT) : -1]
-    if split > 0 and _is_content(content):
-        end = data.rfind(_SUMMARIES, 0, split)
-        if end > 0:  # they are kept as the text that they are, for most are never looked at
-            text = data[end + len(_SUMMARIES) : split]
-            parse(_PARTS, text, "summaries")
-            return parse(_HEAD, data[:end] + b"}", "record"), StoredSummaries(text), content
-        return _with_summaries(data[:split] + b"}", content)
+    place = data.find(_CONTENT)
+    if place > 0 and _is_content(data[place + len(_CONTENT) : -1]):
+        text, summaries, content = _parts(data, place)
+        (rows,) = parse(_PARTS, b"[%b]" % summaries, "summaries")
+        return parse(_HEAD, text, "record"), StoredSummaries(summaries, rows), content
     value = parse(_OBJECT, data, "record").get("content")
     if not isinstance(value, dict):
         raise InvalidObjectError("record: content is no JSON object")
-    return _with_summaries(data, canonical.canonical_json(canonical.plain(value, "content")))
-
-
-def _with_summaries(data: bytes, content: bytes) -> tuple[_Head, Sequence[WriterSummary], bytes]:
-    """A head with the summaries in it."""
     head = parse(_HEAD, data, "record")
+    content = canonical.canonical_json(canonical.plain(value, "content"))
     return head, tuple(map(WriterSummary.from_json, head.get("summaries", ()))), content
+
+
+def _parts(data: bytes, place: int) -> tuple[bytes, bytes, bytes]:
+    """The JSON of the head, of the summaries and of the content of a record whose content is the last key.
+
+    Args:
+        place: Where that key begins.
+    """
+    end = data.rfind(_SUMMARIES, 0, place)
+    head, summaries = (data[:place], b"[]") if end < 0 else (data[:end], data[end + len(_SUMMARIES) : place])
+    return head + b"}", summaries, data[place + len(_CONTENT) : -1]
 
 
 def _is_content(data: bytes) -> bool:
@@ -317,7 +351,7 @@ def _record(head: _Head, summaries: Sequence[WriterSummary], content: bytes) -> 
     deleted = head.get("deleted")
     noted = head.get("envelope", "{}")
     envelope = {} if noted == "{}" else parse(_OBJECT, noted.encode(), "envelope")
-    record = Record(
+    return Record(
         kind=head["kind"],
         id=head["id"],
         content=content,
@@ -334,8 +368,6 @@ def _record(head: _Head, summaries: Sequence[WriterSummary], content: bytes) -> 
         envelope=envelope,
         summaries=summaries,
     )
-    check_record(record)
-    return record
 
 
 def _conflict(data: _Conflict) -> Conflict:
