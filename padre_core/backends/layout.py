@@ -30,6 +30,17 @@ def shard(id: str) -> str:
     return f"{id[-4:-2]}/{id[-2:]}"
 
 
+def check_reference(kind: str, id: str) -> None:
+    """Checks that `record_key` knows a key for a record, without making it.
+
+    Raises:
+        InvalidObjectError: The id is none, or there is no such kind.
+    """
+    check_id(id)
+    if run_of(id) is None:
+        kind_of(kind)
+
+
 def record_key(kind: str, id: str) -> str:
     """The key that holds a record: its own file, or the file of the run that it lives in.
 

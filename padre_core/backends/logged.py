@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -156,7 +155,7 @@ class LoggedBackend(ByteStoreBackend):
         return results
 
     def _put(self, record: Record, if_match: IfMatch) -> Record:
-        layout.record_key(record.kind, record.id)
+        layout.check_reference(record.kind, record.id)
         unborn = if_match is UNBORN
         head = self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match), unborn=unborn)
         if head.kind == "run" and not is_running(head):
@@ -241,7 +240,11 @@ class LoggedBackend(ByteStoreBackend):
         self.journal.sync()
 
     def write_blobs(self, blobs: Sequence[bytes]) -> list[BlobReference]:
-        return [self.write_blob(io.BytesIO(data)) for data in blobs]  # small ones go into the log
+        self._writable()
+        references = self._blobs.write_many(blobs)
+        self._batches.owed = True
+        self._folding.relieve()
+        return references
 
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         self._writable()

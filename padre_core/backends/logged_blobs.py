@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from padre_core.backends import blobs
@@ -25,7 +25,7 @@ class LoggedBlobs:
         self._store, self._journal = store, journal
         self._loose = False
 
-    def write(self, source: BinaryIO, media_type: str) -> BlobReference:
+    def write(self, source: BinaryIO, media_type: str = "application/octet-stream") -> BlobReference:
         """Acknowledges what is left in a file."""
         start = blobs.read_start(source, SMALL_BLOB + 1)
         if len(start) > SMALL_BLOB:
@@ -33,8 +33,17 @@ class LoggedBlobs:
             self._loose = True
             return reference
         digest = canonical.digest(start)
-        self._journal.put_blob(digest, start)
+        self._journal.put_blobs([(digest, start)])
         return BlobReference(digest=digest, media_type=media_type, size=len(start))
+
+    def write_many(self, many: Sequence[bytes]) -> list[BlobReference]:
+        """Acknowledges many blobs, the small ones in one go."""
+        small = {place: canonical.digest(data) for place, data in enumerate(many) if len(data) <= SMALL_BLOB}
+        self._journal.put_blobs((digest, many[place]) for place, digest in small.items())
+        return [
+            BlobReference(digest=small[place], size=len(data)) if place in small else self.write(io.BytesIO(data))
+            for place, data in enumerate(many)
+        ]
 
     def sync(self) -> None:
         """Returns when the files of blobs survive the loss of power, before the records that speak of them do."""

@@ -56,7 +56,7 @@ class ArtifactService(Service[Artifact]):
         name = path if path is not None else _name(source)
         kind = owner.kind if isinstance(owner, PadreObject) else owner_kind
         draft = Artifact(owner=owner, owner_kind=kind, path=name, digest="0" * 64, size=0)  # type: ignore[arg-type]
-        media_type = media_type or _known_types().guess_type(draft.path)[0] or UNKNOWN
+        media_type = media_type or _type_of(draft.path)
         _, id = self._resolve_parent(draft, create=True)
         if id is not None:
             self.records.place(kind, id)
@@ -160,8 +160,18 @@ class ArtifactService(Service[Artifact]):
 
 def _draft(run: str, path: str) -> Artifact:
     """An artifact whose bytes are not stored yet, so that a path that will not do leaves none behind."""
-    media_type = _known_types().guess_type(path)[0] or UNKNOWN
-    return Artifact(owner=run, path=path, digest="0" * 64, size=0, media_type=media_type)
+    return Artifact(owner=run, path=path, digest="0" * 64, size=0, media_type=_type_of(path))
+
+
+def _type_of(path: str) -> str:
+    """The media type that the endings of a file's name stand for."""
+    _, _, endings = path.rpartition("/")[2].lstrip(".").partition(".")
+    return _type_of_endings(endings)
+
+
+@functools.lru_cache(maxsize=1024)  # those of a folder are few
+def _type_of_endings(endings: str) -> str:
+    return _known_types().guess_type(f"file.{endings}")[0] or UNKNOWN
 
 
 def _name(source: Source) -> str:

@@ -16,7 +16,7 @@ import secrets
 import struct
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -281,12 +281,13 @@ class Journal:
         self.unfolded.add((record.kind, record.id))
         view.reader.skip_records(log.tip)
 
-    def put_blob(self, digest: str, data: bytes) -> None:
-        """Acknowledges a small blob."""
+    def put_blobs(self, blobs: Iterable[tuple[str, bytes]]) -> None:
+        """Acknowledges small blobs, each with its digest."""
         with self.lock:
-            log = self.room(len(data) + DIGEST)
-            slot = log.append(FrameKind.BLOB, 0, bytes.fromhex(digest) + data)
-            self.views[log.path.name].blobs[digest] = slot
+            for digest, data in blobs:
+                log = self.room(len(data) + DIGEST)
+                slot = log.append(FrameKind.BLOB, 0, bytes.fromhex(digest) + data)
+                self.views[log.path.name].blobs[digest] = slot
 
     def blob(self, digest: str) -> bytes | None:
         """A blob of this process's logs, or of others as of the last scan."""

@@ -203,3 +203,19 @@ def test_a_large_file_for_which_there_is_no_room_is_told_and_not_left(tmp_path, 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("data.tar.gz", "application/x-tar"),
+        ("v1.2/epoch-3.5.png", "image/png"),
+        (".hidden.html", "text/html"),
+        (".html", "application/octet-stream"),
+        ("v1.html/plain", "application/octet-stream"),
+    ],
+)
+def test_the_type_of_a_file_follows_from_the_endings_of_its_name(workspace, path, media_type):
+    with workspace.start_run("files/types") as run:
+        artifact = workspace.artifacts.upload(run.id, b"bytes", path=path)
+    assert artifact.media_type == media_type
