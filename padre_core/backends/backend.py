@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, Self
 
-from padre_core.backends.blobs import read_start
+from padre_core.backends.blobs import named, read_start
 from padre_core.backends.bytestore import GRACE, Absent, IfMatch, Progress
 from padre_core.backends.capabilities import API_VERSION, Capabilities
 from padre_core.errors import CorruptObjectError, NotFoundError, PadreError, UnsupportedError
@@ -251,15 +251,27 @@ class Backend(ABC):
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         """Stores all that is left in a binary file, under the sha-256 of it."""
 
-    def write_blobs(self, blobs: Sequence[bytes]) -> list[BlobReference]:
-        """Stores some blobs of at most `SMALL_BLOB` bytes each, in as few steps as the backend can."""
+    def write_blobs(self, blobs: Sequence[bytes], *, digests: Sequence[str] | None = None) -> list[BlobReference]:
+        """Stores some blobs of at most `SMALL_BLOB` bytes each, in as few steps as the backend can.
+
+        Args:
+            digests: What they are by the word of others, which is checked where they are stored.
+
+        Raises:
+            InvalidObjectError: One of them has another digest, and is not there; of the others nothing is known.
+        """
+        if digests is not None:
+            named(blobs, digests)
         return [self.write_blob(io.BytesIO(data)) for data in blobs]
 
-    def read_blobs(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """The small ones of some blobs, each with its digest and checked against it, in as few steps as may be.
+    def read_blobs(self, digests: Sequence[str], *, check: bool = True) -> Iterator[tuple[str, bytes]]:
+        """The small ones of some blobs, each with its digest, in as few steps as may be.
 
         They come in the order of the digests. What is missing here, damaged, or larger than `SMALL_BLOB` is left out:
         `open_blob` says which of these it is, or gives it.
+
+        Args:
+            check: Whether damaged ones are left out; not for who hands them to `write_blobs`, which finds them.
         """
         for digest in digests:
             try:
@@ -267,7 +279,7 @@ class Backend(ABC):
                     data = read_start(file, SMALL_BLOB + 1)
             except (NotFoundError, CorruptObjectError):
                 continue
-            if len(data) <= SMALL_BLOB and canonical.digest(data) == digest:
+            if len(data) <= SMALL_BLOB and (not check or canonical.digest(data) == digest):
                 yield digest, data
 
     @abstractmethod

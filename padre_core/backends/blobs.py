@@ -7,7 +7,7 @@ import io
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, cast
 
 from padre_core.backends import layout
@@ -95,6 +95,22 @@ class _Unchanged:
         if len(data) < wanted or (self._done == self._size and self._hash.hexdigest() != self._digest):
             raise InvalidObjectError("the file was changed while it was stored; try again when nobody writes it")
         return data
+
+
+def named(blobs: Sequence[bytes], digests: Sequence[str] | None) -> list[BlobReference]:
+    """What some bytes are called.
+
+    Args:
+        digests: What others call them, if anybody does.
+
+    Raises:
+        InvalidObjectError: Some have another digest.
+    """
+    found = [BlobReference(digest=hashlib.sha256(data).hexdigest(), size=len(data)) for data in blobs]
+    for one, digest in zip(found, digests, strict=True) if digests is not None else ():
+        if one.digest != digest:
+            raise InvalidObjectError(f"the bytes do not belong to {digest}: they are damaged, or were changed")
+    return found
 
 
 def open_blob(store: ByteStore, digest: str) -> BinaryIO:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
-from padre_core.backends import blobs
+from padre_core.backends import blobs, layout
 from padre_core.backends.bytestore import ByteStore
 from padre_core.errors import NotFoundError
 from padre_core.objects import canonical
@@ -24,6 +25,11 @@ class LoggedBlobs:
     def __init__(self, store: ByteStore, journal: Journal) -> None:
         self._store, self._journal = store, journal
         self._loose = False
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Forgets what the parent's threads held."""
+        self._syncing = threading.Lock()
 
     def write(self, source: BinaryIO, media_type: str = "application/octet-stream") -> BlobReference:
         """Acknowledges what is left in a file."""
@@ -36,20 +42,27 @@ class LoggedBlobs:
         self._journal.put_blobs([(digest, start)])
         return BlobReference(digest=digest, media_type=media_type, size=len(start))
 
-    def write_many(self, many: Sequence[bytes]) -> list[BlobReference]:
-        """Acknowledges many blobs, the small ones in one go."""
-        small = {place: canonical.digest(data) for place, data in enumerate(many) if len(data) <= SMALL_BLOB}
-        self._journal.put_blobs((digest, many[place]) for place, digest in small.items())
-        return [
-            BlobReference(digest=small[place], size=len(data)) if place in small else self.write(io.BytesIO(data))
-            for place, data in enumerate(many)
-        ]
+    def write_many(self, data: Sequence[bytes], digests: Sequence[str] | None) -> list[BlobReference]:
+        """Acknowledges blobs that are in memory, the small ones in one go; see `Backend.write_blobs`."""
+        references = blobs.named(data, digests)
+        pairs = [(one.digest, part) for one, part in zip(references, data, strict=True)]
+        self._journal.put_blobs(pair for pair in pairs if len(pair[1]) <= SMALL_BLOB)
+        large = [(layout.blob_key(digest), part) for digest, part in pairs if len(part) > SMALL_BLOB]
+        if large:
+            self._store.write_new(large)
+            self._loose = True
+        return references
 
     def sync(self) -> None:
         """Returns when the files of blobs survive the loss of power, before the records that speak of them do."""
-        if self._loose:
-            self._loose = False
-            self._store.sync()
+        with self._syncing:  # whoever finds nothing to sync must know that another thread has done it, not begun it
+            if self._loose:
+                self._loose = False
+                try:
+                    self._store.sync()
+                except BaseException:
+                    self._loose = True
+                    raise
 
     def open(self, digest: str) -> BinaryIO:
         """A blob, wherever it is, as a file that checks its digest."""

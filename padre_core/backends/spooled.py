@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from padre_core.backends import layout
-from padre_core.backends.backend import SMALL_BLOB, Changes, Page, Problem, Segment, Write
+from padre_core.backends.backend import Changes, Page, Problem, Segment, Write
 from padre_core.backends.beats import Writer
 from padre_core.backends.bytestore import ABSENT, Absent, ByteStore, IfMatch
 from padre_core.backends.merge import evict, resolve
@@ -21,7 +21,6 @@ from padre_core.backends.shipping import Shipping
 from padre_core.backends.store import Change
 from padre_core.backends.tree import joined, summaries_with
 from padre_core.errors import ConflictError, PadreError, UnavailableError
-from padre_core.objects import canonical
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record
 from padre_core.objects.run import is_running
@@ -269,12 +268,6 @@ class SpooledBackend(NotedBackend):
                     yield
             finally:
                 self._flush_notes()
-
-    def read_blobs(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        found = self.store.read_starts([layout.blob_key(digest) for digest in digests], SMALL_BLOB + 1)
-        for digest, data in zip(digests, found, strict=True):
-            if data is not None and len(data) <= SMALL_BLOB and canonical.digest(data) == digest:
-                yield digest, data
 
     # Streams
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from padre_core.backends import blobs, layout
-from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Revision, Segment
+from padre_core.backends.backend import SMALL_BLOB, Backend, Changes, Info, Page, Problem, Revision, Segment
+from padre_core.backends.blobs import named
 from padre_core.backends.bytestore import ABSENT, GRACE, ByteStore, IfMatch, Progress
 from padre_core.backends.listing import Entry
 from padre_core.backends.merge import evict, resolve
@@ -32,6 +33,7 @@ from padre_core.errors import (
     ReadOnlyError,
     UnavailableError,
 )
+from padre_core.objects import canonical
 from padre_core.objects.base import BlobReference
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record
@@ -234,13 +236,19 @@ class ByteStoreBackend(Backend):
         self._writable()
         return blobs.write_blob(self.store, source, media_type)
 
-    def write_blobs(self, blobs: Sequence[bytes]) -> list[BlobReference]:
+    def write_blobs(self, blobs: Sequence[bytes], *, digests: Sequence[str] | None = None) -> list[BlobReference]:
         self._writable()
-        found = [BlobReference(digest=hashlib.sha256(data).hexdigest(), size=len(data)) for data in blobs]
+        found = named(blobs, digests)
         self.store.write_new(
             {layout.blob_key(one.digest): data for one, data in zip(found, blobs, strict=True)}.items()
         )
         return found
+
+    def read_blobs(self, digests: Sequence[str], *, check: bool = True) -> Iterator[tuple[str, bytes]]:
+        found = self.store.read_starts([layout.blob_key(digest) for digest in digests], SMALL_BLOB + 1)
+        for digest, data in zip(digests, found, strict=True):
+            if data is not None and len(data) <= SMALL_BLOB and (not check or canonical.digest(data) == digest):
+                yield digest, data
 
     def open_blob(self, digest: str) -> BinaryIO:
         return blobs.open_blob(self.store, digest)

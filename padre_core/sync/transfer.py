@@ -97,10 +97,14 @@ class Carrier:
     def _small_blobs(self, missing: Sequence[str]) -> set[str]:
         """Brings the small ones of some blobs, many at a time; returns which these were."""
         brought: set[str] = set()
-        for group in _groups(self.source.read_blobs(missing), lambda found: len(found[1]), BLOB_BYTES):
-            self.target.write_blobs([data for _, data in group])
-            self.tally.add(blobs=len(group), bytes=sum(len(data) for _, data in group))
-            brought.update(digest for digest, _ in group)
+        for group in _groups(self.source.read_blobs(missing, check=False), lambda found: len(found[1]), BLOB_BYTES):
+            digests, blobs = zip(*group, strict=True)
+            try:
+                self.target.write_blobs(blobs, digests=digests)
+            except InvalidObjectError:  # one is damaged in the source, or on its way: each by itself tells which
+                continue
+            self.tally.add(blobs=len(group), bytes=sum(map(len, blobs)))
+            brought.update(digests)
         return brought
 
     def streams(self, ends: Mapping[str, Ends | None], known: Mapping[str, Ends]) -> None:

@@ -242,6 +242,19 @@ class Blobs(BackendSuite, level="base"):
         assert list(backend.read_blobs([missing, *written, large])) == list(zip(written, small, strict=True))
         assert list(backend.read_blobs([])) == []
 
+    def test_blobs_are_stored_under_the_digests_that_others_gave_them_if_they_are_theirs(
+        self, backend: Backend
+    ) -> None:
+        sound = [b"small", bytes(100_000)]
+        digests = [hashlib.sha256(data).hexdigest() for data in sound]
+        assert [blob.digest for blob in backend.write_blobs(sound, digests=digests)] == digests
+        missing = hashlib.sha256(b"missing").hexdigest()
+        for damaged in (b"damaged", bytes(200_000)):
+            with pytest.raises(InvalidObjectError):
+                backend.write_blobs([damaged], digests=[missing])
+        assert backend.has_blobs([*digests, missing]) == set(digests)
+        assert list(backend.read_blobs(digests, check=False)) == list(zip(digests, sound, strict=True))
+
     def test_a_missing_blob_is_not_found(self, backend: Backend) -> None:
         with pytest.raises(NotFoundError):
             backend.open_blob(hashlib.sha256(b"missing").hexdigest())

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -577,3 +578,26 @@ def test_notes_about_runs_that_ended_do_not_fold_their_files_again(opened, monke
     one._folding.wait()
     assert writes == []
     assert one.get("run", head.id).envelope == {"lab": {"url": "9"}}
+
+
+def test_who_finds_a_sync_of_another_thread_under_way_waits_for_it(folder, monkeypatch):
+    with open_backend(str(folder), durability="power") as backend:
+        going, go_on = threading.Event(), threading.Event()
+        sync = backend.store.sync
+
+        def slowly():
+            going.set()
+            assert go_on.wait(10)
+            sync()
+
+        monkeypatch.setattr(backend.store, "sync", slowly)
+        backend.write_blob(io.BytesIO(bytes(100_000)))
+        first, second = (threading.Thread(target=backend.sync) for _ in range(2))
+        first.start()
+        assert going.wait(10)
+        second.start()
+        second.join(0.3)
+        assert second.is_alive(), "nothing is known to be stored yet"
+        go_on.set()
+        first.join()
+        second.join()

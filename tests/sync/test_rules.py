@@ -372,8 +372,14 @@ def test_a_damaged_object_does_not_keep_others_from_travelling(two):
         def open_blob(self, name):
             return io.BufferedReader(io.BytesIO(b"broken"))
 
+        def read_blobs(self, digests, *, check=True):
+            return iter(() if check else [(name, b"broken") for name in digests])
+
     report = engine(Damaged(one, Fate(), network=False), ("lab", remote)).sync()
     assert [step.ref for step in report.failed] == [ref(artifact)]
+    assert isinstance(report.failed[0].error, CorruptObjectError)
+    assert not remote.has_blobs([digest])
+    assert find(remote, artifact) is None
     assert find(remote, made) is not None
     assert not engine(one, ("lab", remote)).sync().failed
     assert remote.has_blobs([digest]) == {digest}

@@ -357,6 +357,15 @@ def test_of_many_blobs_none_is_taken_that_was_not_asked_for(server, proxy, monke
             list(backend.read_blobs([digest]))
 
 
+def test_of_many_blobs_the_damaged_ones_are_left_out(server, proxy, monkeypatch):
+    with HttpBackend(proxy.url, token=server.token) as backend:
+        one, other = (blob.digest for blob in backend.write_blobs([b"one", b"other"]))
+        body = b"".join(encode_many([(one, b"0ne"), (other, b"other")]))
+        monkeypatch.setattr(proxies, "ERROR", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        proxy.spoil_all("500")
+        assert list(backend.read_blobs([one, other])) == [(other, b"other")]
+
+
 def test_many_blobs_go_on_behind_the_last_one_that_came(server, proxy, monkeypatch):
     monkeypatch.setattr(blobs, "MAX_DIGESTS", 30)
     sent = [b"%d" % number * 1000 for number in range(100)]

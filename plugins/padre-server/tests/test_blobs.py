@@ -88,6 +88,15 @@ def test_many_small_blobs_come_in_one_body(client: Client) -> None:
     assert set(answer.json["digests"]) <= set(decode_listing(listing.splitlines(keepends=True)))
 
 
+def test_of_many_blobs_none_is_stored_if_one_is_not_what_its_digest_says(client: Client) -> None:
+    sound, damaged = secrets.token_bytes(100_000), secrets.token_bytes(100_000)
+    body = encode_blobs([(digest_of(sound), sound), (digest_of(damaged), damaged[:-1] + b"x")])
+    answer = client("POST", "/v1/blobs", body, headers={"Content-Type": BLOBS})
+    assert (answer.status, answer.error) == (400, "InvalidObjectError")
+    asked = {"digests": [digest_of(sound), digest_of(damaged), digest_of(damaged[:-1] + b"x")]}
+    assert client("POST", "/v1/blobs/has", asked).json == {"digests": []}
+
+
 def test_many_small_blobs_go_in_one_answer_without_what_is_missing_or_large(client: Client) -> None:
     small = [secrets.token_bytes(size) for size in (0, 100, SMALL_BLOB)]
     digests = [put(client, data) for data in (*small, bytes(SMALL_BLOB + 1))]

@@ -57,7 +57,7 @@ class FileStore(ByteStore):
             self.url = path.resolve().as_uri()
         self.log_folder = path.resolve() / "log"
         self._path = path
-        self._lock = threading.RLock()
+        self._make_locks()
         self._failed = False
         self._unsynced: set[str] = set()
         self._made: set[str] = set()
@@ -65,6 +65,9 @@ class FileStore(ByteStore):
             with _errors(url):
                 os.close(make_folders(self._root, "log", self._made))
         _STORES.add(self)
+
+    def _make_locks(self) -> None:
+        self._lock, self._syncing, self._noting = threading.RLock(), threading.Lock(), threading.Lock()
 
     def read(self, key: str) -> Item:
         with self._mapped(key):
@@ -129,21 +132,16 @@ class FileStore(ByteStore):
 
     @contextlib.contextmanager
     def open_writer(self, key: Callable[[], str]) -> Iterator[BinaryIO]:
-        with self._mapped("a new file"):
-            fd, temporary = self._temporary()
-            try:
-                with os.fdopen(fd, "wb") as file:
-                    yield file
-                    file.flush()
-                    name = key()
-                    folder, _, last = name.rpartition("/")
-                    with self._folder(folder) as parent:
-                        self._publish(fd, temporary, parent, last)
-                    self._wrote(name)
-            finally:
-                if temporary is not None:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(temporary, dir_fd=self._root)
+        with self._mapped("a new file"), self._nameless() as (fd, publish), os.fdopen(fd, "wb", closefd=False) as file:
+            yield file
+            file.flush()
+            publish(key())
+
+    def write_new(self, items: Iterable[tuple[str, bytes]]) -> None:
+        for key, data in items:
+            with self._mapped(key), self._nameless() as (fd, publish):
+                _write_all(fd, data)
+                publish(key)
 
     def append(self, key: str, data: bytes, *, at: int) -> None:
         if not at:
@@ -180,12 +178,17 @@ class FileStore(ByteStore):
                 os.close(fd)
 
     def sync(self) -> None:
+        with self._syncing:  # whoever finds nothing to sync must know that another thread has done it, not begun it
+            self._sync()
+
+    def _sync(self) -> None:
         if self._failed:
             raise BackendError(
                 f"{self.url}: an earlier sync failed, so nothing can be known to be stored; open it again"
             )
-        keys, self._unsynced = self._unsynced, set()
-        made, self._made = self._made, set()
+        with self._noting:
+            keys, self._unsynced = self._unsynced, set()
+            made, self._made = self._made, set()
         folders = {path.rpartition("/")[0] for path in keys | made}
         try:
             with self._mapped("the store"):
@@ -248,7 +251,10 @@ class FileStore(ByteStore):
 
     @contextlib.contextmanager
     def _folder(self, folder: str) -> Iterator[int]:
-        fd = make_folders(self._root, folder or ".", self._made)
+        made: set[str] = set()
+        fd = make_folders(self._root, folder or ".", made)
+        with self._noting:
+            self._made |= made
         try:
             yield fd
         finally:
@@ -263,6 +269,25 @@ class FileStore(ByteStore):
                 yield
             finally:
                 fcntl.flock(self._root, fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def _nameless(self) -> Iterator[tuple[int, Callable[[str], None]]]:
+        """A new file, and what gives it a key; it goes if it was given none."""
+        fd, temporary = self._temporary()
+
+        def publish(key: str) -> None:
+            folder, _, name = key.rpartition("/")
+            with self._folder(folder) as parent:
+                self._publish(fd, temporary, parent, name)
+            self._wrote(key)
+
+        try:
+            yield fd, publish
+        finally:
+            os.close(fd)
+            if temporary is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=self._root)
 
     def _temporary(self) -> tuple[int, str | None]:
         """A file without a name where the system has such, else one that listings leave out."""
@@ -286,10 +311,11 @@ class FileStore(ByteStore):
             os.utime(name, dir_fd=parent, follow_symlinks=False)
 
     def _wrote(self, key: str) -> None:
-        if len(self._unsynced) <= _FEW or not has_sync_tree():
-            self._unsynced.add(key)
-        else:
-            self._made.clear()  # all will be synced at once
+        with self._noting:
+            if len(self._unsynced) <= _FEW or not has_sync_tree():
+                self._unsynced.add(key)
+            else:
+                self._made.clear()  # all will be synced at once
 
     def _sync_each(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -308,7 +334,7 @@ class FileStore(ByteStore):
         if self._root >= 0:
             os.close(self._root)
             self._root = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._lock = threading.RLock()
+            self._make_locks()
 
 
 _STORES: weakref.WeakSet[FileStore] = weakref.WeakSet()

@@ -257,14 +257,16 @@ class HttpBackend(Backend):
     def has_blobs(self, digests: Iterable[str]) -> set[str]:
         return blobs.has(self.client, [check_digest(digest) for digest in digests])
 
-    def write_blobs(self, blobs: Sequence[bytes]) -> list[BlobReference]:
+    def write_blobs(self, blobs: Sequence[bytes], *, digests: Sequence[str] | None = None) -> list[BlobReference]:
         self._writable()
-        return upload_many(self.client, blobs) if self._together else super().write_blobs(blobs)
-
-    def read_blobs(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         if not self._together:
-            return super().read_blobs(digests)
-        return blobs.download_many(self.client, [check_digest(digest) for digest in digests])
+            return super().write_blobs(blobs, digests=digests)
+        return upload_many(self.client, blobs, digests)
+
+    def read_blobs(self, digests: Sequence[str], *, check: bool = True) -> Iterator[tuple[str, bytes]]:
+        if not self._together:
+            return super().read_blobs(digests, check=check)
+        return blobs.download_many(self.client, [check_digest(digest) for digest in digests], check=check)
 
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         self._writable()

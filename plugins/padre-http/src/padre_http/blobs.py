@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
 from padre_core.backends.blobs import verified
@@ -52,38 +52,43 @@ def upload(client: Client, source: BinaryIO, media_type: str) -> BlobReference:
     return BlobReference(digest=commit.digest, media_type=media_type, size=size)
 
 
-def upload_many(client: Client, small: Sequence[bytes]) -> list[BlobReference]:
-    """Stores small blobs, many in one request."""
+def upload_many(client: Client, small: Sequence[bytes], digests: Sequence[str] | None = None) -> list[BlobReference]:
+    """Stores small blobs, many in one request.
+
+    Args:
+        digests: What they are by the word of others; the server checks it.
+    """
+    names = digests if digests is not None else [hashlib.sha256(data).hexdigest() for data in small]
     references: list[BlobReference] = []
-    for part in _parts(small):
-        digests = [hashlib.sha256(data).hexdigest() for data in part]
-        body = blobs.encode_blobs(zip(digests, part, strict=True))
+    for part in _parts(zip(names, small, strict=True)):
+        body = blobs.encode_blobs(part)
         found = client.read(blobs.decode_digests, client.post("/v1/blobs", body, media_type=blobs.BLOBS).body)
-        if found != digests:
+        if found != [digest for digest, _ in part]:
             raise BackendError(f"{client.url} stored other blobs than those that were sent")
-        references += [
-            BlobReference(digest=digest, media_type=BYTES, size=len(data))
-            for digest, data in zip(digests, part, strict=True)
-        ]
+        references += [BlobReference(digest=digest, media_type=BYTES, size=len(data)) for digest, data in part]
     return references
 
 
-def _parts(small: Sequence[bytes]) -> Iterator[list[bytes]]:
+def _parts(small: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
     """Blobs in bodies of bounded size."""
-    part: list[bytes] = []
+    part: list[tuple[str, bytes]] = []
     size = 0
-    for data in small:
+    for digest, data in small:
         if part and (size + len(data) > BODY or len(part) == MANY):
             yield part
             part, size = [], 0
-        part.append(data)
+        part.append((digest, data))
         size += len(data)
     if part:
         yield part
 
 
-def download_many(client: Client, digests: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """The small ones of some blobs, many in one answer; going on behind the last one when a connection breaks."""
+def download_many(client: Client, digests: Sequence[str], *, check: bool) -> Iterator[tuple[str, bytes]]:
+    """The small ones of some blobs, many in one answer; going on behind the last one when a connection breaks.
+
+    Args:
+        check: Whether to leave out damaged ones.
+    """
     for start in range(0, len(digests), blobs.MAX_DIGESTS):
         left = list(digests[start : start + blobs.MAX_DIGESTS])
         resumes = Resumes(client.timeout)
@@ -95,7 +100,8 @@ def download_many(client: Client, digests: Sequence[str]) -> Iterator[tuple[str,
                             raise BackendError(f"{client.url} sent other blobs than those that were asked for")
                         del left[: left.index(digest) + 1]
                         resumes.renew()
-                        yield digest, data
+                        if not check or hashlib.sha256(data).hexdigest() == digest:
+                            yield digest, data
                     break
                 except UnavailableError:
                     if not resumes.more():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -130,29 +131,23 @@ def test_an_answer_of_many_blobs_comes_in_parts_and_is_read_as_it_comes() -> Non
 
 
 @given(st.data())
-def test_an_answer_of_many_blobs_that_was_cut_or_damaged_gives_no_wrong_one(data: st.DataObject) -> None:
+def test_an_answer_of_many_blobs_that_was_cut_gives_those_before_and_says_so(data: st.DataObject) -> None:
     sent = [b"first", b"second"]
-    answer = bytearray(many(sent))
-    place = data.draw(st.integers(0, len(answer) - 1))
-    if data.draw(st.booleans()):
-        del answer[place:]
-    else:
-        answer[place] ^= data.draw(st.integers(1, 255))
+    whole = many(sent)
     found = []
-    with pytest.raises((UnavailableError, InvalidObjectError)):
-        found.extend(blob for _, blob in blobs.decode_many(io.BytesIO(answer).read))
-    assert found in ([], sent[:1], sent)
+    with pytest.raises(UnavailableError):
+        found.extend(blobs.decode_many(io.BytesIO(whole[: data.draw(st.integers(0, len(whole) - 1))]).read))
+    assert found in ([], named(sent)[:1], named(sent))
 
 
 @given(st.binary(max_size=20), st.integers(0, 80), st.integers(0, 20))
-def test_damaged_blobs_are_noticed(noise: bytes, start: int, length: int) -> None:
-    data = blobs.encode_blobs(named([b"first blob", b"second blob"]))
-    damaged = data[:start] + noise + data[start + length :]
-    try:
-        found = [bytes(blob) for _, blob in blobs.decode_blobs(damaged)]
-    except InvalidObjectError:
-        return
-    assert set(found) <= {b"first blob", b"second blob", b""}
+def test_bytes_of_a_damaged_body_are_under_another_digest_than_theirs(noise: bytes, start: int, length: int) -> None:
+    sent = [b"first blob", b"second blob"]
+    data = blobs.encode_blobs(named(sent))
+    found = []
+    with contextlib.suppress(InvalidObjectError):
+        found.extend(blobs.decode_blobs(data[:start] + noise + data[start + length :]))
+    assert {blob for digest, blob in found if hashlib.sha256(blob).hexdigest() == digest} <= {*sent, b""}
 
 
 def test_a_listing_comes_back_whole_or_not_at_all() -> None:

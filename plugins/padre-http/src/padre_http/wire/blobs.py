@@ -6,7 +6,6 @@ many ends with a size of 2**32 - 1 and 32 zeros; without that it was cut.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -150,26 +149,24 @@ def encode_blobs(blobs: Iterable[tuple[str, bytes]]) -> bytes:
     return b"".join(itertools.chain.from_iterable(_framed(bytes.fromhex(digest), data) for digest, data in blobs))
 
 
-def decode_blobs(data: bytes) -> Iterator[tuple[str, memoryview]]:
-    """The digest and the bytes of each blob in a body, one by one; those before a damaged one come first.
+def decode_blobs(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The digest and the bytes of each blob in a body, as they came: who stores them checks them.
 
     Raises:
-        InvalidObjectError: The body is too large or cut, or the bytes of a blob have another digest.
+        InvalidObjectError: The body is too large or cut.
     """
     if len(data) > MAX_BLOBS:
         raise InvalidObjectError(f"blobs: {len(data)} bytes are too many for one body, at most {MAX_BLOBS} are read")
-    view, offset = memoryview(data), 0
-    while offset < len(view):
-        if offset + _HEADER.size > len(view):
+    offset = 0
+    while offset < len(data):
+        if offset + _HEADER.size > len(data):
             raise InvalidObjectError("blobs: the body was cut")
-        size, digest = _HEADER.unpack_from(view, offset)
+        size, digest = _HEADER.unpack_from(data, offset)
         offset += _HEADER.size
-        blob = view[offset : offset + size]
+        blob = data[offset : offset + size]
         offset += size
         if len(blob) < size:
             raise InvalidObjectError("blobs: the body was cut")
-        if hashlib.sha256(blob).digest() != digest:
-            raise InvalidObjectError(f"blobs: the bytes do not belong to {digest.hex()}")
         yield digest.hex(), blob
 
 
@@ -187,14 +184,14 @@ def encode_many(blobs: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
 
 
 def decode_many(read: Callable[[int], bytes]) -> Iterator[tuple[str, bytes]]:
-    """The blobs of an answer, each with its digest.
+    """The blobs of an answer, each with its digest, as they came: who stores or shows them checks them.
 
     Args:
         read: Gives as many bytes as it is asked for, fewer only at the end.
 
     Raises:
         UnavailableError: It was cut before its end.
-        InvalidObjectError: A blob is too large, or has another digest.
+        InvalidObjectError: A blob is too large.
     """
     while (head := read(_HEADER.size)) != _END:
         if len(head) < _HEADER.size:
@@ -205,8 +202,6 @@ def decode_many(read: Callable[[int], bytes]) -> Iterator[tuple[str, bytes]]:
         data = read(size) if size else b""
         if len(data) < size:
             raise UnavailableError("the answer was cut before its end; try again")
-        if hashlib.sha256(data).digest() != digest:
-            raise InvalidObjectError(f"blobs: the bytes do not belong to {digest.hex()}")
         yield digest.hex(), data
 
 
