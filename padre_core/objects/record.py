@@ -153,17 +153,27 @@ def make_etag(parents: Sequence[str], hash: str, deleted: str | None) -> str:
     return f"{number}-{digest[:16]}"
 
 
-def first(kind: str, id: str, content: bytes, ancestors: tuple[str, ...], *, by: str | None, at: str) -> Record:
-    """The first version of an object."""
+def first(
+    kind: str, id: str, content: bytes, ancestors: tuple[str, ...], *, by: str | None, at: str, version: int = 0
+) -> Record:
+    """The first version of an object.
+
+    Args:
+        version: What a store will number it as, if that is known: then it can keep this very record.
+    """
     etag = make_etag((), canonical.digest(content), None)
-    return _sound(Record(kind, id, content, etag, ancestors, (), None, at, at, by, by, version=1))
+    return _sound(Record(kind, id, content, etag, ancestors, (), None, at, at, by, by, version=version))
 
 
 def successor(
     before: Record, content: bytes, *, by: str | None, at: str, deleted: Tombstone | None = None,
-    ancestors: tuple[str, ...] | None = None,
+    ancestors: tuple[str, ...] | None = None, version: int | None = None,
 ) -> Record:  # fmt: skip
-    """The version that follows another: an edit, a delete or a restore."""
+    """The version that follows another: an edit, a delete or a restore.
+
+    Args:
+        version: What a store will number it as, if that is known: then it can keep this very record.
+    """
     etag = make_etag((before.etag,), canonical.digest(content), deleted.id if deleted else None)
     return _sound(
         Record(
@@ -179,7 +189,7 @@ def successor(
             created_by=before.created_by,
             updated_by=by,
             conflicts=before.conflicts,
-            version=before.version + 1,
+            version=before.version if version is None else version,
             envelope=before.envelope,
             summaries=before.summaries,
             evicted=before.evicted,

@@ -79,5 +79,4 @@ def derived(run: Record) -> Iterator[Record]:
         metric = Metric(name=name, run=run.id)
         id = run_child_id(run.id, Metric.kind, *metric.key())
         ancestors = (*run.ancestors, run.id)
-        made = first(Metric.kind, id, metric.content(), ancestors, by=run.created_by, at=run.created_at)
-        yield replace(made, version=0)
+        yield first(Metric.kind, id, metric.content(), ancestors, by=run.created_by, at=run.created_at)

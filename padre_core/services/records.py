@@ -167,7 +167,7 @@ class Records:
         if self.hooks.prepares:
             draft = Record(kind, id, content, "", ancestors, (), None, at, at, self.actor, self.actor)
             content = self._prepared(Action.CREATE, draft)
-        record = first(kind, id, content, ancestors, by=self.actor, at=at)
+        record = first(kind, id, content, ancestors, by=self.actor, at=at, version=1)
         request = Request(Action.CREATE, Ref(kind, id), self.backend, record, if_match, self.actor)
         return self._written("create", request)
 
@@ -199,7 +199,7 @@ class Records:
             if content == before.content and before.deleted is None and ancestors in (None, before.ancestors):
                 return before
         at = canonical.now()
-        record = successor(before, content, by=self.actor, at=at, ancestors=ancestors)
+        record = successor(before, content, by=self.actor, at=at, ancestors=ancestors, version=before.version + 1)
         request = Request(Action.UPDATE, Ref(before.kind, before.id), self.backend, record, before.etag, self.actor)
         head = self._written(action, request)
         if head.etag != record.etag:  # a repeated write succeeds, but this version was superseded since
