@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from padre_core.backends.bytestore import ByteStore
 from padre_core.backends.feed import take_feed
-from padre_core.backends.listing import notes_key
+from padre_core.backends.listing import Listing, notes_key
 from padre_core.backends.taking import take_listings
 from padre_core.objects.record import Record
 from padre_core.objects.summary import WriterSummary
@@ -80,6 +81,25 @@ class CatchUp:
             compare = compare or index.size() <= COMPARE_AT_OPEN
         return compare
 
+    def bring_rested(self, index: Index, notes: Mapping[str, Listing]) -> bool:
+        """Brings what came to rest in the tree, but not what is in the logs and comes there soon; else like `bring`.
+
+        Args:
+            notes: Those that this process wrote itself, by their keys.
+        """
+        if index.id != self._filling:
+            self._start_over()
+        with self._journal.lock:
+            self._journal.refresh()
+            generation = self._journal.generation()
+        state = self._store.state()
+        self._filling = None  # until all of it is in the index
+        with index.transaction():
+            self._generation, self._state = generation, state
+            compare = self._take_tree(index, notes)
+        self._filling = index.id
+        return compare
+
     def follows(self, index: Index) -> bool:
         """Whether an index takes up only what is new, and not a whole history such as that of a fresh clone."""
         return not self._feeds or bool(index.sources())
@@ -112,7 +132,7 @@ class CatchUp:
             self._taken[view.name] = len(view.order)
         return news
 
-    def _take_tree(self, index: Index) -> bool:
+    def _take_tree(self, index: Index, notes: Mapping[str, Listing] = MappingProxyType({})) -> bool:
         """Takes up what is new in the tree; true if not all is known by listings or the feed."""
         before = index.id
         if self._feeds:
@@ -120,7 +140,7 @@ class CatchUp:
         else:
             with self._journal.lock:
                 awaited = {notes_key(name) for name in self._journal.views}
-            lacking = not take_listings(self._store, index, awaited=awaited)
+            lacking = not take_listings(self._store, index, awaited=awaited, at_hand=notes)
         if index.id == before:
             return lacking
         self._taken.clear()  # the index was emptied, for the store was replaced by an older copy

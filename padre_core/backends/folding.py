@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from padre_core.backends import layout, messages
 from padre_core.backends.bytestore import ByteStore
 from padre_core.backends.fold import Head, fold_log
-from padre_core.backends.listing import Entry, merge_notes, write_notes
+from padre_core.backends.listing import Entry, Listing, merge_notes, notes_key, write_notes
 from padre_core.backends.store import ATTEMPTS
 from padre_core.backends.tree import Tree
 from padre_core.errors import ConflictError, PadreError
@@ -25,6 +25,9 @@ FOLD_RUNS = 512
 BACKLOG = 4
 """How many logs may wait to be folded before writers wait too."""
 
+Notes = Mapping[str, Listing]
+"""Change notes by their keys."""
+
 INDEX_RECORDS = 64
 """From how many records on they are brought into the index when they are folded."""
 
@@ -34,11 +37,17 @@ class Folding:
 
     Args:
         head: The newest record of an object, wherever it is.
-        index: Brings the index up to date.
+        index: Brings what was folded into the index; given the change notes that were left of it.
     """
 
     def __init__(
-        self, store: ByteStore, tree: Tree, journal: Journal, *, head: Head, index: Callable[[], object]
+        self,
+        store: ByteStore,
+        tree: Tree,
+        journal: Journal,
+        *,
+        head: Head,
+        index: Callable[[Notes], object],
     ) -> None:
         self._store, self._tree, self._journal = store, tree, journal
         self._head, self._index = head, index
@@ -101,7 +110,7 @@ class Folding:
             for name in names if mine else ():
                 with self._journal.take_over(name) as dead:
                     if dead:
-                        self._fold(name)
+                        self._fold(name, {})
 
     def recover_quietly(self) -> None:
         """The same for who opens a store, and can work with it as it is."""
@@ -177,12 +186,13 @@ class Folding:
             names = [log.path.name for log in self._journal.sealed]
             if not names:
                 return
+            notes: dict[str, Listing] = {}
             with self._journal.folding(wait=True):
-                folded = sum([self._fold(name) for name in names])
-                if self._listed:
-                    self._merge_notes()
+                folded = sum([self._fold(name, notes) for name in names])
+                if self._listed and self._merge_notes():
+                    notes.clear()
         if folded >= INDEX_RECORDS:
-            self._index_behind()
+            self._index_behind(notes)
 
     def _merge_notes(self, *, few: int | None = None) -> int:
         merged = merge_notes(self._store, few=few)
@@ -190,18 +200,18 @@ class Folding:
             self._journal.changed()
         return merged
 
-    def _index_behind(self) -> None:
+    def _index_behind(self, notes: Notes) -> None:
         """Spares the next reader what a batch of records costs the index; a few of them it takes up in no time."""
         try:
-            self._index()
+            self._index(notes)
         except PadreError as error:
             logger.debug("%s: not indexed now: %s", self._store.url, error)
 
-    def _fold(self, name: str) -> int:
-        """Folds a log, removes it, and returns how many objects it spoke of."""
+    def _fold(self, name: str, notes: dict[str, Listing]) -> int:
+        """Folds a log, removes it, and returns how many objects it spoke of; its change notes are put to `notes`."""
         entries, damaged = self._folded(name)
         if entries and self._listed:
-            write_notes(self._store, name, entries)
+            notes[notes_key(name)] = write_notes(self._store, name, entries)
         if self._store.durability == "power":
             self._store.sync()
         self._journal.forget(name, damaged=damaged)

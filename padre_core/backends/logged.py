@@ -16,6 +16,7 @@ from padre_core.backends.bytestore import UNBORN, ByteStore, IfMatch, Progress
 from padre_core.backends.catchup import CatchUp
 from padre_core.backends.fold import adopt_logs
 from padre_core.backends.folding import Folding
+from padre_core.backends.listing import Listing
 from padre_core.backends.logged_blobs import LoggedBlobs
 from padre_core.backends.logged_streams import LoggedStreams
 from padre_core.backends.merge import evict, resolve
@@ -58,7 +59,7 @@ class LoggedBackend(ByteStoreBackend):
         self._closed = False
         self._blobs = LoggedBlobs(store, self.journal)
         self._streams = LoggedStreams(self.tree, self.journal, self._eviction)
-        self._folding = Folding(store, self.tree, self.journal, head=self._head, index=self._index_news)
+        self._folding = Folding(store, self.tree, self.journal, head=self._head, index=self._index_folded)
         self._catch_up = CatchUp(store, self.journal, self._streams.summaries)
         if not self.readonly:
             if store.capabilities.change_feed:
@@ -372,11 +373,12 @@ class LoggedBackend(ByteStoreBackend):
                 self._compare(index)
             return index
 
-    def _index_news(self) -> None:
+    def _index_folded(self, notes: Mapping[str, Listing]) -> None:
         """Brings what was folded into the index, if it can go on from there; else who first asks it fills it."""
         with self._lock:
-            if self._catch_up.follows(self._open_index()):
-                self._caught_up()
+            index = self._open_index()
+            if self._catch_up.follows(index) and self._catch_up.bring_rested(index, notes):
+                self._compare(index)
 
     def _gone(self, index: Index, kind: str, id: str) -> None:
         if self._head(kind, id) is None:

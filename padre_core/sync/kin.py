@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from padre_core.backends.backend import Backend
 from padre_core.objects.envelope import Intent
@@ -90,12 +90,12 @@ def subtree(backend: Backend, ref: Ref) -> Iterator[Record]:
                     break
 
 
-def needed(backend: Backend, records: Iterable[Record]) -> set[Ref]:
-    """What records lie in and refer to, and what that lies in and refers to."""
+def needed(backend: Backend, records: Mapping[Ref, Record]) -> set[Ref]:
+    """What records lie in and refer to, and what that lies in and refers to, as far as it is not among them."""
     found: set[Ref] = set()
-    waiting = list(records)
+    waiting = list(records.values())
     while waiting:
-        refs = {ref for record in waiting for ref in _beside(record)} - found
+        refs = {ref for record in waiting for ref in _beside(record)} - found - records.keys()
         found |= refs
         waiting = [record for record in backend.get_many(sorted(refs)) if record is not None]
     return found

@@ -263,7 +263,7 @@ class Stores:
             heads.update({(head.kind, head.id): head for head in side.get_many(refs) if head is not None})
             heads.update({(head.kind, head.id): head for ref in refs for head in subtree(side, ref)})
             found.update(dict.fromkeys(heads))
-            found.update(dict.fromkeys(sorted(needed(side, heads.values()))))
+            found.update(dict.fromkeys(sorted(needed(side, heads))))
         return self._looked_at(pair, list(found), unread, seen)
 
     def _looked_at(

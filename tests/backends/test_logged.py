@@ -12,6 +12,7 @@ import pytest
 from padre_core.backends import layout
 from padre_core.backends.backend import Note, Write
 from padre_core.backends.bytestore import ABSENT, UNBORN
+from padre_core.backends.folding import INDEX_RECORDS
 from padre_core.backends.logged_blobs import SMALL_BLOB
 from padre_core.errors import ConflictError, CorruptObjectError, NotFoundError, ReadOnlyError
 from padre_core.objects import record as records
@@ -601,3 +602,30 @@ def test_who_finds_a_sync_of_another_thread_under_way_waits_for_it(folder, monke
         go_on.set()
         first.join()
         second.join()
+
+
+def test_what_was_folded_is_in_the_index_without_being_read_back(opened, monkeypatch):
+    backend = opened()
+    backend.query("run", Query())
+    ids = {put_run(backend) for _ in range(INDEX_RECORDS + 1)}
+    read = []
+    store_read = backend.store.read
+    monkeypatch.setattr(backend.store, "read", lambda key: read.append(key) or store_read(key))
+    backend.fold()
+    assert [key for key in read if key.startswith(layout.LOG)] == []
+    assert {record.id for record in backend._open_index().query("run", Query()).records} == ids
+    live = backend.put(run(), if_match=ABSENT)
+    assert {record.id for record in backend.query("run", Query()).records} == {*ids, live.id}
+
+
+def test_what_the_logs_hold_is_found_though_a_fold_indexed_the_tree_alone(opened):
+    backend = opened()
+    for _ in range(INDEX_RECORDS + 1):
+        put_run(backend)
+    before = backend.put(run(), if_match=ABSENT)
+    writer = backend.open_writer(before.id)
+    backend.fold()
+    writer.point("loss", 0, 0.5, 0)
+    backend.put(project(), if_match=ABSENT)
+    assert backend.count("run", Query(where=parse("metrics.loss.last == 0.5"))) == 1
+    assert backend.count("project", Query()) == 1

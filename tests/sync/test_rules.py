@@ -15,6 +15,7 @@ from padre_core.objects.identity import new_run_id, object_id, run_child_id
 from padre_core.objects.run import Run
 from padre_core.streams.columns import Line, Lines, make_points
 from padre_core.sync import Action, CursorFile
+from padre_core.sync.kin import needed
 
 from .sides import AT, buried, edited, engine, entry, experiment, find, memory, project, put, ref, shown
 from .wire import Fate, Wire
@@ -308,6 +309,18 @@ def test_force_deletes_the_last_copy(two):
     fresh = engine(memory(), ("lab", remote))
     fresh.delete(ref(project()), mode="remote", force=True)
     assert find(remote, project()).deleted is not None
+
+
+def test_what_stands_above_what_travels_is_not_read_again_if_it_travels_too(monkeypatch):
+    backend = memory()
+    above = put(backend, project())
+    below = put(backend, experiment(above))
+    asked = []
+    get_many = backend.get_many
+    monkeypatch.setattr(backend, "get_many", lambda refs: asked.extend(refs) or get_many(refs))
+    assert needed(backend, {ref(above): above, ref(below): below}) == set()
+    assert needed(backend, {ref(below): below}) == {ref(above)}
+    assert asked == [ref(above)]
 
 
 # Streams and blobs

@@ -33,7 +33,7 @@ MAX_DIGESTS: Final = 10_000
 
 MAX_SIZE: Final = 2**48
 
-PART: Final = 256 * 1024
+PART: Final = 1024 * 1024
 """About how many bytes of an answer of many are in memory at a time."""
 
 _HEADER = struct.Struct("<I32s")
