@@ -46,7 +46,7 @@ from padre_core.services.records import describe, restore_call
 
 if TYPE_CHECKING:
     from padre_core.services.remotes import Remotes
-    from padre_core.sync import Engine, Purged
+    from padre_core.sync import Conflicted, Engine, Purged
     from padre_core.tracking import ActiveRun
 
 NAMED = ("project", "experiment", "dataset")
@@ -204,7 +204,7 @@ class Workspace:
 
     @property
     def remotes(self) -> Engine:
-        """What travels between this store and its remotes: `push`, `pull`, `sync`, `status`, `conflicts`, `resolve`.
+        """What travels between this store and its remotes: `push`, `pull`, `sync` and `status`.
 
         Raises:
             UnsupportedError: There are none.
@@ -284,6 +284,38 @@ class Workspace:
         remotes = {} if self.records.remotes is None else self.records.remotes.engine.remotes
         every = {name: remote.auto for name, remote in remotes.items()}
         return purge(self.backend, every, before=before, dry=dry_run, progress=progress)
+
+    def conflicts(self) -> Iterator[Conflicted]:
+        """The objects that were changed on two sides and could not be merged, also in a store without remotes."""
+        from padre_core.sync import conflicted
+
+        return (found for head, found in conflicted(self.backend) if self.records.in_scope(head))
+
+    def resolve(
+        self,
+        object: PadreObject | str,
+        *,
+        kind: str | None = None,
+        keep: str | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Ends the conflicts of an object with a version that follows all of them, and returns it.
+
+        Args:
+            kind: What a name means, where several kinds have it.
+            keep: The etag of the version whose content stays; the head's by default.
+            fields: For single fields, the etag of the version to take them from.
+
+        Raises:
+            InvalidObjectError: There is no conflict, no such version, or the fields do not fit together.
+            ConflictError: Somebody was faster.
+        """
+        from padre_core.sync import decision
+
+        ref = self.ref(object, kind)
+        head = self.backend.get(*ref)  # past the hooks, which may redact what is read
+        self.records.resolve(head, decision(head, keep=keep, fields=fields))
+        return self.service(ref[0]).get(ref[1], refresh="never")
 
     def changes(self, cursor: str | None = None, *, limit: int = 1000) -> Changes:
         """What changed in the store since a cursor, whoever changed it, as far as this user may read it."""

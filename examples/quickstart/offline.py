@@ -39,10 +39,10 @@ def main() -> None:
             change(laptop, description="written on the laptop")
             change(desktop, description="written on the desktop")
             meet(laptop, desktop)
-            (conflict,) = laptop.remotes.conflicts()
+            (conflict,) = laptop.conflicts()
             ((other, fields),) = conflict.fields.items()
             print(f"both kept: {conflict.head} and {other} differ in {', '.join(fields)}")
-            laptop.remotes.resolve(conflict.ref, keep=other)
+            laptop.resolve(conflict.ref[1], keep=other)
             meet(laptop, desktop)
             print("decided:", desktop.experiments.get(NAME).description, "on both machines")
 

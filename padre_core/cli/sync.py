@@ -118,17 +118,17 @@ def status(chosen: _Chosen, as_json: bool) -> None:
         if count:
             click.echo(f"{count} more on {safe(name)} and not here; `padre pull` downloads them")
     if not as_json:
-        waiting = sum(1 for _ in workspace.remotes.conflicts())
+        waiting = sum(1 for _ in workspace.conflicts())
         if waiting:
             click.echo(f"{waiting} in conflict; `padre conflicts` lists them")
 
 
 @click.command()
 @json_option
-@with_workspace(readonly=False)
+@with_workspace(readonly=True)
 def conflicts(workspace: Workspace, as_json: bool) -> None:
     """Show objects that were changed on both sides; exit with 1 if there are any."""
-    found = list(workspace.remotes.conflicts())
+    found = list(workspace.conflicts())
     if as_json:
         for item in found:
             print_json({"kind": item.ref[0], "id": item.ref[1], **asdict(item)})
@@ -179,8 +179,7 @@ def resolve(
         keep = stored.conflicts[0]
     elif not (ours or keep or fields):
         raise InvalidObjectError("say what to keep: --ours, --theirs, --keep ETAG or --field NAME=ETAG")
-    workspace.remotes.resolve(ref, keep=keep, fields=dict(_field(text) for text in fields))
-    solved = workspace.service(ref[0]).get(ref[1], refresh="never")
+    solved = workspace.resolve(stored, keep=keep, fields=dict(_field(text) for text in fields))
     if as_json:
         print_json(as_data(solved))
     else:

@@ -206,6 +206,20 @@ class Records:
             raise ConflictError(f"{describe(before)} is at {head.etag}, and {record.etag} is an earlier version of it")
         return head
 
+    def resolve(self, before: Record, content: bytes) -> Record:
+        """Stores the version with which somebody ends the conflicts of an object.
+
+        Raises:
+            ConflictError: The stored version is another.
+        """
+        from padre_core.sync import resolved
+
+        if self.hooks.prepares:
+            content = self._prepared(Action.UPDATE, replace(before, content=content, etag=""))
+        record = resolved(before, content, by=self.actor, at=canonical.now())
+        request = Request(Action.UPDATE, Ref(before.kind, before.id), self.backend, record, before.etag, self.actor)
+        return self._written("update", request)
+
     def delete(self, before: Record, deletion: str) -> Record:
         """Stores a tombstone.
 

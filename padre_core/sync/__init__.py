@@ -4,7 +4,8 @@ Works on two opened backends, and knows neither services nor hooks: `Engine` is 
 """
 
 from padre_core.sync.changes import CursorFile
-from padre_core.sync.engine import Conflicted, Deleted, Engine, Got
+from padre_core.sync.conflicts import Conflicted, conflicted, decision, resolved
+from padre_core.sync.engine import Deleted, Engine, Got
 from padre_core.sync.passes import Step
 from padre_core.sync.plan import TABLE, Action
 from padre_core.sync.purging import Purged, purge
@@ -29,5 +30,8 @@ __all__ = [
     "State",
     "Step",
     "Tally",
+    "conflicted",
+    "decision",
     "purge",
+    "resolved",
 ]

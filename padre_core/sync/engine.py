@@ -1,4 +1,4 @@
-"""Local-first for single objects: get, delete in its modes, conflicts, and the proof that both sides are equal."""
+"""Local-first for single objects: get, delete in its modes, and the proof that both sides are equal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from padre_core.backends.backend import Problem
-from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, PadreError, UnavailableError
-from padre_core.objects import canonical
+from padre_core.errors import ConflictError, NotFoundError, PadreError, UnavailableError
 from padre_core.objects.envelope import Intent, parse
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref, blob_digests
@@ -48,21 +47,6 @@ class Deleted:
 
     actions: Mapping[str, Action] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Conflicted:
-    """An object that somebody must look at.
-
-    Attributes:
-        fields: For each losing version, by etag, the fields in which it differs from the head.
-        hidden: It was edited below an object that was deleted, and whose name lives again.
-    """
-
-    ref: Ref
-    head: str
-    fields: Mapping[str, tuple[str, ...]]
-    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,40 +178,6 @@ class Engine(Stores):
             except UnavailableError:
                 pending.append(name)
         return {ref: Deleted(actions[ref], tuple(pending)) for ref in refs}
-
-    def conflicts(self) -> Iterator[Conflicted]:
-        """The objects of the local store that hold losing versions, or were edited below what is deleted."""
-        refs = list(all_refs(self.local))
-        for start in range(0, len(refs), CHUNK):
-            for head in self.local.get_many(refs[start : start + CHUNK]):
-                if head is None:
-                    continue
-                notes = parse(head.envelope, f"{head.kind} {head.id}").remotes.values()
-                hidden = any(entry.hidden for entry in notes)
-                if head.conflicts or hidden:
-                    fields = {lost.etag: merge.fields_in_conflict(head, lost) for lost in head.conflicts}
-                    yield Conflicted((head.kind, head.id), head.etag, fields, hidden)
-
-    def resolve(self, ref: Ref, *, keep: str | None = None, fields: Mapping[str, str] | None = None) -> Record:
-        """Ends the conflicts of an object with a version that follows all of them.
-
-        Args:
-            keep: The etag of the version whose content stays; the head's by default.
-            fields: For single fields, the etag of the version to take them from.
-
-        Raises:
-            InvalidObjectError: There is no conflict, no such version, or the fields do not fit together.
-        """
-        head = self._living(ref)
-        contents = {head.etag: head.content, **{lost.etag: lost.content for lost in head.conflicts}}
-        unknown = {keep or head.etag, *(fields or {}).values()} - contents.keys()
-        if unknown or not head.conflicts:
-            raise InvalidObjectError(f"{' '.join(ref)} has the versions {', '.join(contents)} and no other")
-        content = merge.picked(ref[0], contents, keep or head.etag, fields or {})
-        solved = head
-        while solved.conflicts:
-            solved = merge.resolution(solved, solved.conflicts[0], content, by=self.actor, at=canonical.now())
-        return self.local.put(solved, if_match=head.etag)
 
     def verify(self, name: str) -> Iterator[Problem]:
         """Compares everything that this store and a remote both should have: versions, conflicts, streams, blobs.

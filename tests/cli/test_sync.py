@@ -173,3 +173,13 @@ def test_show_names_the_versions_in_conflict(here):
     (conflict,) = here("conflicts", "--json").json
     assert here("show", "iris/svc", "--json").json[0]["conflicts"] == list(conflict["fields"])
     assert next(iter(conflict["fields"])) in here("show", "iris/svc").out
+
+
+def test_conflicts_of_a_store_without_remotes_are_shown_and_decided(here):
+    here("push", "iris/svc")
+    put("here", description="ours")
+    put("lab", description="theirs")
+    assert here("copy", "here", "lab").code == 0
+    assert here("conflicts", "--store", "lab").code == 1
+    assert here("resolve", "iris/svc", "--ours", "--store", "lab").code == 0
+    assert here("conflicts", "--store", "lab").code == 0

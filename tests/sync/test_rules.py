@@ -14,7 +14,7 @@ from padre_core.objects.envelope import Intent
 from padre_core.objects.identity import new_run_id, object_id, run_child_id
 from padre_core.objects.run import Run
 from padre_core.streams.columns import Line, Lines, make_points
-from padre_core.sync import Action, CursorFile
+from padre_core.sync import Action, CursorFile, conflicted, decision, resolved
 from padre_core.sync.kin import needed
 
 from .sides import AT, buried, edited, engine, entry, experiment, find, memory, project, put, ref, shown
@@ -99,7 +99,7 @@ def test_the_same_field_changed_on_both_sides_keeps_both_versions(two):
     assert {head.data()["title"], records.replace(head, content=head.conflicts[0].content).data()["title"]} == {
         "one", "other",
     }  # fmt: skip
-    (listed,) = mine.conflicts()
+    ((_, listed),) = conflicted(one)
     assert listed.fields == {head.conflicts[0].etag: ("title",)}
 
 
@@ -112,7 +112,8 @@ def test_a_resolution_ends_a_conflict_on_all_sides(two):
     sync(mine, theirs, mine)
     head = find(one, made)
     lost = head.conflicts[0]
-    solved = mine.resolve(ref(made), fields={"title": lost.etag})
+    content = decision(head, fields={"title": lost.etag})
+    solved = put(one, resolved(head, content, by="ada", at=AT))
     sync(mine, theirs)
     assert set(solved.lineage[:2]) == {head.etag, lost.etag}
     assert solved.data()["title"] != head.data()["title"]
@@ -124,7 +125,7 @@ def test_only_a_conflict_can_be_resolved_and_only_with_its_versions(two):
     one = two[0]
     put(one, project())
     with pytest.raises(InvalidObjectError):
-        engine(one).resolve(ref(project()))
+        decision(find(one, project()))
 
 
 def test_the_base_body_is_kept_while_dirty_and_goes_when_clean(two):
@@ -239,7 +240,7 @@ def test_an_edit_below_a_name_that_lives_again_stays_hidden_and_is_listed(two):
     sync(theirs)
     assert find(remote, above).deleted is not None
     assert find(remote, made).data()["title"] == "edited"
-    assert [found.ref for found in theirs.conflicts() if found.hidden] == [ref(made)]
+    assert [found.ref for _, found in conflicted(other) if found.hidden] == [ref(made)]
 
 
 def test_two_deletes_agree(two):
