@@ -13,9 +13,10 @@ from typing import Any
 from padre_core.errors import AlreadyExistsError, ConflictError, CorruptObjectError, UnavailableError
 from padre_core.streams.filesystems import has_sync_tree, sync_tree
 from padre_git.folders import Folders
+from padre_git.loose import write_ref
 from padre_git.packs import TEMPORARY, Pack, tidy
 from padre_git.place import Place
-from padre_git.refs import BranchRef, oid, synced
+from padre_git.refs import BranchRef, oid, signed, synced
 from padre_git.repository import check_free, common_folder, errors, folder_of, make_folder, open_repository
 from padre_git.staged import Staged
 from padre_git.trees import find
@@ -61,7 +62,9 @@ class Branch:
         self._odb = self.repo.odb
         self.common = common_folder(self.repo)
         self.folder = (make_folder if make else folder_of)(self.common, place.branch)
-        self.ref = BranchRef(self.repo, self.common, place.branch, self.folder / "commit", self.url)
+        self.ref = BranchRef(
+            self.repo, self.common, place.branch, self.folder / "commit", self.url, lambda: self.signature(None)
+        )
         self.folders = Folders(self._raw)
         self.packs = self.common / "objects" / "pack"
         self.staged = Staged(self.folder / "staged")
@@ -84,7 +87,7 @@ class Branch:
         That of the origin, in a clone; else what is checked out, if it is a store that was put under git.
         """
         with errors(self.url):
-            remote = self.repo.references.get(f"refs/remotes/origin/{self.place.branch}")
+            remote = self.repo.references.get(self.ref.tracking)
             if remote is not None:
                 return str(remote.resolve().target)
             if self.repo.head_is_unborn:
@@ -191,7 +194,7 @@ class Branch:
         for attempt in range(_ATTEMPTS):
             with self.ref.exclusive():
                 self.check_free()
-                self.ref.clear_left_lock()
+                self.ref.clear_left_locks()
                 tip = self.tip()
                 parent = tip or self.start()
                 root = self.tree(parent) if parent else None
@@ -220,20 +223,33 @@ class Branch:
             prefix = "refs/tags/"
             return sorted(name.removeprefix(prefix) for name in self.repo.references if name.startswith(prefix))
 
-    def tag(self, name: str, message: str | None, actor: str | None) -> str:
+    def tag(self, name: str, message: str | None, actor: str | None, *, power: bool) -> str:
         """Gives the newest commit a name that stays, and returns it.
 
         Raises:
             AlreadyExistsError: There is such a tag.
         """
+        ref = f"refs/tags/{name}"
         with self.ref.exclusive(), errors(self.url):
             tip = str(self.tip() or self.start())
-            if f"refs/tags/{name}" in self.repo.references:
+            if message is not None:
+                heads = (f"object {tip}", "type commit", f"tag {name}")
+                text = b"\n".join(
+                    [
+                        *(head.encode() for head in heads),
+                        b"tagger " + signed(self.signature(actor)),
+                        b"",
+                        _text(message),
+                    ]
+                )
+                pack = self.pack(power=power)
+                named = pack.add("tag", text)
+                pack.store()
+            if not write_ref(
+                self.common, ref, tip if message is None else named, power=power,
+                still=lambda: ref not in self.repo.references,
+            ):  # fmt: skip
                 raise AlreadyExistsError(f"{self.url} has a tag {name} already; `git tag -d {name}` removes it")
-            if message is None:
-                self.repo.references.create(f"refs/tags/{name}", oid(tip))
-            else:
-                self.repo.create_tag(name, oid(tip), 1, self.signature(actor), message)  # type: ignore[arg-type]
             return tip
 
     def store(
@@ -248,13 +264,9 @@ class Branch:
         return made
 
     def _commit_text(self, tree: str, message: str, actor: str | None, parents: Sequence[str]) -> bytes:
-        by = self.signature(actor)
-        hours, minutes = divmod(abs(by.offset), 60)
-        sign = "-" if by.offset < 0 else "+"
-        who = b"%b <%b> %d %b" % (by.raw_name, by.raw_email, by.time, f"{sign}{hours:02}{minutes:02}".encode())
+        who = signed(self.signature(actor))
         heads = [f"tree {tree}".encode(), *(f"parent {parent}".encode() for parent in parents)]
-        text = message.replace("\0", "\ufffd").encode(errors="replace")
-        return b"\n".join([*heads, b"author " + who, b"committer " + who, b"", text])
+        return b"\n".join([*heads, b"author " + who, b"committer " + who, b"", _text(message)])
 
     def _tidy(self, *, power: bool) -> None:
         """Merges packs, now and then; the lock is held."""
@@ -301,3 +313,7 @@ class Branch:
         except (KeyError, ValueError, pygit2.GitError):
             name = "".join(sign for sign in actor or "" if sign.isprintable() and sign not in "<>") or "padre"
             return pygit2.Signature(name, f"{'.'.join(name.split())}@localhost")
+
+
+def _text(message: str) -> bytes:
+    return message.replace("\0", "\ufffd").encode(errors="replace")

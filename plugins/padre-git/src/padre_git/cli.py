@@ -29,4 +29,4 @@ def tag(name: str | None, message: str | None, store: str | None) -> None:
                 click.echo(found)
             return
         backend.fold()
-        click.echo(f"{name} {backend.store.branch.tag(check_branch(name), message, workspace.actor)}")
+        click.echo(f"{name} {backend.store.branch.tag(check_branch(name), message, workspace.actor, power=True)}")

@@ -27,9 +27,10 @@ from padre_core.errors import (
     UnsupportedError,
 )
 from padre_core.places import data_folder
+from padre_core.streams.filesystems import sync_folder
 from padre_git import address as addresses
 from padre_git.branch import MARKER, Branch
-from padre_git.commits import merge_base, reference, set_reference
+from padre_git.commits import merge_base, reference
 from padre_git.large import CloneFiles
 from padre_git.merge import Logged, TreeMerge, check_tree
 from padre_git.place import DEFAULT_BRANCH, check_branch
@@ -114,7 +115,6 @@ class CloneBackend(LoggedBackend):
         self._url = url
         self._power = durability == "power"
         self._git = store
-        self._tracking = f"refs/remotes/origin/{self.branch_name}"
         self._exchanging = threading.RLock()
         self._behind: threading.Thread | None = None
         self._waiting = threading.Event()
@@ -262,7 +262,7 @@ class CloneBackend(LoggedBackend):
             if not self.readonly:
                 self.fold()
             with self.adopting() as logged, self._branch.ref.exclusive():
-                self._branch.ref.clear_left_lock()
+                self._branch.ref.clear_left_locks()
                 ours = self._branch.tip()
                 made = self._merged(ours, theirs, logged)
                 if self._branch.ref.move(ours, made, f"Take up {self.address.url}", power=self._power):
@@ -316,10 +316,10 @@ class CloneBackend(LoggedBackend):
 
     def _tracked(self) -> str | None:
         """What the other side's branch was when it was last seen."""
-        return reference(self._branch, self._tracking)
+        return reference(self._branch, self._branch.ref.tracking)
 
     def _track(self, commit: str) -> None:
-        set_reference(self._branch, self._tracking, commit)
+        self._branch.ref.point(commit, power=self._power)
 
     def _own(self) -> None:
         """Notes whose clone this is, or refuses that of another.
@@ -328,13 +328,18 @@ class CloneBackend(LoggedBackend):
             ConflictError: It is of another repository.
         """
         note = self._branch.common / "padre" / "origin"
-        try:
-            with open(note, "x", encoding="utf-8") as file:
-                file.write(self.address.url)
-        except FileExistsError:
-            found = note.read_text(encoding="utf-8")
-            if found != self.address.url:
-                raise ConflictError(f"{note.parents[1]} is a clone of {found}; give another folder as clone=") from None
+        with _lock(self._branch.folder / "begin"):
+            found = note.read_text(encoding="utf-8") if note.exists() else ""
+            if not found:
+                made = note.with_name(".origin")
+                with open(made, "w", encoding="utf-8") as file:
+                    file.write(self.address.url)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(made, note)
+                sync_folder(note.parent)
+            elif found != self.address.url:
+                raise ConflictError(f"{note.parents[1]} is a clone of {found}; give another folder as clone=")
 
     # In the background
 

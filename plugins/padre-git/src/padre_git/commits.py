@@ -18,11 +18,3 @@ def reference(branch: Branch, name: str) -> str | None:
     with errors(branch.url):
         found = branch.repo.references.get(name)
         return None if found is None else str(found.resolve().target)
-
-
-def set_reference(branch: Branch, name: str, commit: str) -> None:
-    """Lets a reference name a commit."""
-    import pygit2
-
-    with errors(branch.url):
-        branch.repo.references.create(name, pygit2.Oid(hex=commit), force=True)

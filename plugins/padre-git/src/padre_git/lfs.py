@@ -131,6 +131,7 @@ class LocalFiles:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.chmod(spooled.name, 0o644)
         os.replace(spooled.name, target)
+        missing.append(self.folder)  # `spool` may have made it
         for folder in (target.parent, *(path.parent for path in missing)):
             sync_folder(folder)
 

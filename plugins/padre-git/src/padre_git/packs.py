@@ -19,10 +19,10 @@ from typing import Literal, NamedTuple
 
 from padre_core.streams.filesystems import datasync, failure, sync_folder
 
-Kind = Literal["commit", "tree", "blob"]
+Kind = Literal["commit", "tree", "blob", "tag"]
 
-_NUMBERS: Mapping[Kind, int] = {"commit": 1, "tree": 2, "blob": 3}
-_LEVELS: Mapping[Kind, int] = {"commit": 1, "tree": 0, "blob": 1}
+_NUMBERS: Mapping[Kind, int] = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
+_LEVELS: Mapping[Kind, int] = {"commit": 1, "tree": 0, "blob": 1, "tag": 1}
 """How hard it is tried to make an object smaller: a tree is for the most part digests, which do not become smaller."""
 
 _SHORT = 4096

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
+import logging
 import os
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from padre_core.errors import BackendError
+from padre_core.errors import BackendError, UnavailableError
 from padre_core.streams.filesystems import failure, has_sync_tree, is_local
+from padre_git.loose import LooseRef, write_ref
 from padre_git.repository import errors
+
+logger = logging.getLogger(__name__)
 
 
 def oid(text: str) -> Any:
@@ -30,12 +34,22 @@ class BranchRef:
         repo: The opened repository, and `common` the git directory that its work trees share.
         lock: A file whose lock (flock) is held while a process of this plugin moves the branch.
         where: What messages call the repository.
+        signature: Who is said to have moved it.
+
+    Attributes:
+        name: That of the ref, and `tracking` that of what the other side's branch was when it was last seen.
     """
 
-    def __init__(self, repo: Any, common: Path, branch: str, lock: Path, where: str) -> None:
+    def __init__(
+        self, repo: Any, common: Path, branch: str, lock: Path, where: str, signature: Callable[[], Any]
+    ) -> None:
         self.name = f"refs/heads/{branch}"
         self.git_lock = common / f"{self.name}.lock"
+        self.tracking = f"refs/remotes/origin/{branch}"
+        self._git_lock, self._tracking_lock = str(self.git_lock), f"{common}/{self.tracking}.lock"
+        self._common, self._local = common, is_local(common)
         self._repo, self._lock_file, self._where = repo, lock, where
+        self._logs, self._signature = _keeps_logs(repo), signature
         self._loose = LooseRef(common, self.name)
         self._lock = threading.RLock()
         self._held: int | None = None
@@ -70,42 +84,78 @@ class BranchRef:
 
     def move(self, before: str | None, after: str, message: str, *, power: bool) -> bool:
         """Lets the branch name another commit if it still names the one before; false if it has to be tried again."""
-        import pygit2
+        if not self._write(self.name, after, power=power, still=lambda: self._names(before)):
+            return False
+        self._reflog(before, after, message)
+        return True
 
+    def point(self, after: str, *, power: bool) -> None:
+        """Notes what the other side's branch names.
+
+        Raises:
+            UnavailableError: Another program holds git's lock on the note.
+        """
+        with self.exclusive():
+            self.clear_left_locks()
+            if not self._write(self.tracking, after, power=power, still=lambda: True):
+                lock = f"{self._common}/{self.tracking}.lock"
+                raise UnavailableError(
+                    f"{self._where} is being changed by another program; if none runs, remove {lock}"
+                )
+
+    def _write(self, ref: str, after: str, *, power: bool, still: Callable[[], bool]) -> bool:
         self._note(after)
         try:
-            with synced(power=power):
-                if before is None:
-                    self._repo.references.create(self.name, oid(after))
-                else:
-                    reference = self._repo.references[self.name]
-                    if str(reference.target) != before:
-                        return False
-                    reference.set_target(oid(after), f"padre: {message.partition(chr(10))[0]}")
-            return True
-        except (pygit2.GitError, KeyError, ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in (None, errno.EEXIST, errno.EACCES):
-                raise failure(f"{self.name} in {self._where} cannot be moved", error) from error
-            if self.read() == after:
-                return True
-            if self.read() == before and not self.git_lock.exists():
-                raise BackendError(f"{self.name} in {self._where} cannot be moved: {error}") from error
-            return False
+            return write_ref(self._common, ref, after, power=power, still=still)
+        except OSError as error:
+            raise failure(f"{ref} in {self._where} cannot be moved", error) from error
         finally:
             self._note("")
 
-    def clear_left_lock(self) -> None:
-        """Removes git's lock on the branch if a process of this plugin left it when it was killed.
+    def _names(self, before: str | None) -> bool:
+        """Whether the branch names a commit, by itself and not by way of another branch."""
+        loose = self._loose.read()
+        if loose is not None:
+            return loose == before
+        with errors(self._where):
+            found = self._repo.references.get(self.name)
+            if found is not None:
+                return str(found.target) == before
+            for other in self._repo.references:
+                if other.startswith(f"{self.name}/") or self.name.startswith(f"{other}/"):
+                    raise BackendError(f"{self._where} has {other}, beside which git cannot have {self.name}")
+        return before is None
 
-        It noted beforehand which commit it would write there, and nobody else of this plugin is at work now.
+    def _reflog(self, before: str | None, after: str, message: str) -> None:
+        """Adds a line to the log of the branch, if git keeps one, as it does beside work trees."""
+        path = f"{self._common}/logs/{self.name}"
+        if not self._logs and not os.path.exists(path):
+            return
+        moved = f"{before or '0' * 40} {after} ".encode()
+        subject = message.partition("\n")[0].encode(errors="replace")
+        line = moved + signed(self._signature()) + b"\tpadre: " + subject + b"\n"
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "ab") as file:
+                file.write(line)
+        except OSError as error:
+            logger.warning("%s cannot be written: %s", path, error)
+
+    def clear_left_locks(self) -> None:
+        """Removes locks of git that a process of this plugin left when it was killed, or the power lost.
+
+        It noted beforehand which commit it would write there, and nobody else of this plugin is at work now. The note
+        may be lost with the power; but no process lives that made a lock before the machine was started.
         """
         if self._held is None:
             raise ValueError("only while the branch is held")
         noted = os.pread(self._held, 64, 0).decode(errors="replace")
-        if noted:
+        for lock in (self._git_lock, self._tracking_lock):
             with contextlib.suppress(FileNotFoundError):
-                if self.git_lock.read_text().strip() in ("", noted):
-                    self.git_lock.unlink()
+                made = os.lstat(lock).st_mtime
+                if (self._local and made < _started()) or (noted and Path(lock).read_text().strip() in ("", noted)):
+                    os.unlink(lock)
+        if noted:
             self._note("")
 
     def _note(self, commit: str) -> None:
@@ -120,7 +170,7 @@ class BranchRef:
 
 @contextlib.contextmanager
 def synced(*, power: bool) -> Iterator[None]:
-    """Lets libgit2 sync what it writes, within the block: files before they get their names, and then the names."""
+    """Lets libgit2 sync the objects that it writes, within the block: before they get their names, and then these."""
     import pygit2
     from pygit2.enums import Option
 
@@ -139,46 +189,20 @@ def synced(*, power: bool) -> Iterator[None]:
 _SYNCING = threading.Lock()
 
 
-class LooseRef:
-    """A ref in a file of its own, which is asked for before every read. Safe for threads.
-
-    Git never changes such a file but puts another in its place. So the file is kept open, which keeps its inode from
-    being used again, and as long as it has a name it is the one that counts: a tenth of what opening it anew takes.
-    """
-
-    def __init__(self, common: Path, ref: str) -> None:
-        self._path = f"{common}/{ref}"
-        self._kept = is_local(common)  # elsewhere another machine may replace it
-        self._last: _Opened | None = None
-
-    def read(self) -> str | None:
-        """The commit that it names; None if it is packed, symbolic or not there."""
-        last = self._last
-        if last is not None:
-            status = os.fstat(last.fd)
-            if status.st_nlink and status.st_mtime_ns == last.time:
-                return last.commit
-        try:
-            opened = _Opened(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK))
-        except OSError:
-            self._last = None
-            return None
-        self._last = opened if self._kept and opened.commit is not None else None
-        return opened.commit
+def signed(by: Any) -> bytes:
+    """Name, address and time of a signature, as git writes them."""
+    hours, minutes = divmod(abs(by.offset), 60)
+    zone = f"{'-' if by.offset < 0 else '+'}{hours:02}{minutes:02}"
+    return b"%b <%b> %d %b" % (by.raw_name, by.raw_email, by.time, zone.encode())
 
 
-class _Opened:
-    """An open file of a ref, closed when no thread looks at it any more."""
+def _keeps_logs(repo: Any) -> bool:
+    """Whether git writes down where the branches of a repository pointed."""
+    with contextlib.suppress(KeyError, ValueError):
+        return str(repo.config["core.logallrefupdates"]).lower() not in ("false", "no", "off", "0", "")
+    return not repo.is_bare
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self.time = os.fstat(fd).st_mtime_ns
-        try:
-            text = os.read(fd, 64)
-        except OSError:
-            text = b""
-        sound = len(text) == 41 and text[:40].isalnum() and text.isascii()
-        self.commit = text[:40].decode() if sound else None
 
-    def __del__(self) -> None:
-        os.close(self.fd)
+def _started() -> float:
+    """When the machine was started, in seconds since 1970; 0 where the system does not tell."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0
