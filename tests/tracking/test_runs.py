@@ -290,7 +290,8 @@ def only_run(store):
         ("workspace.close()", "finished"),
         ("1 / 0", "failed"),
         ("raise KeyboardInterrupt", "killed"),
-        ("os.kill(os.getpid(), signal.SIGINT)", "killed"),
+        # A process in the background may have been told to ignore it.
+        ("signal.signal(signal.SIGINT, signal.default_int_handler)\nos.kill(os.getpid(), signal.SIGINT)", "killed"),
         ("with workspace: 1 / 0", "failed"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "lost"),
         ("os._exit(0)", "lost"),
