@@ -9,7 +9,7 @@ import click
 from padre_core.cli.stored import json_option
 from padre_core.cli.terminal import print_json, print_table, safe
 from padre_core.configuration import POLICIES, RemoteSettings, add_remote, find_url, remove_remote, settings_of
-from padre_core.plugins import check_url
+from padre_core.plugins import backend_class, check_url, scheme_of
 
 _store = click.option("--store", metavar="URL", help="The store whose remotes they are; found as everywhere.")
 
@@ -33,6 +33,7 @@ def remote() -> None:
 @_store
 def add(name: str, url: str, policy: str, default: bool, store: str | None) -> None:
     """Add a remote NAME at URL, which any installed plugin opens."""
+    backend_class(scheme_of(check_url(url)))  # one that nothing opens is refused before it is noted
     file = add_remote(_url(store), RemoteSettings(name, url, policy), default=default)
     click.echo(f"remote {safe(name)} is in {safe(file)}")
 

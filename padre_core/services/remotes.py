@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 from padre_core.backends.backend import Backend
-from padre_core.errors import InvalidObjectError, PadreError, UnavailableError
+from padre_core.errors import AuthenticationError, InvalidObjectError, PadreError, UnavailableError
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
 from padre_core.services.shipper import Shipper
-from padre_core.sync import Engine, Report
+from padre_core.sync import AWAY, Engine, Report
+
+logger = logging.getLogger(__name__)
 
 
 class Remotes:
@@ -24,6 +27,7 @@ class Remotes:
         self.engine = engine
         self.default = default
         self._shipper = Shipper(self._ship)
+        self._told: set[str] = set()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -40,14 +44,14 @@ class Remotes:
 
         Raises:
             UnavailableError: The remote is away; that it is to go there is noted.
+            AuthenticationError: It does not know who asks; the same.
             PadreError: The remote refused it.
         """
         report = self.engine.push([ref], remotes=[remote])
         away = report.away.get(remote)
         if away is not None:
-            raise UnavailableError(
-                f"{' '.join(ref)} is stored here, and travels when {remote} answers: {away}"
-            ) from away
+            error = AuthenticationError if isinstance(away, AuthenticationError) else UnavailableError
+            raise error(f"{' '.join(ref)} is stored here, and travels when {remote} answers: {away}") from away
         _raise_first(report)
 
     def learn_deleted(self, ref: Ref, remote: str) -> Record | None:
@@ -62,7 +66,7 @@ class Remotes:
         for name in self.names:
             try:
                 yield self.engine.pair(name).remote
-            except UnavailableError:
+            except AWAY:
                 continue
 
     def at(self, url: str) -> Ref | None:
@@ -83,7 +87,16 @@ class Remotes:
         report = self.engine.sync(remotes=self._automatic, background=True)
         if any(step.growing for steps in report.steps.values() for step in steps):
             self._shipper.wake()
+        for name, error in report.away.items():
+            self._tell(name, error)
         return not report.away
+
+    def _tell(self, name: str, error: PadreError) -> None:
+        """Says once what keeps a remote away that time alone does not heal."""
+        lasts = isinstance(error, AuthenticationError) or isinstance(error.__cause__, PadreError)
+        if lasts and name not in self._told:
+            self._told.add(name)
+            logger.warning("nothing is sent to %s, and all is kept here: %s", name, error)
 
     def named(self, name: str) -> str:
         """The remote of a name.

@@ -6,6 +6,7 @@ Works on two opened backends, and knows neither services nor hooks: `Engine` is 
 from padre_core.sync.changes import CursorFile
 from padre_core.sync.conflicts import Conflicted, conflicted, decision, resolved
 from padre_core.sync.engine import Deleted, Engine, Got
+from padre_core.sync.pair import AWAY
 from padre_core.sync.passes import Step
 from padre_core.sync.plan import TABLE, Action
 from padre_core.sync.purging import Purged, purge
@@ -14,6 +15,7 @@ from padre_core.sync.stores import RemoteStore, Report
 from padre_core.sync.transfer import Progress, Tally
 
 __all__ = [
+    "AWAY",
     "TABLE",
     "Action",
     "Conflicted",

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from padre_core.backends.backend import Problem
-from padre_core.errors import ConflictError, NotFoundError, PadreError, UnavailableError
+from padre_core.errors import ConflictError, NotFoundError, PadreError
 from padre_core.objects.envelope import Intent, parse
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref, blob_digests
 from padre_core.sync import merge
 from padre_core.sync.kin import all_refs, subtree
-from padre_core.sync.pair import Both, Pair
+from padre_core.sync.pair import AWAY, Both, Pair
 from padre_core.sync.passes import CHUNK, Pass, Step, Way
 from padre_core.sync.plan import FORCEABLE, REFUSALS, Action, Row, row
 from padre_core.sync.states import Remote, alike
@@ -70,7 +70,7 @@ class Engine(Stores):
             NotFoundError: It is nowhere, or was deleted.
             UnavailableError: It is not here and a remote is away; or `refresh` is required and all are.
         """
-        away: UnavailableError | None = None
+        away: PadreError | None = None
         for name in () if refresh == "never" else self._named(remotes):
             try:
                 pair = self.pair(name)
@@ -86,7 +86,7 @@ class Engine(Stores):
                 for broken in unread.values():
                     raise broken
                 _raise_first(going.run(family))
-            except UnavailableError as error:
+            except AWAY as error:
                 away = error
                 continue
             return Got(self._living(ref), action=action)
@@ -175,7 +175,7 @@ class Engine(Stores):
         for name, seen in looked.items():
             try:
                 seen.going.pair.remote.publish()
-            except UnavailableError:
+            except AWAY:
                 pending.append(name)
         return {ref: Deleted(actions[ref], tuple(pending)) for ref in refs}
 
@@ -226,7 +226,7 @@ class Engine(Stores):
                 going = self.single(pair)
                 going.kin.load(found)
                 looked[name] = _Seen(going, {both.ref: both for both in found})
-            except UnavailableError:
+            except AWAY:
                 away.append(name)
         return looked, away
 

@@ -17,7 +17,7 @@ from padre_core.sync.states import State, alike, compare
 from padre_core.sync.transfer import Carrier, Tally
 
 AWAY = (UnavailableError, AuthenticationError)
-"""What says nothing about an object."""
+"""What says nothing about an object: its remote cannot be used now."""
 
 Heads = Mapping[Ref, Record]
 

@@ -14,7 +14,7 @@ from padre_core.objects.record import Record, successor
 from padre_core.objects.references import Ref, ancestor_refs
 from padre_core.sync.changes import CursorFile, Cursors, News, news, past_own
 from padre_core.sync.kin import needed, subtree
-from padre_core.sync.pair import Both, Pair, apart
+from padre_core.sync.pair import AWAY, Both, Pair, apart
 from padre_core.sync.passes import CHUNK, Pass, Step, Way
 from padre_core.sync.plan import Action
 from padre_core.sync.transfer import Progress, Tally
@@ -25,7 +25,7 @@ class RemoteStore:
     """A remote as the configuration names it.
 
     Attributes:
-        open: Gives the backend, at first need; may raise `UnavailableError`.
+        open: Gives the backend, at first need; one that cannot counts as away.
         auto: Whether every object travels, or only what was put to this remote by name, and what lies below that.
     """
 
@@ -130,15 +130,21 @@ class Stores:
         """The local store with a remote.
 
         Raises:
-            UnavailableError: The remote is away.
+            UnavailableError: The remote is away, or cannot be opened.
+            AuthenticationError: It does not know who asks.
             InvalidObjectError: There is no remote of this name.
         """
         remote = self._remote(name)
-        with self._opening[name]:
-            backend = self._opened.get(name)
-            if backend is None:
-                backend = self._kept(name, remote.open())
-        backend.pull()
+        try:
+            with self._opening[name]:
+                backend = self._opened.get(name)
+                if backend is None:
+                    backend = self._kept(name, remote.open())
+            backend.pull()
+        except AWAY:
+            raise
+        except PadreError as error:  # whatever is wrong with one remote, the store and its other remotes go on
+            raise UnavailableError(f"{name} cannot be opened: {error}") from error
         return Pair(self.local, name, backend, tally or Tally(tell=self.progress))
 
     def _kept(self, name: str, backend: Backend) -> Backend:
@@ -220,7 +226,7 @@ class Stores:
         for name in self._named(names):
             try:
                 visit(self.pair(name, report.tally))
-            except UnavailableError as error:
+            except AWAY as error:
                 report.away[name] = error
         return report
 

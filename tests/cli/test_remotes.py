@@ -18,3 +18,11 @@ def test_a_remote_that_is_not_there_cannot_be_forgotten(command):
     result = command("remote", "rm", "team", "--store", "memory://x")
     assert result.code == 3
     assert "no remote 'team'" in result.err
+
+
+def test_a_remote_that_no_plugin_opens_is_refused_and_not_noted(command):
+    command("init", "lab")
+    result = command("remote", "add", "team", "nowhere://lab")
+    assert result.code == 8
+    assert "no installed plugin serves nowhere://" in result.err
+    assert command("remote", "list").out == ""

@@ -3,6 +3,7 @@ import time
 import pytest
 
 import padre_core as padre
+from padre_core import plugins
 
 
 @pytest.fixture(autouse=True)
@@ -283,3 +284,58 @@ def test_one_stale_object_of_many_keeps_all_of_them(here, lab):
 def test_an_object_named_twice_is_deleted_and_counted_once(here):
     ids = uploaded(here, 2)
     assert here.experiments.delete([ids[0], "iris/e0", ids[1]]) == 2
+
+
+class Locked:
+    """A storage plugin that no longer knows who asks, or cannot be opened at all."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, *args, **options):
+        raise self.error
+
+
+@pytest.fixture(
+    params=[
+        padre.AuthenticationError("sign in with `padre login`"),
+        padre.PluginNotFoundError("nothing serves foo://"),
+    ],
+    ids=["signed-out", "no-plugin"],
+)
+def beside(request, tmp_path, lab, monkeypatch):
+    """A store with two remotes, the first of which cannot be used any more."""
+    opening = plugins.open_backend
+    locked = Locked(request.param)
+    monkeypatch.setattr(
+        plugins, "open_backend", lambda url, **options: locked() if "locked" in url else opening(url, **options)
+    )
+    urls = {"locked": (tmp_path / "locked").as_uri(), "lab": lab}
+    with padre.open(tmp_path / "here", remotes=urls) as workspace:
+        yield workspace
+
+
+def test_a_remote_that_cannot_be_used_keeps_nothing_from_the_store_and_the_other_remotes(beside, lab, caplog):
+    with beside.start_run("iris/svc") as run:
+        run.log_metric("loss", 0.5)
+    report = beside.remotes.sync()
+    assert list(report.away) == ["locked"]
+    assert not report.failed
+    assert beside.experiments.get("iris/svc").name == "svc"
+    with padre.open(lab, readonly=True) as remote:
+        assert remote.runs.get(run.id).status == "finished"
+    beside.runs.delete(run.id)
+    assert beside.runs.count() == 0
+    until(lambda: [record.message for record in caplog.records if "nothing is sent to locked" in record.message])
+
+
+def test_what_is_put_to_a_remote_that_cannot_be_used_is_stored_here_and_says_so(beside):
+    with pytest.raises((padre.UnavailableError, padre.AuthenticationError), match="is stored here, and travels when"):
+        beside.projects.put(padre.Project(name="iris"), remote="locked")
+    assert beside.projects.get("iris", refresh="never").name == "iris"
+
+
+def test_a_get_that_must_ask_says_what_is_wrong_with_the_remote(beside):
+    beside.projects.put(padre.Project(name="iris"))
+    with pytest.raises((padre.UnavailableError, padre.AuthenticationError), match=r"padre login|nothing serves"):
+        beside.remotes.get(("project", str(beside.projects.get("iris").id)), refresh="required", remotes=["locked"])

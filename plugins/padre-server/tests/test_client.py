@@ -6,7 +6,7 @@ import pytest
 
 import padre_core as padre
 
-from .serving import Served
+from .serving import Served, Start
 
 
 def test_a_run_is_tracked_with_a_token_for_its_project(
@@ -34,3 +34,21 @@ def test_a_run_is_tracked_with_a_token_for_its_project(
         assert [item.name for item in workspace.projects.list()] == ["limited"]
         with pytest.raises(padre.NotFoundError):
             workspace.projects.put(padre.Project(name="elsewhere"))
+
+
+def test_what_somebody_did_to_the_folder_behind_a_server_is_found_by_a_refresh(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = start()
+    monkeypatch.setenv("PADRE_TOKEN", f"{served.url} {served.token}")
+    with padre.open(served.url.replace("http://", "padre+http://")) as workspace:
+        made = workspace.projects.put(padre.Project(name="iris", title="old"))
+        assert workspace.refresh() == 0
+        served.stop()
+        again = start(folder=served.folder)
+    monkeypatch.setenv("PADRE_TOKEN", f"{again.url} {served.token}")
+    (file,) = (served.folder / "store" / "projects").rglob(f"{made.id}.json")
+    file.write_text(file.read_text().replace("old", "new"))
+    with padre.open(again.url.replace("http://", "padre+http://")) as workspace:
+        assert workspace.refresh(accept_edits=True) == 1
+        assert workspace.projects.get("iris").title == "new"

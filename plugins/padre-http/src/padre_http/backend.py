@@ -302,7 +302,7 @@ class HttpBackend(Backend):
     def refresh(self, *, accept_edits: bool = False) -> int:
         self._writable()
         answer = self._ask("POST", "/v1/refresh", canonical.to_json({"accept_edits": accept_edits}))
-        return self.client.read(queries.decode_count, answer.body)
+        return self.client.read(queries.decode_refreshed, answer.body)
 
     def verify(self, *, quarantine: bool = False) -> Iterator[Problem]:
         if quarantine:

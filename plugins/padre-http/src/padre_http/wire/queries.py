@@ -38,6 +38,11 @@ class _Count(TypedDict):
 
 
 @with_config(LENIENT)
+class _Refreshed(TypedDict):
+    changed: Annotated[int, Field(ge=0, lt=2**63)]
+
+
+@with_config(LENIENT)
 class _Changes(TypedDict):
     entries: Annotated[list[tuple[str, str, str]], Field(max_length=MAX_PAGE)]
     cursor: Cursor
@@ -47,6 +52,7 @@ class _Changes(TypedDict):
 
 _SEARCH = TypeAdapter(_Search)
 _COUNT = TypeAdapter(_Count)
+_REFRESHED = TypeAdapter(_Refreshed)
 _CHANGES = TypeAdapter(_Changes)
 
 
@@ -109,6 +115,20 @@ def decode_count(data: bytes) -> int:
         InvalidObjectError: There is none.
     """
     return parse(_COUNT, data, "count")["count"]
+
+
+def encode_refreshed(changed: int) -> bytes:
+    """The answer to a refresh."""
+    return canonical.to_json({"changed": changed})
+
+
+def decode_refreshed(data: bytes) -> int:
+    """How many objects were changed, in the answer to a refresh.
+
+    Raises:
+        InvalidObjectError: It does not say.
+    """
+    return parse(_REFRESHED, data, "refresh")["changed"]
 
 
 def encode_changes(changes: Changes) -> bytes:

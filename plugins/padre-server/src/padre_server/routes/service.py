@@ -14,6 +14,7 @@ from padre_core.hosts import is_loopback
 from padre_core.objects import canonical
 from padre_http.wire.errors import encode_error
 from padre_http.wire.info import TOGETHER, Limits, ServerInfo, StoreInfo, encode_model, encode_problem, encode_runs
+from padre_http.wire.queries import encode_refreshed
 from padre_http.wire.shapes import STRICT, parse
 from padre_server import __version__
 from padre_server.call import Answer, Call
@@ -93,7 +94,7 @@ def _sync(call: Call) -> Answer:
 def _refresh(call: Call) -> Answer:
     asked = parse(_REFRESH, call.body or b"{}", "refresh")
     changed = call.state.backend.refresh(accept_edits=asked.get("accept_edits", False))
-    return Answer(canonical.to_json({"changed": changed}))
+    return Answer(encode_refreshed(changed))
 
 
 def _verify(call: Call) -> Answer:
