@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,13 +73,35 @@ def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
             runs.setdefault(record.id, [])
         else:
             files.setdefault(layout.record_key(record.kind, record.id), []).append(record)
+    begun = dict(_begin(runs, view, tree))
     for run, writers in runs.items():
+        if run in begun:
+            yield begun[run]
+            continue
         after = view.records.get(("run", run))
         if after is None or any(writer.evicted > after.evicted for writer in writers):
             after = head("run", run)
         yield from _fold_run(run, writers, after, tree)
     for key, records in files.items():
         yield from _merge(key, records, tree)
+
+
+def _begin(runs: Mapping[str, list[LoggedWriter]], view: LogView, tree: Tree) -> Iterator[tuple[str, Entry]]:
+    """Folds those runs of which the tree holds nothing yet, which are most, in the order of their folders."""
+    begun: list[tuple[Record, list[list[Segment]]]] = []
+    for run in sorted(runs, key=layout.run_folder):
+        record = view.records.get(("run", run))
+        if record is None or record.evicted or any(writer.evicted for writer in runs[run]):
+            continue
+        news = _since(0, runs[run])
+        if any(chain[0].first for chain in news):
+            continue  # it goes on
+        if news or record.summaries:
+            record = with_summaries(replace(record, summaries=()), itertools.chain.from_iterable(news))
+        begun.append((record, news))
+    for (record, _), version in zip(begun, tree.begin(begun), strict=True):
+        if version is not None:
+            yield record.id, (version, record)
 
 
 def _fold_run(run: str, writers: list[LoggedWriter], after: Record | None, tree: Tree) -> Iterator[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import sqlite3
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from padre_core.backends.index_file import pack, stored
@@ -79,7 +80,7 @@ class Changes:
         self.numbers, self.seq = numbers, seq
         self._heads: list[tuple[Any, ...]] = []
         self._objects: list[tuple[Any, ...]] = []
-        self._values: list[tuple[int, bytes, Any]] = []
+        self._values: list[tuple[Any, ...]] = []
         self._metrics: list[tuple[Any, ...]] = []
         self._stamps: list[tuple[str, bytes, str]] = []
         self._turned: list[tuple[int, bytes]] = []
@@ -149,11 +150,8 @@ class Changes:
         many("UPDATE object SET stamp = ? WHERE id = ? AND kind = ?", self._stamps)
         many("INSERT INTO head VALUES (?, ?, ?, ?, ?)", self._heads)
         many("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._objects)
-        # In the order of the index, in which neighbours share a page.
-        self._values.sort(key=_place)
-        self._metrics.sort(key=_place)
-        many("INSERT OR REPLACE INTO value VALUES (?, ?, ?)", self._values)
-        many("INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._metrics)
+        many("INSERT OR REPLACE INTO value VALUES (?, ?, ?)", _in_order(self._values))
+        many("INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _in_order(self._metrics))
         # Last, so that it reaches the scopes that came with these records.
         below = "SELECT scope FROM within WHERE ancestor = ?"
         many(f"UPDATE scope SET gone = gone + ? WHERE num IN ({below})", self._turned)  # noqa: S608  a constant
@@ -185,7 +183,16 @@ class Changes:
         ]
 
 
-_place = operator.itemgetter(0, 1)
+def _in_order(rows: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Rows in the order of the index, in which neighbours share a page, by their two first columns."""
+    by_key: dict[int, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        by_key.setdefault(row[0], []).append(row)
+    for key in sorted(by_key):
+        yield from sorted(by_key[key], key=_id)  # which they mostly are, for ids of runs begin with the time
+
+
+_id = operator.itemgetter(1)
 
 
 def _remember(known: dict[_Key, int], place: _Key, number: int) -> int:

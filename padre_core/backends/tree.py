@@ -80,6 +80,23 @@ class Tree:
         """Whether anything of a run is in the tree: its record, what lives in it, or a part of a stream."""
         return next(self.store.list(layout.run_folder(run)), None) is not None
 
+    def begin(self, runs: Iterable[tuple[Record, Iterable[Sequence[Segment]]]]) -> Iterator[str | None]:
+        """Writes runs of which the tree holds nothing, and says the version of each record's file.
+
+        Args:
+            runs: The record of each, never evicted, and its streams in chains; best in the order of the runs' folders.
+
+        Returns:
+            None, with nothing written, for a run of which there is something.
+        """
+        return self.store.write_folders(
+            {
+                **{_segment_key(record.id, chain, 0): _encoded(chain) for chain in streams},
+                layout.record_key("run", record.id): encode(record) + b"\n",
+            }
+            for record, streams in runs
+        )
+
     def segments(self, run: str, stream: Stream, evicted: int) -> dict[str, list[tuple[int, str, int]]]:
         """First sequence number, key and size of each part of a stream, in order, by writer.
 
@@ -138,12 +155,10 @@ class Tree:
         news = [rest for segment in chain if (rest := segment.behind(start))]
         if not news:
             return start
-        first = news[0].first
-        data = b"".join(part for segment in news for part in encode_part(segment.first, segment.columns))
-        if append and key is not None and first == start:
-            self.store.append(key, data, at=sound)
+        if append and key is not None and news[0].first == start:
+            self.store.append(key, _encoded(news), at=sound)
         else:
-            self.store.write(layout.segment_key(run, writer, first, stream, evicted), data)
+            self.store.write(_segment_key(run, news, evicted), _encoded(news))
         return news[-1].end
 
     def end(self, run: str, writer: str, stream: Stream, evicted: int) -> tuple[int, str | None, int]:
@@ -162,6 +177,16 @@ class Tree:
         for first, columns in decode_part(stream, data[:sound], key):
             next_ = first + len(columns)
         return next_, key, sound
+
+
+def _segment_key(run: str, chain: Sequence[Segment], evicted: int) -> str:
+    """Where a chain lies that follows on nothing."""
+    writer, first, columns = chain[0].writer, chain[0].first, chain[0].columns
+    return layout.segment_key(run, writer, first, stream_of(columns), evicted)
+
+
+def _encoded(chain: Sequence[Segment]) -> bytes:
+    return b"".join(part for segment in chain for part in encode_part(segment.first, segment.columns))
 
 
 def encode_part(first: int, columns: Columns) -> Iterable[bytes | memoryview]:

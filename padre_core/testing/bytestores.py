@@ -125,6 +125,16 @@ class Bytes(ByteStoreSuite, level="base"):
         with pytest.raises(NotFoundError):
             method(store)
 
+    def test_new_folders_are_stored_whole_and_those_that_are_there_stay(self, store: ByteStore) -> None:
+        store.write("runs/b/old", b"old")
+        folders = [{f"runs/{name}/points": b"1", f"runs/{name}/run.json": name.encode()} for name in ("a", "b", "c/d")]
+        versions = list(store.write_folders(folders))
+        assert versions == [store.stat("runs/a/run.json").version, None, store.stat("runs/c/d/run.json").version]
+        assert [entry.key for entry in listed(store)] == [
+            "runs/a/points", "runs/a/run.json", "runs/b/old", "runs/c/d/points", "runs/c/d/run.json",
+        ]  # fmt: skip
+        assert [store.read(f"runs/{name}/run.json").data for name in ("a", "c/d")] == [b"a", b"c/d"]
+
     def test_a_deleted_key_is_gone(self, store: ByteStore) -> None:
         put_keys(store)
         store.delete("a/b")

@@ -58,6 +58,60 @@ def make_folders(root: int, path: str, made: set[str]) -> int:
             os.close(parent)
 
 
+class Trail:
+    """The open folders from a root down to the last one made, for making many in the order of their paths.
+
+    Args:
+        root: A file descriptor of the root, which stays open.
+        made: Is told the paths of the folders that were made.
+    """
+
+    def __init__(self, root: int, made: set[str]) -> None:
+        self._root, self._made = root, made
+        self._names: list[str] = []
+        self._folders: list[int] = []
+
+    def make(self, path: str) -> int | None:
+        """Makes a folder with what is missing above it, and opens it until `leave`; None if it is there already."""
+        *above, name = _parts(path)
+        common = 0
+        while common < len(self._names) and self._names[common : common + 1] == above[common : common + 1]:
+            common += 1
+        self.leave(common)
+        for part in above[common:]:
+            self._enter(part)
+        try:
+            os.mkdir(name, dir_fd=self._here())
+        except FileExistsError:
+            return None
+        self._made.add(path)
+        self._open(name)
+        return self._here()
+
+    def leave(self, depth: int = 0) -> None:
+        """Closes the folders that are further down than some level."""
+        for folder in self._folders[depth:]:
+            os.close(folder)
+        del self._names[depth:], self._folders[depth:]
+
+    def _here(self) -> int:
+        return self._folders[-1] if self._folders else self._root
+
+    def _enter(self, name: str) -> None:
+        try:
+            self._open(name)
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=self._here())
+                self._made.add("/".join([*self._names, name]))
+            self._open(name)
+
+    def _open(self, name: str) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._folders.append(os.open(name, flags, dir_fd=self._here()))
+        self._names.append(name)
+
+
 def check_regular(status: os.stat_result, path: str) -> None:
     """OSError unless the status is that of a regular file: reading a device or pipe may hang, or worse."""
     if not stat.S_ISREG(status.st_mode):
@@ -80,9 +134,7 @@ def _syscall() -> ctypes._NamedFuncPointer | None:
 
 def _walk(root: int, path: str, flags: int, mode: int) -> int:
     """The same, one part of the path after the other."""
-    *folders, name = path.split("/")
-    if path.startswith("/") or ".." in (*folders, name):
-        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+    *folders, name = _parts(path)
     folder = os.dup(root)
     try:
         for part in folders:
@@ -92,3 +144,10 @@ def _walk(root: int, path: str, flags: int, mode: int) -> int:
         return os.open(name, flags, mode, dir_fd=folder)
     finally:
         os.close(folder)
+
+
+def _parts(path: str) -> list[str]:
+    parts = path.split("/")
+    if path.startswith("/") or ".." in parts:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+    return parts

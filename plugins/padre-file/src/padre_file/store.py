@@ -10,7 +10,7 @@ import secrets
 import stat
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -29,7 +29,7 @@ from padre_core.errors import (
     UnavailableError,
 )
 from padre_core.streams.filesystems import datasync, has_sync_tree, sync_folder, sync_tree
-from padre_file.confined import check_regular, make_folders, open_beneath
+from padre_file.confined import Trail, check_regular, make_folders, open_beneath
 
 _MARKER = "padre.json"
 _TEMPORARY = ".tmp"  # with a dot in front, so that listings leave it out
@@ -87,24 +87,24 @@ class FileStore(ByteStore):
                 raise AlreadyExistsError(f"{self.url} has {key} already")
             if isinstance(if_match, str) and (before is None or _version(before) != if_match):
                 raise ConflictError(f"{key} in {self.url} was changed meanwhile")
-            temporary = f".{name}{_TEMPORARY}"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(temporary, flags, 0o644, dir_fd=parent)
-            try:
-                _write_all(fd, data)
-                status = os.fstat(fd)
-                if before is not None and status.st_mtime_ns <= before.st_mtime_ns:
-                    # The clock ticks slower than we write; versions must differ all the same.
-                    os.utime(fd, ns=(status.st_atime_ns, before.st_mtime_ns + 1))
-                    status = os.fstat(fd)
-            except OSError:
-                os.unlink(temporary, dir_fd=parent)
-                raise
-            finally:
-                os.close(fd)
-            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            status = _replace(parent, name, data, before)
             self._wrote(key)
             return _version(status)
+
+    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[str | None]:
+        trail = Trail(self._root, self._made)
+        try:
+            for files in folders:
+                with self._mapped("a new folder"), self._exclusive():
+                    folder = next(iter(files)).rpartition("/")[0]
+                    parent = trail.make(folder)
+                    if parent is not None:
+                        for key, data in files.items():
+                            status = _replace(parent, key.rpartition("/")[2], data, None)
+                            self._wrote(key)
+                yield None if parent is None else _version(status)
+        finally:
+            trail.leave()
 
     def delete(self, key: str) -> None:
         folder, _, name = key.rpartition("/")
@@ -422,6 +422,27 @@ def _status(parent: int, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _replace(parent: int, name: str, data: bytes, before: os.stat_result | None) -> os.stat_result:
+    """Writes a file of a folder in one step, in the place of one or of none; nobody else writes it meanwhile."""
+    temporary = f".{name}{_TEMPORARY}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temporary, flags, 0o644, dir_fd=parent)
+    try:
+        _write_all(fd, data)
+        status = os.fstat(fd)
+        if before is not None and status.st_mtime_ns <= before.st_mtime_ns:
+            # The clock ticks slower than we write; versions must differ all the same.
+            os.utime(fd, ns=(status.st_atime_ns, before.st_mtime_ns + 1))
+            status = os.fstat(fd)
+    except OSError:
+        os.unlink(temporary, dir_fd=parent)
+        raise
+    finally:
+        os.close(fd)
+    os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+    return status
 
 
 def _read_all(fd: int, size: int) -> bytes:
