@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+from pydantic import BaseModel
 
 from padre_core.cli.stored import json_option, with_workspace
 from padre_core.cli.terminal import print_json, print_table
@@ -17,6 +19,9 @@ from padre_core.workspace import Workspace
 
 _FEW = 6
 """How many parameters and metrics a table shows unless columns are named."""
+
+_COLUMN = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^",])+')
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 _where = click.option("--where", metavar="FILTER", help="Such as 'metrics.loss.last < 0.1'; see the page on filters.")
 _order = click.option("--order-by", metavar="FIELDS", help="Fields with commas between; - in front for descending.")
@@ -81,9 +86,9 @@ def _print(found: Listing[Any], names: str | None, *, as_json: bool) -> None:
         for row in rows:
             print_json({name: canonical.plain(value) for name, value in row.items()})
         return
-    shown = [name.strip() for name in names.split(",")] if names else _usual(rows)
+    shown = _named(names) if names else _usual(rows)
     if rows:
-        print_table(shown, ([row.get(name) for name in shown] for row in rows))
+        print_table(shown, ([_value(row, name) for name in shown] for row in rows))
 
 
 def _print_counts(workspace: Workspace, within: str | None, *, deleted: bool, as_json: bool) -> None:
@@ -92,6 +97,24 @@ def _print_counts(workspace: Workspace, within: str | None, *, deleted: bool, as
         print_json(counts)
     else:
         print_table(["kind", "count"], counts.items())
+
+
+def _named(columns: str) -> list[str]:
+    """The columns that somebody named, as rows have them: without the quotes that filters need."""
+    return [
+        _QUOTED.sub(lambda text: re.sub(r"\\(.)", r"\1", text[1]), name.strip()) for name in _COLUMN.findall(columns)
+    ]
+
+
+def _value(row: Mapping[str, Any], name: str) -> Any:
+    """What a row has under a name, or a part of it: of `error.type` that of `error`."""
+    if name in row or "." not in name:
+        return row.get(name)
+    whole, _, part = name.rpartition(".")
+    holder = _value(row, whole)
+    if isinstance(holder, BaseModel):
+        holder = dict(holder)
+    return holder.get(part) if isinstance(holder, Mapping) else None
 
 
 def _usual(rows: Sequence[Row]) -> list[str]:

@@ -43,6 +43,9 @@ _HINTS = {
     "NOT": "write 'not'",
     "IN": "write 'in'",
 }
+_IN_NAMES = frozenset("/-:@%+#")
+"""What names often have in them, and what follows no field."""
+
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 
 
@@ -163,6 +166,10 @@ class _Parser:
         while self.accept("."):
             tokens.append(self.token)
             path.append(self.part("the next part of the field; a part that is no plain name is quoted"))
+        if self.token.text in _IN_NAMES and not self.text[self.token.start - 1].isspace():
+            raise self.error(
+                'a name with other characters than letters, digits and _ is quoted: metrics."train/loss".last'
+            )
         field = Field(tuple(path))
         if self.kind is None:
             return field

@@ -35,6 +35,25 @@ def test_ls_takes_filter_order_limit_and_columns(command, runs):
     assert result.out == "name   nothing\nrun-1\n"
 
 
+def test_columns_are_named_as_in_filters(command, workspace):
+    with workspace.start_run("iris/svc", parameters={"a,b": 1, "net": {"depth": 3}}) as run:
+        run.log_metric("train/loss", 0.25)
+    run = workspace.start_run("iris/svc")
+    run.finish("failed")
+    result = command(
+        "search", "--columns", 'metrics."train/loss".last, parameters."a,b",parameters.net.depth,environment.nothing'
+    )
+    heading, values, empty = result.out.splitlines()
+    assert heading.split() == [
+        "metrics.train/loss.last",
+        "parameters.a,b",
+        "parameters.net.depth",
+        "environment.nothing",
+    ]
+    assert values.split() == ["0.25", "1", "3"]
+    assert empty == ""
+
+
 def test_ls_looks_below_an_object(command, runs, workspace):
     workspace.start_run("iris/other").finish()
     assert len(command("ls", "runs", "--within", "iris/svc", "--json").json) == 3

@@ -116,6 +116,8 @@ def test_an_order_is_fields_with_a_minus_for_the_greatest_first() -> None:
         ("accuracy > 1", "a run has no field 'accuracy'; there are "),
         ("environment.pyton == '3'", "environment of a run has no field 'pyton'; did you mean 'python'?"),
         ("metrics.loss < 1", "say which summary of the metric, such as metrics.loss.last (last, min, "),
+        ("metrics.train/loss.last < 1", 'is quoted: metrics."train/loss".last'),
+        ('tags.a-b == "x"', "is quoted"),
         ("metrics.train.loss.last < 1", 'is quoted, such as metrics."train.loss".last'),
         ("environment == 1", "environment has parts: name one, such as environment."),
         ("parameters == 1", "parameters has parts: name one, such as parameters.key"),

@@ -123,7 +123,7 @@ def many(blobs_: list[bytes]) -> bytes:
 
 
 def test_an_answer_of_many_blobs_comes_in_parts_and_is_read_as_it_comes() -> None:
-    sent = [b"", b"a", bytes(blobs.PART), *(b"%d" % number for number in range(2000))]
+    sent = [b"", b"a", bytes(blobs.PART), *(b"%d" % number for number in range(5000))]
     parts = list(blobs.encode_many(named(sent)))
     assert len(parts) > 2
     assert [data for _, data in blobs.decode_many(io.BytesIO(b"".join(parts)).read)] == sent
