@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from padre_core.backends.bytestore import ByteStore
 from padre_core.backends.feed import take_feed
 from padre_core.backends.listing import Listing, notes_key
 from padre_core.backends.taking import take_listings
-from padre_core.objects.record import Record
+from padre_core.objects.record import Record, with_further
 from padre_core.objects.summary import WriterSummary
 from padre_core.streams.journal import Journal
 
@@ -68,7 +68,7 @@ class CatchUp:
                 if elsewhere:
                     self._generation, self._state = generation, state
                     compare = self._take_tree(index)
-                index.put(news)
+                index.put(self._summarised(news, changed))
                 for key in fresh - index.sources().keys():
                     index.set_source(key, _BEGUN)
                 self._begun |= fresh
@@ -122,6 +122,17 @@ class CatchUp:
             changed |= view.changed
             view.changed.clear()
         return changed
+
+    def _summarised(self, news: Sequence[Record], changed: set[str]) -> Iterator[Record]:
+        """The records with what the points of their runs come to, and these runs taken out of those that changed."""
+        for record in news:
+            if record.kind == "run" and record.id in changed:
+                evicted, summaries = self._summaries(record.id)
+                if record.evicted == evicted:
+                    changed.discard(record.id)
+                    yield with_further(record, summaries)
+                    continue
+            yield record
 
     def _untaken(self) -> list[Record]:
         """The records in the logs that the index has not got from this process."""

@@ -65,8 +65,9 @@ class Numbers:
 
     def _new_scope(self, place: tuple[str, str], ancestors: Path) -> int:
         ids = [pack(id) for id in dict.fromkeys(ancestors) if is_id(id)]
-        statement = "SELECT count(*) FROM object WHERE deleted = 1 AND id = ?"
-        gone = sum(self.connection.execute(statement, (id,)).fetchone()[0] for id in ids)
+        marks = ", ".join("?" * len(ids))
+        statement = f"SELECT count(*) FROM object WHERE deleted = 1 AND id IN ({marks})"  # noqa: S608  only marks
+        (gone,) = self.connection.execute(statement, ids).fetchone()
         cursor = self.connection.execute("INSERT INTO scope (kind, ancestors, gone) VALUES (?, ?, ?)", (*place, gone))
         number = cursor.lastrowid or 0
         self.connection.executemany("INSERT INTO within VALUES (?, ?, ?)", [(id, place[0], number) for id in ids])

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 TOGETHER = 100
-"""How many of the records of one call are stored before others get their turn."""
+"""How many of the records, or parts of streams, of one call are stored before others get their turn."""
 
 
 class LoggedBackend(ByteStoreBackend):
@@ -294,6 +294,13 @@ class LoggedBackend(ByteStoreBackend):
             if not getattr(self._batches, "depth", 0):
                 self.sync()
         return end
+
+    def append_streams(self, parts: Sequence[tuple[str, Segment]]) -> None:
+        with self.batch("Store points and lines"):
+            for start in range(0, len(parts), TOGETHER):
+                with self.journal.exclusive():
+                    for run, part in parts[start : start + TOGETHER]:
+                        self.append_stream(run, part.writer, part.first, part.columns)
 
     def _beyond(self, run: str, stream: Stream, known: Mapping[str, int]) -> Iterator[Segment]:
         return self._streams.beyond(run, stream, known)

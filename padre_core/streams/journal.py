@@ -274,12 +274,13 @@ class Journal:
         """Acknowledges a record. The store's lock is held."""
         payload = encode(record)
         log = self.room(len(payload))
-        log.append(FrameKind.RECORD, 0, payload)
+        slot = log.append(FrameKind.RECORD, 0, payload)
         # The tip moved past what this process knows already; poll() would decode it again.
         view = self.views[log.path.name]
         view.add(record)
         self.unfolded.add((record.kind, record.id))
         view.reader.skip_records(log.tip)
+        view.reader.skip_frame(slot, log.next)
 
     def put_blobs(self, blobs: Iterable[tuple[str, bytes]]) -> None:
         """Acknowledges small blobs, each with its digest."""
@@ -287,7 +288,9 @@ class Journal:
             for digest, data in blobs:
                 log = self.room(len(data) + DIGEST)
                 slot = log.append(FrameKind.BLOB, 0, bytes.fromhex(digest) + data)
-                self.views[log.path.name].blobs[digest] = slot
+                view = self.views[log.path.name]
+                view.blobs[digest] = slot
+                view.reader.skip_frame(slot, log.next)
 
     def blob(self, digest: str) -> bytes | None:
         """A blob of this process's logs, or of others as of the last scan."""

@@ -285,6 +285,11 @@ class LogReader:
         """Leaves out the records up to a slot: the caller knows them."""
         self.tip = tip
 
+    def skip_frame(self, slot: int, following: int) -> None:
+        """Leaves out the frame in a slot, which the caller knows, if it is the next one; `following` is that behind."""
+        if slot == self._next:
+            self._next = following
+
     def end_at(self, slot: int) -> None:
         """Looks no further than a slot, at which the log's writer is known to have stopped."""
         self._slots = slot
