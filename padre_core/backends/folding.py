@@ -164,6 +164,8 @@ class Folding:
     def _fold_later(self, seconds: float) -> None:
         if not seconds:
             self._quietly(self._fold_sealed)
+            while self._ended >= FOLD_RUNS and not self._closed:  # they came meanwhile, and maybe no more will
+                self._quietly(self.fold_own)
         while True:
             with self._starting:
                 if self._closed or not self._unsettled:

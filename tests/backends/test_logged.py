@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from padre_core.backends import layout
+from padre_core.backends import folding, layout
 from padre_core.backends.backend import Note, Write
 from padre_core.backends.bytestore import ABSENT, UNBORN
 from padre_core.backends.folding import INDEX_RECORDS
@@ -629,3 +629,23 @@ def test_what_the_logs_hold_is_found_though_a_fold_indexed_the_tree_alone(opened
     backend.put(project(), if_match=ABSENT)
     assert backend.count("run", Query(where=parse("metrics.loss.last == 0.5"))) == 1
     assert backend.count("project", Query()) == 1
+
+
+def test_runs_that_end_while_others_are_folded_are_folded_too_though_nobody_writes_again(opened, folder, monkeypatch):
+    monkeypatch.setattr(folding, "FOLD_RUNS", 2)
+    backend = opened()
+    going, go_on = threading.Event(), threading.Event()
+    write = backend.store.write
+
+    def slowly(*args, **options):
+        going.set()
+        assert go_on.wait(10)
+        return write(*args, **options)
+
+    monkeypatch.setattr(backend.store, "write", slowly)
+    first = [put_run(backend) for _ in range(2)]
+    assert going.wait(10)
+    later = [put_run(backend) for _ in range(4)]
+    go_on.set()
+    backend._folding.wait()
+    assert {path.parent.name for path in folder.rglob("run.json")} == {*first, *later}

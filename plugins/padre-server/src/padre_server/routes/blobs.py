@@ -192,8 +192,8 @@ ROUTES = (
     ),
     Route(
         "POST", "/v1/blobs/get", Scope.READ, "Gives many small blobs.", _get_many,
-        {200: Reply("Those of up to 1 MiB, in the order of the request; the others are to be got one by one.",
-                    media_type=BLOBS)},
+        {200: Reply("Those of up to 1 MiB, in the order of the request, as they are stored: who reads them checks "
+                    "their digests. The others are to be got one by one.", media_type=BLOBS)},
         body=Body(limit=1024 * 1024, schema=ref("Digests"), example=_DIGESTS),
     ),
     Route(
