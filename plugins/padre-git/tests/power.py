@@ -24,7 +24,7 @@ Left = Literal["nothing", "names", "all", "some"]
 """What is left of all that was not synced."""
 
 CALLS = (
-    "openat,open,creat,write,pwrite64,lseek,ftruncate,fallocate,rename,renameat,renameat2,link,linkat,symlink,symlinkat,"
+    "openat,open,creat,read,write,pwrite64,lseek,ftruncate,fallocate,rename,renameat,renameat2,link,linkat,symlink,symlinkat,"
     "unlink,unlinkat,mkdir,mkdirat,rmdir,fsync,fdatasync,syncfs,chdir"
 )
 SECTOR = 512
@@ -228,9 +228,10 @@ class Disk:
         numbers = [int(text) for text in re.findall(r", (\d+)", call.arguments)]
         if call.name in ("fsync", "fdatasync"):
             node.sync()
-        elif call.name == "lseek":
-            if self._places.get(at) is not None:
-                self._places[at] = call.result
+        elif call.name in ("lseek", "read"):
+            known = self._places.get(at)
+            if known is not None:
+                self._places[at] = call.result if call.name == "lseek" else known + call.result
         elif call.name == "ftruncate":
             node.resize(numbers[0])
         elif call.name == "fallocate":
@@ -242,7 +243,7 @@ class Disk:
             node.write(place, data)
             if call.name == "write" and known is not None:
                 self._places[at] = place + len(data)
-        return call.name not in ("lseek", "fsync", "fdatasync")
+        return call.name not in ("lseek", "read", "fsync", "fdatasync")
 
     def _hear(self, data: bytes) -> bool:
         if not data.startswith(b"# "):  # it is what a child tells another

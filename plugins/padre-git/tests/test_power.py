@@ -13,6 +13,9 @@ import sys
 import pytest
 
 import padre_core as padre
+from padre_core.workspace import Workspace
+from padre_git import transport
+from padre_git.clone import CloneBackend
 
 from . import power
 
@@ -100,8 +103,26 @@ with padre.open(f"git+{(root / 'lab.git').as_uri()}?branch=team/lab", linger=0) 
         run(lab, f"d{number}")
 """
 
+CLONE = """
+url = sys.argv[3]
+with Workspace(CloneBackend(url, clone=snaps.parent / "other.git", linger=0)) as other:
+    project(other, "o")
+    other.backend.publish()
+    with Workspace(CloneBackend(url, clone=root / "lab.git", linger=0)) as lab:
+        say("opened")
+        for number in range(3):
+            run(lab, f"a{number}", 20_000)
+            project(other, f"o{number}")
+            other.backend.publish()
+            lab.backend.pull()
+            project(lab, f"p{number}")
+            lab.backend.publish()
+        run(lab, "b", 200_000)
+        lab.backend.publish()
+"""
 
-def states(tmp_path, script, *arguments):
+
+def states(tmp_path, cuts, script, *arguments):
     """Some of what the loss of power may leave, and what was acknowledged by then."""
     root, snaps, trace = (tmp_path / name for name in ("disk", "snaps", "trace"))
     root.mkdir()
@@ -112,7 +133,7 @@ def states(tmp_path, script, *arguments):
     moments = [place for place, call in enumerate(told) if disk.take(call)]
     assert disk.said[-1].startswith(("run", "project")), "the trace is not whole"
     dice = random.Random(os.environ.get("PADRE_GIT_SEED", "7"))
-    chosen = sorted(dice.sample(moments, min(CUTS, len(moments))))
+    chosen = sorted(dice.sample(moments, min(cuts, len(moments))))
     disk = power.Disk(root, snaps)
     begin = 0
     for number, moment in enumerate(chosen):
@@ -158,8 +179,8 @@ def check(lab, said):
     assert not gone & projects
 
 
-def test_the_loss_of_power_leaves_a_sound_repository_that_holds_all_that_was_acknowledged(tmp_path):
-    for left, said, moment in states(tmp_path, ALONE):
+def test_the_loss_of_power_leaves_a_sound_repository_that_holds_all_that_was_acknowledged(tmp_path, monkeypatch):
+    for left, said, moment in states(tmp_path, CUTS, ALONE):
         try:
             repository = left / "lab.git"
             if repository.exists():
@@ -170,6 +191,32 @@ def test_the_loss_of_power_leaves_a_sound_repository_that_holds_all_that_was_ack
                 tags = lab.backend.store.branch.tags()
                 assert ("tag", {"name": "published"}) not in acknowledged(said) or tags == ["published"]
             fsck(repository)
+        except Exception as error:
+            error.add_note(moment)
+            raise
+
+
+def test_the_loss_of_power_in_a_clone_loses_nothing_that_it_acknowledged_and_it_goes_on_exchanging(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(transport, "_SETTLED", 0.0)
+    bare = tmp_path / "bare.git"
+    subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
+    url = f"git+{bare.as_uri()}"
+    for left, said, moment in states(tmp_path, max(1, CUTS // 10), CLONE, url):
+        try:
+            clone = left / "lab.git"
+            if clone.exists():
+                fsck(clone)
+            own = [line for line in said if '"name": "o' not in line]
+            if own:  # what the other clone stored is in the repository that both exchange with
+                with padre.open(f"git+{clone.as_uri()}", readonly=True) as lab:
+                    check(lab, own)
+            with Workspace(CloneBackend(url, clone=clone, linger=0)) as lab:
+                lab.backend.publish()
+                lab.backend.pull()
+                check(lab, said)
+            fsck(clone)
         except Exception as error:
             error.add_note(moment)
             raise
