@@ -65,7 +65,7 @@ class Branch:
         self.ref = BranchRef(
             self.repo, self.common, place.branch, self.folder / "commit", self.url, lambda: self.signature(None)
         )
-        self.folders = Folders(self._raw)
+        self.folders = Folders(self.raw_tree)
         self.packs = self.common / "objects" / "pack"
         self.staged = Staged(self.folder / "staged")
         if make:
@@ -120,6 +120,14 @@ class Branch:
         """How many bytes a blob has."""
         with errors(what):
             return int(self.repo.odb.read_header(oid(id))[1])
+
+    def raw_tree(self, id: str) -> bytes:
+        """The bytes of a tree."""
+        with errors(self.url):
+            kind, data = self._odb.read(id)
+        if int(kind) != 2:
+            raise CorruptObjectError(f"{self.url}: {id} is no tree")
+        return bytes(data)
 
     def follows(self, commit: str, earlier: str) -> bool:
         """Whether a commit is, or was made after, an earlier one; false if that is not here."""
@@ -296,13 +304,6 @@ class Branch:
                 sync_tree(fd)
             finally:
                 os.close(fd)
-
-    def _raw(self, tree: str) -> bytes:
-        with errors(self.url):
-            kind, data = self.repo.odb.read(oid(tree))
-        if int(kind) != 2:
-            raise CorruptObjectError(f"{self.url}: {tree} is no tree")
-        return bytes(data)
 
     def signature(self, actor: str | None) -> Any:
         """Who is said to have made a commit: the user that git knows, else who wrote the objects."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import bisect
-import re
 from collections.abc import Callable, Mapping
 
-from padre_core.errors import CorruptObjectError
 from padre_git.packs import Pack
+from padre_git.trees import parse
 
 _BLOB, _TREE = b"100644", b"40000"
-_ENTRY = re.compile(rb"0*([0-7]{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
-_SOUND = re.compile(rb"(?:[0-7]{5,6} [^\0]+\0.{20})*", re.DOTALL)
 _KEPT = 64
 """How many folders are remembered: that of all runs has hundreds of entries and is part of every commit."""
 
@@ -31,10 +28,8 @@ class Folder:
         Raises:
             CorruptObjectError: They are none of a tree.
         """
-        if not _SOUND.fullmatch(data):
-            raise CorruptObjectError(f"{what} is no sound tree; run `git fsck`")
         found = sorted([(name + b"/" if mode == _TREE else name, mode, name, id) for mode, name, id in
-                        _ENTRY.findall(data)])  # fmt: skip
+                        parse(data, what)])  # fmt: skip
         return cls([item[0] for item in found], [b"%b %b\0%b" % item[1:] for item in found])
 
     def encode(self) -> bytes:

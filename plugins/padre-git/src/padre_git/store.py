@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -29,7 +29,7 @@ from padre_git.lfs import MAX_PLAIN, MAX_POINTER, THRESHOLD, LocalFiles, Pointer
 from padre_git.maintenance import repack
 from padre_git.place import parse
 from padre_git.repository import errors
-from padre_git.trees import BLOB_MODES, Found, differing, find, walk
+from padre_git.trees import BLOB_MODES, Found, differing, find, keys, walk
 
 _ATTRIBUTES = ".gitattributes"
 _ATTEMPTS = 100
@@ -165,8 +165,13 @@ class GitStore(ByteStore):
             return ((), tip)
         if cursor and not self.branch.follows(tip, cursor):
             return None
-        before = self.branch.tree(cursor) if cursor else None
-        return tuple(filter(_is_ours, differing(before, self.branch.tree(tip), where=self.url))), tip
+        return tuple(filter(_is_ours, self._differing(cursor, tip))), tip
+
+    def _differing(self, before: str | None, after: str) -> Iterable[str]:
+        root = self.branch.tree(after)
+        if before:
+            return differing(self.branch.tree(before), root, where=self.url)
+        return keys(self.branch.raw_tree, str(root.id), where=self.url)
 
     def history(self, key: str, *, at: str | None = None) -> Iterator[Past]:
         with errors(self.url):

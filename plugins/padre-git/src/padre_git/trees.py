@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ MAX_DEPTH = 12
 
 MAX_ENTRIES = 5_000_000
 """How many entries of a tree are listed in one go: a tree of a kilobyte may refer to itself a million times."""
+
+_ENTRY = re.compile(rb"0*([0-7]{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
+_SOUND = re.compile(rb"(?:[0-7]{5,6} [^\0]+\0.{20})*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,42 @@ def _walk(tree: Any, folder: str, start: str, after: str, bounds: _Bounds) -> It
             yield from _walk(entry, key + "/", "", after, bounds.below())
 
 
+def parse(data: bytes, what: str) -> list[tuple[bytes, bytes, bytes]]:
+    """The entries that the bytes of a tree hold: mode, name and id of each.
+
+    Raises:
+        CorruptObjectError: They are none of a tree.
+    """
+    if not _SOUND.fullmatch(data):
+        raise CorruptObjectError(f"{what} is no sound tree; run `git fsck`")
+    return _ENTRY.findall(data)
+
+
+def keys(read: Callable[[str], bytes], root: str, *, where: str) -> list[str]:
+    """The keys of all that lies below a tree, in byte order: for whole stores, where `walk` would take long.
+
+    Args:
+        read: The bytes of a tree, by its id.
+        where: What messages call the tree.
+    """
+    found: list[str] = []
+    waiting = [(root, "", 0)]
+    count = 0
+    while waiting:
+        tree, folder, depth = waiting.pop()
+        bounds = _Bounds(where, depth)
+        bounds.check_depth(folder)
+        for mode, name, id in parse(read(tree), f"the tree {tree}"):
+            key = folder + name.decode(errors="replace")
+            if mode == b"40000":
+                waiting.append((id.hex(), f"{key}/", depth + 1))
+            else:
+                found.append(key)
+            count += 1
+        bounds.check_count(count)
+    return sorted(found)
+
+
 def differing(before: Any, after: Any, *, where: str) -> Iterator[str]:
     """The keys under which two trees hold different things; what both share is not looked at.
 
@@ -110,12 +150,20 @@ class _Bounds:
 
     def entries(self, tree: Any, folder: str) -> Iterator[Any]:
         """The entries of a tree."""
+        self.check_depth(folder)
+        for entry in tree:
+            self.check_count(next(self._count))
+            yield entry
+
+    def check_depth(self, folder: str) -> None:
+        """Checks how deep a folder is."""
         if self._depth > MAX_DEPTH:
             raise CorruptObjectError(f"{self._where}: {folder} is deeper than {MAX_DEPTH} folders")
-        for entry in tree:
-            if next(self._count) >= MAX_ENTRIES:
-                raise CorruptObjectError(f"{self._where} has more than {MAX_ENTRIES} entries; it is not read")
-            yield entry
+
+    def check_count(self, count: int) -> None:
+        """Checks how many entries were seen."""
+        if count >= MAX_ENTRIES:
+            raise CorruptObjectError(f"{self._where} has more than {MAX_ENTRIES} entries; it is not read")
 
     def below(self) -> _Bounds:
         """The same, a folder deeper."""
