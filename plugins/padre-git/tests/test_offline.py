@@ -138,8 +138,8 @@ class Offline(RuleBasedStateMachine):
     def die_and_open_another(self, side):
         """What was acknowledged and is only in the log of a process that ended without closing."""
         backend = self.clones[side].backend
-        backend._ending = backend._closed = True
-        backend._waiting.set()
+        backend._ended = backend._closed = True
+        backend._behind.end()
         backend.journal.close()
         self.open(side)
 

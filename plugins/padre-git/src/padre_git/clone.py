@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from padre_core.backends import layout
 from padre_core.backends.backend import Info
@@ -24,61 +21,26 @@ from padre_core.errors import (
     InvalidObjectError,
     PadreError,
     UnavailableError,
-    UnsupportedError,
 )
-from padre_core.places import data_folder
 from padre_core.streams.filesystems import sync_folder
 from padre_git import address as addresses
+from padre_git.behind import Behind
 from padre_git.branch import MARKER, Branch
-from padre_git.commits import merge_base, reference
+from padre_git.commits import merge_base, merged, reference
 from padre_git.large import CloneFiles
-from padre_git.merge import Logged, TreeMerge, check_tree
+from padre_git.merge import Logged, check_tree
+from padre_git.options import Options, branch_in, clone_path
 from padre_git.place import DEFAULT_BRANCH, check_branch
 from padre_git.store import GitStore
-from padre_git.transport import MAX_FETCH, Fetched, RefusedError, Transport
+from padre_git.transport import Fetched, RefusedError, Transport
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 20
 """How often a refused push is merged and tried again."""
 
-PAUSE = 1.0
-"""For how many seconds what was stored may wait for more, before it is pushed in the background."""
-
 GATHER = 60.0
-"""The same for what a run that goes on logs, when this is a remote: each push makes a commit."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """What the user chose; see `CloneBackend`."""
-
-    branch: str | None = None
-    clone: str | os.PathLike[str] | None = None
-    idle: float = 60.0
-    lfs: bool = True
-    lfs_url: str | None = None
-    linger: float = 1.0
-    max_fetch: int = MAX_FETCH
-    token: str | None = field(default=None, repr=False)
-    user: str | None = None
-
-    @classmethod
-    def of(cls, url: str, given: Mapping[str, Any]) -> _Options:
-        """The options that were given, checked.
-
-        Raises:
-            UnsupportedError: There is no such option.
-            InvalidObjectError: One is of the wrong type.
-        """
-        unknown = given.keys() - {item.name for item in fields(cls)}
-        if unknown:
-            raise UnsupportedError(f"{url}: unknown option {min(unknown)!r} (impossible)")
-        made = cls(**given)
-        try:
-            return replace(made, idle=float(made.idle), linger=float(made.linger), max_fetch=int(made.max_fetch))
-        except (TypeError, ValueError):
-            raise InvalidObjectError(f"{url}: idle, linger and max_fetch are numbers") from None
+"""For how many seconds what a run that goes on logs may wait, when this is a remote: each push makes a commit."""
 
 
 class CloneBackend(LoggedBackend):
@@ -103,11 +65,11 @@ class CloneBackend(LoggedBackend):
     """
 
     def __init__(self, url: str, *, readonly: bool = False, durability: str = "power", **options: Any) -> None:
-        asked = _Options.of(url, options)
+        asked = Options.of(url, options)
         place, _, query = url.partition("?")
         self.address = addresses.parse(place)
-        self.branch_name = check_branch(asked.branch or _branch_in(query) or DEFAULT_BRANCH)
-        path = _clone_path(self.address, asked.clone)
+        self.branch_name = check_branch(asked.branch or branch_in(query) or DEFAULT_BRANCH)
+        path = clone_path(self.address, asked.clone)
         signing = addresses.credentials(self.address, asked.token, asked.user)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         local = path.as_uri().replace("file:", "git+file:", 1)
@@ -116,11 +78,8 @@ class CloneBackend(LoggedBackend):
         self._power = durability == "power"
         self._git = store
         self._exchanging = threading.RLock()
-        self._behind: threading.Thread | None = None
-        self._waiting = threading.Event()
-        self._starting_push = threading.Lock()
-        self._due: float | None = None
-        self._ending = False
+        self._behind = Behind(lambda: self._quietly(self.publish), url)
+        self._ended = False
         self.transport = Transport(self.address, self._branch.common, signing, idle=asked.idle, limit=asked.max_fetch)
         self._large = CloneFiles(self.transport, store.large, self.branch_name, idle=asked.idle, endpoint=asked.lfs_url)
         store.accept_large, store.fetch_large = self._large.accept, self._large.fetch
@@ -179,7 +138,7 @@ class CloneBackend(LoggedBackend):
         raise UnavailableError(f"{self._url}: others push all the time; what you stored is kept here, try again")
 
     def publish_later(self) -> None:
-        self._publish_behind(GATHER)
+        self._push_behind(GATHER)
 
     def refresh(self, *, accept_edits: bool = False) -> int:
         self.pull()
@@ -187,7 +146,7 @@ class CloneBackend(LoggedBackend):
 
     def settle(self) -> None:
         super().settle()
-        self._publish_behind()
+        self._push_behind()
 
     def info(self) -> Info:
         details = {"clone": str(self._branch.place.path), "branch": self.branch_name, "unpublished": self.unpublished()}
@@ -198,13 +157,10 @@ class CloneBackend(LoggedBackend):
         return self._branch.tip() != self._tracked()
 
     def close(self) -> None:
-        if self._ending:
+        if self._ended:
             return
-        self._ending = True
-        self._waiting.set()
-        thread = self._behind
-        if thread is not None:
-            thread.join()
+        self._ended = True
+        self._behind.end()
         try:
             if not self.readonly:
                 self.journal.writers.clear()
@@ -215,9 +171,7 @@ class CloneBackend(LoggedBackend):
     def _after_fork(self) -> None:
         super()._after_fork()
         self._exchanging = threading.RLock()
-        self._behind = self._due = None
-        self._waiting = threading.Event()
-        self._starting_push = threading.Lock()
+        self._behind.after_fork()
 
     # Fetching
 
@@ -273,21 +227,11 @@ class CloneBackend(LoggedBackend):
 
     def _merged(self, ours: str | None, theirs: str, logged: Logged) -> str:
         """A commit that holds what both do; theirs if that is all."""
-        branch = self._branch
-        base = None if ours is None else merge_base(branch, ours, theirs)
-        trees = [None if commit is None else branch.tree(commit) for commit in (ours, theirs, base)]
-        self._check_store(*trees)
+        base = None if ours is None else merge_base(self._branch, ours, theirs)
+        self._check_store(*(None if commit is None else self._branch.tree(commit) for commit in (ours, theirs, base)))
         if ours == base and not logged:
             return theirs
-        merge = TreeMerge(branch, trees[0], trees[1], trees[2], logged, branch.pack(power=self._power))
-        merge.run()
-        made = [f"{record.kind} {record.id}" for record in merge.made()]
-        message = f"Merge {self.branch_name} of {self.address.url}\n"
-        if made:
-            message += f"\nChanged on both sides:\n{''.join(f'  {name}{chr(10)}' for name in sorted(made)[:100])}"
-        parents = [theirs] if ours is None or ours == base else [ours, theirs]
-        tree = branch.folders.rebuilt(None if trees[0] is None else str(trees[0].id), merge.entries, merge.pack)
-        return branch.store(merge.pack, tree, message, None, parents)
+        return merged(self._branch, ours, theirs, base, logged, power=self._power, origin=self.address.url)
 
     def _check_store(self, ours: Any, theirs: Any, base: Any) -> None:
         """Two stores are one only while they never met: the second of two that began at once becomes the first's."""
@@ -341,56 +285,15 @@ class CloneBackend(LoggedBackend):
             elif found != self.address.url:
                 raise ConflictError(f"{note.parents[1]} is a clone of {found}; give another folder as clone=")
 
-    # In the background
-
-    def _publish_behind(self, seconds: float = 0.0) -> None:
-        """Pushes in a thread of its own, soon: what comes meanwhile goes with it, or after it."""
-        with self._starting_push:
-            due = time.monotonic() + seconds
-            self._due = due if self._due is None else min(self._due, due)
-            if self.readonly or self._ending or self._behind is not None:
-                return
-            self._behind = threading.Thread(target=self._publish_later, name="padre-git-push", daemon=True)
-            try:
-                self._behind.start()
-            except RuntimeError as error:  # the interpreter is ending: closing pushes
-                self._behind = None
-                logger.debug("%s: not pushed now: %s", self._url, error)
-
-    def _publish_later(self) -> None:
-        while not self._waiting.wait(PAUSE):
-            with self._starting_push:
-                if self._due is None:
-                    self._behind = None
-                    return
-                if time.monotonic() < self._due:
-                    continue
-                self._due = None
-            self._quietly(self.publish)
+    def _push_behind(self, seconds: float = 0.0) -> None:
+        if not self.readonly:
+            self._behind.soon(seconds)
 
     def _quietly(self, call: Callable[[], None]) -> None:
         try:
             call()
         except PadreError as error:
             logger.warning("%s", error)
-
-
-def _branch_in(query: str) -> str | None:
-    """The branch that the query of a URL names."""
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    branch = options.pop("branch", None)
-    if options or (query and branch is None):
-        raise InvalidObjectError("the query of a repository's URL may only name a branch, as in ?branch=NAME")
-    return branch
-
-
-def _clone_path(address: addresses.Address, chosen: object) -> Path:
-    if chosen is not None:
-        if not isinstance(chosen, str | os.PathLike):
-            raise InvalidObjectError("clone= is the path of a folder")
-        return Path(chosen).expanduser().absolute()
-    digest = hashlib.sha256(address.url.encode()).hexdigest()[:16]
-    return data_folder().absolute() / "git" / f"{address.name}-{digest}.git"
 
 
 @contextlib.contextmanager
