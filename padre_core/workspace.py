@@ -187,11 +187,13 @@ class Workspace:
             raise InvalidObjectError(f"{reference!r:.200} is the name of a {names}: say which with kind= or --kind")
         if not found and self.records.remotes is not None:
             found = [service for service in map(self.service, NAMED) if service.has_anywhere(reference)]
-        if not found:
-            gone = filter(None, (self.service(kind).buried(reference) for kind in NAMED))
-            ways = [f"; {describe(record)} was deleted: {restore_call(record)}" for record in gone]
-            raise NotFoundError(f"{self.url} has no project, experiment or dataset {reference!r:.200}{''.join(ways)}")
-        return found[0]
+        if found:
+            return found[0]
+        gone = list(filter(None, (self.service(kind).buried(reference) for kind in NAMED)))
+        if len(gone) == 1:
+            return self.service(gone[0].kind)
+        ways = [f"; {describe(record)} was deleted: {restore_call(record)}" for record in gone]
+        raise NotFoundError(f"{self.url} has no project, experiment or dataset {reference!r:.200}{''.join(ways)}")
 
     def ref(self, object: PadreObject | str, kind: str | None = None) -> Ref:
         """The kind and id of what is stored here: an object, or its id, URL or name path.

@@ -463,7 +463,9 @@ class Backend(ABC):
         Returns:
             What was done, as numbers by a name, such as `{"listings merged": 41}`; empty if nothing was to do.
         """
-        raise UnsupportedError(f"{type(self).__name__} cannot be maintained from here (not yet)")
+        raise UnsupportedError(
+            f"{self.info().url} cannot be maintained from here (not yet): run `padre maintain` where the store itself is"
+        )
 
     def collect(
         self, progress: Progress | None = None, *, grace: float = GRACE, dry_run: bool = False

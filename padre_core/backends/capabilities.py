@@ -9,6 +9,12 @@ from padre_core.errors import UnsupportedError
 API_VERSION = 1
 """The version of the storage contracts and hooks that this padre-core speaks."""
 
+_INSTEAD = {
+    "history": ": it keeps the newest version of an object only; a git repository keeps all, and `padre copy` fills one",
+    "eviction": ": it gives up nothing from here; run this where the store itself is",
+}
+"""What to do where a store lacks a capability."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -48,7 +54,7 @@ class Capabilities:
         """
         if not getattr(self, name):
             when = "not yet" if name in self.planned else "impossible"
-            raise UnsupportedError(f"{where} has no {name} ({when})")
+            raise UnsupportedError(f"{where} has no {name} ({when}){_INSTEAD.get(name, '')}")
 
     def names(self) -> tuple[str, ...]:
         """The capabilities that are there."""

@@ -143,7 +143,7 @@ def rm(
 @json_option
 @with_workspace()
 def restore(workspace: Workspace, objects: tuple[str, ...], kind: str | None, at: str | None, as_json: bool) -> None:
-    """Bring deleted objects back, with all that their deletion hid. Name them by id.
+    """Bring deleted objects back, with all that their deletion hid.
 
     With --at, make a new version that says what an old one did.
     """

@@ -212,11 +212,37 @@ def test_a_download_of_what_has_no_artifacts_says_so(command, runs, tmp_path):
 def test_a_name_that_was_deleted_says_how_to_bring_it_back(command, runs, workspace):
     project = workspace.projects.get("iris")
     workspace.projects.delete(project)
-    for words in (["show", "iris"], ["restore", "iris"]):
-        assert f"`padre restore {project.id}`" in command(*words).err
+    assert f"`padre restore {project.id}`" in command("show", "iris").err
 
 
 def test_a_url_of_a_web_server_says_how_a_store_there_is_named(command, workspace):
     result = command("ls", "--store", "http://127.0.0.1:1")
     assert result.code == 8
     assert "padre+http://" in result.err
+
+
+def test_what_was_deleted_is_brought_back_by_its_name(command, runs):
+    assert command("rm", "iris/svc").code == 0
+    told = command("show", "iris/svc")
+    assert told.code == 3
+    assert "was deleted; bring it back with" in told.err
+    assert command("restore", "iris/svc").code == 0
+    assert command("show", "iris/svc").code == 0
+
+
+def test_a_deleted_name_of_two_kinds_is_not_guessed(command, workspace):
+    workspace.experiments.put(padre.Experiment(name="svc", project="iris"))
+    workspace.datasets.put(padre.Dataset(name="svc", version="1", project="iris"))
+    assert command("rm", "iris/svc", "--kind", "experiment").code == 0
+    assert command("rm", "iris/svc", "--kind", "dataset").code == 0
+    told = command("restore", "iris/svc")
+    assert told.code == 3
+    assert "the experiment 'svc'" in told.err
+    assert "the dataset 'svc'" in told.err
+    assert command("restore", "iris/svc", "--kind", "dataset").code == 0
+
+
+def test_a_store_without_history_says_which_has_one(command, runs):
+    told = command("history", "iris/svc")
+    assert told.code == 7
+    assert "a git repository keeps all" in told.err
