@@ -410,6 +410,48 @@ def test_the_lock_of_a_process_that_was_killed_does_not_stop_the_next(tmp_path):
     assert not lock.exists()
 
 
+def test_a_lock_from_before_the_machine_was_started_does_not_stop_the_next(tmp_path):
+    store = GitStore(url_of(tmp_path / "lab.git"))
+    store.write("a", b"1")
+    lock = tmp_path / "lab.git" / "refs" / "heads" / "padre.lock"
+    lock.write_text("")  # what it said, and the note of it, are lost
+    os.utime(lock, (0, 0))
+    store.write("a", b"2")
+    assert not lock.exists()
+
+
+def test_a_lock_that_was_left_on_what_the_other_side_had_does_not_stop_the_next(tmp_path):
+    store = GitStore(url_of(tmp_path / "lab.git"))
+    store.write("a", b"1")
+    tip = store.branch.tip()
+    store.branch.ref.point(tip, power=False)
+    lock = tmp_path / "lab.git" / "refs" / "remotes" / "origin" / "padre.lock"
+    (store.branch.folder / "commit").write_text(tip)
+    lock.write_text(tip)
+    store.branch.ref.point(tip, power=False)
+    assert not lock.exists()
+    assert git(tmp_path / "lab.git", "rev-parse", "refs/remotes/origin/padre") == tip
+
+
+def test_git_keeps_its_log_of_the_branch_beside_a_work_tree(tmp_path):
+    git(tmp_path, "init", "--quiet", "lab")
+    store = GitStore(url_of(tmp_path / "lab"))
+    store.write("a", b"1")
+    store.write("b", b"2")
+    assert git(tmp_path / "lab", "reflog", "padre", "--format=%gs").splitlines() == ["padre: Store b", "padre: Store a"]
+    assert "error" not in git(tmp_path / "lab", "fsck", "--strict")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_branch_whose_name_git_cannot_have_beside_another_is_refused(tmp_path, packed):
+    GitStore(url_of(tmp_path / "lab.git"), branch="team").write("a", b"1")
+    if packed:
+        git(tmp_path / "lab.git", "pack-refs", "--all")
+    with pytest.raises(BackendError, match="team"):
+        GitStore(url_of(tmp_path / "lab.git"), branch="team/lab").write("a", b"1")
+    assert git(tmp_path / "lab.git", "for-each-ref", "--format=%(refname)") == "refs/heads/team"
+
+
 def test_the_lock_of_another_program_is_respected(tmp_path, monkeypatch):
     monkeypatch.setattr("padre_git.branch._LOCK_SECONDS", 0.2)
     store = GitStore(url_of(tmp_path / "lab.git"))

@@ -151,7 +151,7 @@ class BranchRef:
             raise ValueError("only while the branch is held")
         noted = os.pread(self._held, 64, 0).decode(errors="replace")
         for lock in (self._git_lock, self._tracking_lock):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 made = os.lstat(lock).st_mtime
                 if (self._local and made < _started()) or (noted and Path(lock).read_text().strip() in ("", noted)):
                     os.unlink(lock)
