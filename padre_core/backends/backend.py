@@ -464,7 +464,7 @@ class Backend(ABC):
             What was done, as numbers by a name, such as `{"listings merged": 41}`; empty if nothing was to do.
         """
         raise UnsupportedError(
-            f"{self.info().url} cannot be maintained from here (not yet): run `padre maintain` where the store itself is"
+            f"{self.info().url} cannot be maintained from here (not yet): run `padre maintain` where it is itself"
         )
 
     def collect(

@@ -10,7 +10,7 @@ API_VERSION = 1
 """The version of the storage contracts and hooks that this padre-core speaks."""
 
 _INSTEAD = {
-    "history": ": it keeps the newest version of an object only; a git repository keeps all, and `padre copy` fills one",
+    "history": ": it keeps the newest versions only; a git repository keeps all, and `padre copy` fills one",
     "eviction": ": it gives up nothing from here; run this where the store itself is",
 }
 """What to do where a store lacks a capability."""
