@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from padre_core.objects.code import Code, CodeType
-from padre_core.objects.run import Environment
+from padre_core.objects.run import Environment, Run
 
 GIT_TIMEOUT = 5
 """Seconds that git may take for one answer before the code counts as outside of any repository."""
@@ -74,7 +74,7 @@ def capture() -> Capture:
     command = _command()
     script = _main_script()
     root = _repository(script) if script else None
-    version = _git_version(root) if root else None
+    version = _git_version_beside(root) if root else None
     commit, changes = version or (None, None)
     if script and root and version:
         file = script.relative_to(root).as_posix()
@@ -158,6 +158,20 @@ def _file_digest(file: Path) -> str:
 
 def _repository(script: Path) -> Path | None:
     return next((folder for folder in script.parents if (folder / ".git").exists()), None)
+
+
+def _git_version_beside(root: Path) -> tuple[str, str | None] | None:
+    """The same as `_git_version`; while git looks, the models of which every run is made are built."""
+    from concurrent.futures import ThreadPoolExecutor  # used once, and only where there is a repository
+
+    with ThreadPoolExecutor(1, "padre-git") as beside:
+        try:
+            version = beside.submit(_git_version, root)
+        except RuntimeError:  # the interpreter is ending, and starts no thread
+            return _git_version(root)
+        for model in (Environment, Code, Run):
+            model.model_rebuild()
+        return version.result()
 
 
 def _git_version(root: Path) -> tuple[str, str | None] | None:

@@ -20,7 +20,7 @@ from pydantic_core import core_schema
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.envelope import parse
-from padre_core.objects.identity import check_digest, check_key, check_name, is_id
+from padre_core.objects.identity import check_digest, check_key, check_keys, check_name, is_id
 from padre_core.objects.record import Record
 
 
@@ -46,7 +46,7 @@ class Given:
 def _check_mapping(value: object, check: Callable[[object], object]) -> dict[str, object]:
     if not isinstance(value, Mapping):
         raise ValueError(f"expected a mapping, not {type(value).__name__}")
-    return {check_key(key): check(item) for key, item in value.items()}
+    return dict(zip(check_keys(tuple(value)), map(check, value.values()), strict=True))
 
 
 def _check_tag(value: object) -> str:

@@ -18,6 +18,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 # C0 and C1 controls, line separators, and the characters that reorder text on a screen.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+_FEW = 100
+"""Of so many keys at most it is remembered that they are sound together."""
+
 Key = str | int | None
 
 
@@ -86,12 +89,25 @@ def check_key(text: object) -> str:
     Raises:
         ValueError: It is empty, longer than 255 UTF-8 bytes, or holds control or bidi characters.
     """
-    if not isinstance(text, str):
-        raise ValueError(f"expected text, not {type(text).__name__}")
+    if type(text) is not str:
+        if not isinstance(text, str):
+            raise ValueError(f"expected text, not {type(text).__name__}")
+        # What is remembered is given to all who ask for an equal text, such as a member of an enumeration.
+        text = str.__str__(text)
     return _check_key(text)
 
 
-@functools.lru_cache(maxsize=4096)  # the same keys come with every run
+def check_keys(keys: tuple[object, ...]) -> tuple[str, ...]:
+    """The same for the keys of a mapping."""
+    return _check_few(keys) if len(keys) <= _FEW else tuple(map(check_key, keys))
+
+
+@functools.lru_cache(maxsize=256)  # the same keys come with every run
+def _check_few(keys: tuple[object, ...]) -> tuple[str, ...]:
+    return tuple(map(check_key, keys))
+
+
+@functools.lru_cache(maxsize=4096)
 def _check_key(text: str) -> str:
     if text.isascii() and text.isprintable() and 0 < len(text) <= 255:
         return text

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.base import PadreObject
-from padre_core.objects.identity import check_key
-
-_FEW = 100
-"""Of so many keys at most it is remembered that they are sound."""
+from padre_core.objects.identity import check_key, check_keys
 
 
 def checked_content(object: PadreObject) -> bytes:
@@ -62,20 +60,24 @@ def checked_limit(limit: Any) -> int | None:
 
 
 def _check_map(where: str, values: dict[str, Any], *, texts: bool) -> None:
-    (_check_keys if len(values) <= _FEW else _check_keys.__wrapped__)(where, tuple(values))
+    try:
+        check_keys(tuple(values))
+    except ValueError:
+        raise _unsound(where, values) from None
     if texts:
         for key, value in values.items():
             if not isinstance(value, str):
                 raise InvalidObjectError(f"{where}.{key}: expected text, not {type(value).__name__}")
 
 
-@functools.lru_cache(maxsize=256)  # the same keys come with every run
-def _check_keys(where: str, keys: tuple[str, ...]) -> None:
+def _unsound(where: str, keys: Iterable[str]) -> InvalidObjectError:
+    """What is wrong with the first bad one of some keys."""
     for key in keys:
         try:
             check_key(key)
         except ValueError as error:
-            raise InvalidObjectError(f"{where}: the key {key!r:.80} {error}") from None
+            return InvalidObjectError(f"{where}: the key {key!r:.80} {error}")
+    raise AssertionError("all keys are sound")
 
 
 @functools.cache

@@ -1,4 +1,5 @@
 import uuid
+from enum import Enum
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from padre_core.objects.identity import (
     check_digest,
     check_id,
     check_key,
+    check_keys,
     check_name,
     is_id,
     new_run_id,
@@ -89,3 +91,13 @@ def test_no_text_but_an_id_becomes_a_key_of_a_store(text):
 def test_only_hex_digits_are_a_digest(text):
     with pytest.raises(InvalidObjectError):
         check_digest(text)
+
+
+def test_a_key_is_remembered_as_the_text_that_it_is():
+    class Name(str, Enum):  # noqa: UP042  # whose text is not its value
+        LOSS = "a key that no other test has"
+
+    for key in (Name.LOSS, "a key that no other test has"):
+        (found,) = check_keys((key,))
+        assert type(found) is str
+        assert found == "a key that no other test has"
