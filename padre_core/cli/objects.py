@@ -18,6 +18,7 @@ from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject, Part
 from padre_core.objects.run import Run
 from padre_core.services.listing import row
+from padre_core.services.records import article
 from padre_core.workspace import Workspace
 
 _BOOKKEEPING = ("kind", "id", "etag", "created_at", "created_by", "updated_at", "updated_by")
@@ -169,6 +170,7 @@ def _from_file(workspace: Workspace, file: str, kind: str | None, owner: str | N
 def _read_json(file: str) -> dict[str, Any]:
     with click.open_file(file, "rb") as stream:
         text = stream.read(canonical.MAX_CONTENT + 1)
+    file = "standard input" if file == "-" else file
     if len(text) > canonical.MAX_CONTENT:
         raise InvalidObjectError(f"{file} is too large for an object; store it as an artifact with --to")
     try:
@@ -181,11 +183,15 @@ def _read_json(file: str) -> dict[str, Any]:
 
 
 def _put(workspace: Workspace, data: dict[str, Any], kind: str | None) -> PadreObject:
-    kind = kind or data.get("kind")
-    if not isinstance(kind, str):
+    said = data.get("kind", kind)
+    if not isinstance(said, str):
         raise InvalidObjectError('the JSON does not say what it is: give --kind, or a field "kind"')
-    service = workspace.service(kind)
+    service = workspace.service(said)
+    if kind is not None and workspace.service(kind) is not service:
+        raise InvalidObjectError(f"the JSON says that it is {article(service.kind)}, and --kind says {kind}")
     id, etag = data.get("id"), data.get("etag")
+    if id is None and etag is not None:
+        raise InvalidObjectError("the JSON has an etag and no id: keep both, as `padre get` wrote them, or neither")
     fields = {name: value for name, value in data.items() if name not in _BOOKKEEPING}
     draft: PadreObject = service.model(**fields)
     if id is None:

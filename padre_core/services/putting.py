@@ -12,7 +12,7 @@ from padre_core.objects.record import Record
 from padre_core.services.checking import checked_content
 from padre_core.services.lookup import Key, Lookup, T, kind_text, record_of
 from padre_core.services.naming import Look, child_id, generations, living, split_path
-from padre_core.services.records import describe, restore_call
+from padre_core.services.records import article, describe, restore_call
 
 ATTEMPTS = 200
 """How often a write that follows on whatever is there is tried while others change the same object."""
@@ -24,7 +24,7 @@ class Putting(Lookup[T]):
     def _put(self, object: T | str) -> T:
         """Stores an object here; see `Service.put`."""
         if not isinstance(object, self.model):
-            raise InvalidObjectError(f"{self.model.folder}.put takes a {self.model.__name__}, not {kind_text(object)}")
+            raise InvalidObjectError(f"{self.model.folder}.put takes {article(self.kind)}, not {kind_text(object)}")
         stored = object._stored
         if stored is not None and not stored.derived:
             state, record = self._replace(object, stored.record, stored.key)

@@ -115,6 +115,22 @@ def test_put_refuses_what_is_no_object(command, standard_input, workspace, text)
     assert workspace.projects.count() == 0
 
 
+def test_put_refuses_a_kind_that_the_json_contradicts(command, standard_input, workspace):
+    standard_input('{"kind": "project", "name": "iris"}')
+    result = command("put", "--kind", "dataset")
+    assert result.code == 2
+    assert "says that it is a project" in result.err
+    assert workspace.datasets.count() == 0
+    standard_input('{"kind": "project", "name": "iris"}')
+    assert command("put", "--kind", "projects").code == 0
+
+
+def test_put_refuses_an_etag_that_belongs_to_no_id(command, standard_input, workspace):
+    standard_input('{"kind": "project", "name": "iris", "etag": "1-aaaaaaaaaaaaaaaa"}')
+    assert command("put").code == 2
+    assert workspace.projects.count() == 0
+
+
 def test_what_get_wrote_can_be_edited_and_put(command, runs, tmp_path, workspace):
     written = json.loads(command("get", "iris/svc").out)
     (tmp_path / "edited.json").write_text(json.dumps(written | {"title": "New"}))

@@ -189,7 +189,7 @@ def test_a_run_needs_a_parent_run_that_exists(workspace, execution, run):
 
 
 def test_an_object_of_another_kind_is_refused(workspace):
-    with pytest.raises(padre.InvalidObjectError, match=r"projects\.put takes a Project, not a code"):
+    with pytest.raises(padre.InvalidObjectError, match=r"projects\.put takes a project, not a code"):
         workspace.projects.put(padre.Code(type="command"))
 
 
