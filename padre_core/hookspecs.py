@@ -58,7 +58,8 @@ class Request:
     """What a service asks for. New fields may be added; those that are here stay.
 
     Attributes:
-        record: What is to be stored. In `padre_prepare` it has no etag yet.
+        record: What is to be stored. In `padre_prepare` it has no etag yet. In a `get` the old version that is asked
+            for, as in a history; None means the newest one.
         if_match: The version that is to be replaced, or `ABSENT`.
         actor: The name of the user.
         query: What a listing is limited to.

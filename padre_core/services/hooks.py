@@ -41,7 +41,7 @@ class Storage:
 
 @hookimpl(trylast=True)
 def _get(request: Request) -> Record:
-    return request.backend.get(request.ref.kind, cast("str", request.ref.id))
+    return request.record or request.backend.get(request.ref.kind, cast("str", request.ref.id))
 
 
 @hookimpl(trylast=True)

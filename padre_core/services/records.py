@@ -98,6 +98,17 @@ class Records:
             raise PluginError(f"an extension answered the get of {kind} {id} with {record.kind} {record.id}")
         return record
 
+    def past(self, record: Record) -> Record:
+        """An old version of an object, as extensions let this user see it."""
+        request = Request(Action.GET, Ref(record.kind, record.id), self.backend, record, actor=self.actor)
+        seen: Record = self.hooks.call(request)
+        if (seen.kind, seen.id, seen.etag) != (record.kind, record.id, record.etag):
+            raise PluginError(
+                f"an extension answered the get of {record.kind} {record.id} at {record.etag} with {seen.etag}; "
+                "the version that is asked for is request.record"
+            )
+        return seen
+
     def at(self, url: str) -> tuple[str, str] | None:
         """The folder of the kind and the id in the URL of an object, of this store or a remote; None if of neither."""
         place = self.backend.object_at(url)

@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from padre_core import query
@@ -99,7 +100,7 @@ class Service(Putting[T]):
             past = self._past(object, at)
             if past.deleted is not None:
                 raise NotFoundError(f"{describe(past)} was deleted at that time")
-            return self._load(past)
+            return self._load(self.records.past(past))
         remotes = self.records.remotes
         if remotes is None and refresh == "required":
             raise UnsupportedError(f"{self.records.url} has no remote to refresh from")
@@ -327,7 +328,8 @@ class Service(Putting[T]):
         head = self._locate(object)
         if head is None or not self.records.in_scope(head):
             raise self._not_found(object)
-        return self.backend.history(self.kind, head.id)
+        found = self.backend.history(self.kind, head.id)
+        return (replace(revision, record=self.records.past(revision.record)) for revision in found)
 
     def _past(self, object: T | str, at: str) -> Record:
         """The version that was the newest at a time, in a state of the store that has a name, or of an etag."""

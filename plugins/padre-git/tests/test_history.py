@@ -1,11 +1,13 @@
 """Old versions: read, compared, restored."""
 
+import dataclasses
 import subprocess
 
 import pytest
 
 import padre_core as padre
 from padre_core.errors import InvalidObjectError, NotFoundError, UnsupportedError
+from padre_core.objects import canonical
 from padre_core.workspace import Workspace
 from padre_git.clone import CloneBackend
 
@@ -131,3 +133,38 @@ def test_what_each_side_of_a_merge_did_is_in_the_history(tmp_path):
             assert (versions[-1].title, versions[-1].description) == ("first", None)
             for version in versions:
                 assert lab.experiments.get("iris/svc", at=version.etag).title == version.title
+
+
+class WithoutTitle:
+    """An extension that shows nobody a title."""
+
+    @padre.hookimpl(wrapper=True)
+    def padre_experiment_get(self, request):
+        record = yield
+        data = record.data()
+        data.pop("title", None)
+        return dataclasses.replace(record, content=canonical.to_json(data))
+
+
+class Cache:
+    """An extension that answers every get with the newest version."""
+
+    @padre.hookimpl
+    def padre_experiment_get(self, request):
+        return request.backend.get(request.ref.kind, request.ref.id)
+
+
+def test_what_an_extension_hides_is_hidden_in_old_versions_too(experiment, workspace, folder):
+    with padre.open(f"git+{folder.as_uri()}", extensions=[WithoutTitle()]) as limited:
+        assert {version.title for version in limited.experiments.history("iris/svc")} == {None}
+        assert limited.experiments.get("iris/svc", at="published").title is None
+        assert limited.experiments.get("iris/svc", at=experiment.etag).title is None
+        limited.experiments.restore("iris/svc", at="published")  # of what is stored, not of what he may see
+    assert workspace.experiments.get("iris/svc").title == "second"
+
+
+def test_an_extension_that_answers_for_an_old_version_with_the_newest_is_told(experiment, workspace, folder):
+    with padre.open(f"git+{folder.as_uri()}", extensions=[Cache()]) as cached:
+        assert cached.experiments.get("iris/svc").title == "third"
+        with pytest.raises(padre.PluginError, match=r"request\.record"):
+            cached.experiments.get("iris/svc", at="published")
