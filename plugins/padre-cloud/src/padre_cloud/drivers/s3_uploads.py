@@ -27,7 +27,7 @@ async def upload(driver: CloudDriver, requests: Requests, key: str, file: Binary
     async def send(number: int, data: bytes) -> dict[str, Any]:
         etag = done.get(number + 1)
         if etag is None or etag.strip('"') != hashlib.md5(data, usedforsecurity=False).hexdigest():
-            query = f"?partNumber={number + 1}&uploadId={quote(id, safe='')}"
+            query = f"partNumber={number + 1}&uploadId={quote(id, safe='')}"
             answer = await driver.patiently(
                 lambda: asyncio.to_thread(requests.ask, "upload_part", key, None, data, query), key
             )
