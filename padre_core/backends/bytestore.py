@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Final
 
 from padre_core.backends.capabilities import API_VERSION, Capabilities
-from padre_core.errors import NotFoundError, UnsupportedError
+from padre_core.errors import BackendError, NotFoundError, UnsupportedError
 
 
 class Absent:
@@ -167,6 +167,31 @@ class ByteStore(ABC):
         """Removes keys, in no particular order."""
         for key in keys:
             self.delete(key)
+
+    def delete_unchanged(self, entries: Sequence[Entry]) -> Iterator[Entry]:
+        """Removes keys that are still as they were listed, and gives those that it removed.
+
+        A store whose keys others write at the same time looks and removes in one step, if it can. Only used on stores
+        that are `dated`.
+        """
+        still = [entry for entry in entries if self.is_unchanged(entry)]
+        self.delete_many([entry.key for entry in still])
+        yield from still
+
+    def is_unchanged(self, entry: Entry) -> bool:
+        """Whether a key is as it was listed, and was not renewed since.
+
+        Raises:
+            BackendError: The store does not tell when it was written.
+        """
+        try:
+            now = self.stat(entry.key)
+        except NotFoundError:
+            return False
+        if now.at is None:
+            raise BackendError(f"{self.url} does not tell when {entry.key} was written")
+        # To the second: listings tell times more precisely than answers to HEAD do.
+        return now.version == entry.version and int(now.at) == int(entry.at or 0)
 
     def read_many(self, keys: Iterable[str]) -> Iterator[Item | None]:
         """What is under each key, in the order of the keys; None where nothing is."""

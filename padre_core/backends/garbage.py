@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from padre_core.backends import layout
 from padre_core.backends.bytestore import ByteStore, Entry, Progress
 from padre_core.backends.index import Index
-from padre_core.errors import BackendError, CorruptObjectError, NotFoundError
+from padre_core.errors import CorruptObjectError
 from padre_core.objects.record import Record
 from padre_core.objects.references import blob_digests
 
@@ -111,18 +111,5 @@ def _remove(store: ByteStore, entries: Iterable[Entry], progress: Progress) -> I
     todo = iter(entries)
     count = 0
     while some := list(itertools.islice(todo, _TOGETHER)):
-        still = [entry for entry in some if _is_still(store, entry)]
-        store.delete_many([entry.key for entry in still])
-        yield from still
+        yield from store.delete_unchanged(some)
         progress("removing", count := count + len(some), 0)
-
-
-def _is_still(store: ByteStore, entry: Entry) -> bool:
-    try:
-        now = store.stat(entry.key)
-    except NotFoundError:
-        return False
-    if now.at is None:
-        raise BackendError(f"{store.url} does not tell when {entry.key} was written")
-    # To the second: listings tell times more precisely than answers to HEAD do.
-    return now.version == entry.version and int(now.at) == int(entry.at or 0)

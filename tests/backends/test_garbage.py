@@ -6,6 +6,7 @@ import io
 import itertools
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -207,6 +208,29 @@ def test_who_finds_an_old_blob_in_a_folder_keeps_it(folder, before, monkeypatch,
     again(folder, LARGE)
     assert folder.collect(grace=grace) == {}
     assert folder.has_blobs([digest])
+
+
+@pytest.mark.parametrize("again", [blob, lambda backend, data: backend.has_blobs([blob_name(data)])])
+def test_who_sends_an_old_blob_in_the_moment_of_its_removal_waits_and_knows(folder, tmp_path, monkeypatch, again):
+    digest = blob(folder, LARGE)
+    monkeypatch.setattr("padre_core.backends.blobs.is_fresh", lambda entry: False)
+    (entry,) = folder.store.list("blobs/")
+    look = folder.store.is_unchanged
+    with open_backend((tmp_path / "store").as_uri()) as sender, ThreadPoolExecutor(1) as pool:
+
+        def and_meanwhile(entry):
+            unchanged = look(entry)
+            pending.append(pool.submit(again, sender, LARGE))
+            time.sleep(0.2)  # what the other does meanwhile must have no effect
+            return unchanged
+
+        pending = []
+        monkeypatch.setattr(folder.store, "is_unchanged", and_meanwhile)
+        gone = list(folder.store.delete_unchanged([entry]))
+        answer = pending[0].result()
+        there = sender.has_blobs([digest])
+    assert (gone, there) in [([], {digest}), ([entry], {digest}), ([entry], set())]
+    assert there or answer == set(), "who was told that the blob is there relies on it"
 
 
 def test_a_copied_folder_is_young_though_its_files_keep_their_times(folder, before, tmp_path):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from emulators import Service, s3_options
 
 import padre_core as padre
+from padre_cloud.drivers.base import PART
+from padre_core.backends.blobs import has_blob
 from padre_core.backends.bytestore import ABSENT
 from padre_core.plugins import open_backend
 from padre_core.testing import samples
@@ -97,5 +102,101 @@ def test_many_keys_are_deleted_by_one_request(ministack):
     store.delete_many([*keys, "keys/that-was-never-there"])
     assert [line.split()[0] for line in proxy.requests] == ["POST"]
     assert list(store.list("")) == []
+    store.close()
+    proxy.close()
+
+
+DATA = b"the same bytes"
+KEY = f"blobs/{hashlib.sha256(DATA).hexdigest()[-2:]}/{hashlib.sha256(DATA).hexdigest()}"
+LARGE = bytes(PART + 1)
+
+
+def send_small(store):
+    store.write_new([(KEY, DATA)])
+
+
+def send_file(store):
+    with store.open_writer(lambda: KEY) as file:
+        file.write(DATA)
+
+
+def send_large(store):
+    store.send(KEY, io.BytesIO(LARGE), len(LARGE))
+
+
+def find(store):
+    assert has_blob(store, KEY.rpartition("/")[2], renew=True)
+
+
+@pytest.fixture
+def all_is_old(monkeypatch):
+    """Whoever finds bytes that he is about to name takes them for old."""
+    for module in "padre_cloud.store", "padre_core.backends.blobs":
+        monkeypatch.setattr(f"{module}.is_fresh", lambda entry: False)
+
+
+@pytest.mark.parametrize("again", [send_small, send_file, send_large, find])
+@pytest.mark.parametrize("name", ["ministack", "azurite", "gcs"])
+@pytest.mark.usefixtures("all_is_old")
+def test_bytes_that_are_sent_again_while_they_are_removed_stay(name, again, request, monkeypatch):
+    service: Service = request.getfixturevalue(name)
+    url = service.fresh()
+    remover, sender = service.open(url), service.open(url)
+    if not remover._deletes_unchanged:
+        pytest.skip(f"this {name} deletes whatever the condition is, as its probe found")
+    (send_large if again is send_large else send_small)(sender)
+    (entry,) = remover.list("blobs/")
+    look = remover.is_unchanged
+
+    def and_then_send(entry):
+        unchanged = look(entry)
+        again(sender)
+        return unchanged
+
+    monkeypatch.setattr(remover, "is_unchanged", and_then_send)
+    assert list(remover.delete_unchanged([entry])) == []
+    assert remover.read(KEY).data == (LARGE if again is send_large else DATA)
+    monkeypatch.undo()
+    (entry,) = remover.list("blobs/")
+    assert list(remover.delete_unchanged([entry])) == [entry]
+    assert list(remover.list("blobs/")) == []
+    remover.close()
+    sender.close()
+
+
+@pytest.mark.usefixtures("all_is_old")
+def test_who_sends_and_who_removes_may_race_as_they_like(ministack):
+    url = ministack.fresh()
+    remover, sender = ministack.open(url), ministack.open(url)
+    assert remover._deletes_unchanged
+    removed = 0
+    for number in range(60):
+        key = f"blobs/aa/{number}"
+        sender.write_new([(key, DATA)])
+        (entry,) = remover.list(key)
+        with ThreadPoolExecutor(2) as pool:
+            sent = pool.submit(sender.write_new, [(key, DATA)])
+            if number % 2:
+                time.sleep(number / 10_000)
+            gone = pool.submit(lambda entry=entry: list(remover.delete_unchanged([entry])))
+            sent.result()
+            removed += len(gone.result())
+        assert remover.read(key).data == DATA
+    print(f"{removed} of 60 were removed and sent anew")
+    remover.close()
+    sender.close()
+
+
+def test_a_removal_whose_answer_is_lost_is_not_tried_again(ministack):
+    proxy = Proxy(ministack.options["endpoint_url"])
+    store = Service(ministack.url, s3_options(proxy.url)).open(ministack.fresh(), timeout=2)
+    store.write_new([(KEY, DATA)])
+    (entry,) = store.list("blobs/")
+    assert store._deletes_unchanged
+    proxy.requests.clear()
+    proxy.spoil("reset after the server acted", only=b"DELETE ")
+    assert list(store.delete_unchanged([entry])) == []
+    assert [line.split()[0] for line in proxy.requests] == ["HEAD", "DELETE"]
+    assert list(store.list("blobs/")) == []
     store.close()
     proxy.close()

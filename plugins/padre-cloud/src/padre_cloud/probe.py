@@ -37,6 +37,23 @@ def obeys_conditions(driver: Driver) -> bool:
     return True
 
 
+def obeys_deletes(driver: Driver) -> bool:
+    """Whether deletes with a version are safe; asked each time, for hardly anybody deletes."""
+    if not driver.conditional:
+        return False
+    key = f".padre-probe-{secrets.token_hex(8)}"
+    version = driver.write(key, b"1")
+    try:
+        driver.delete(key, _other(version))
+    except ConflictError:
+        driver.delete(key, version)
+        return True
+    except PadreError as error:
+        logger.info("%s takes no deletes with a condition: %s", driver.place.url, error)
+        driver.delete(key)
+    return False
+
+
 def _ask(driver: Driver) -> bool:
     """Breaks each condition once, on a key that listings leave out."""
     key = f".padre-probe-{secrets.token_hex(8)}"

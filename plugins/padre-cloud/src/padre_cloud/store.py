@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
+import logging
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, TypeVar
@@ -17,10 +19,10 @@ from padre_cloud import places
 from padre_cloud.drivers import open_driver
 from padre_cloud.drivers.base import PART, BusyError, Driver, ExpiredError, Limits, Part, pause
 from padre_cloud.files import open_reader, open_writer
-from padre_cloud.probe import obeys_conditions
+from padre_cloud.probe import obeys_conditions, obeys_deletes
 from padre_cloud.settings import options_of
 from padre_core.backends.blobs import is_fresh
-from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item, Progress
+from padre_core.backends.bytestore import ABSENT, Absent, ByteStore, Entry, IfMatch, Item, Progress
 from padre_core.backends.capabilities import Capabilities
 from padre_core.errors import (
     AlreadyExistsError,
@@ -30,6 +32,8 @@ from padre_core.errors import (
     NotFoundError,
     UnavailableError,
 )
+
+logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 Given = TypeVar("Given")
@@ -188,6 +192,31 @@ class CloudStore(ByteStore):
         for _ in self._ahead(self.delete, keys):
             pass
 
+    def delete_unchanged(self, entries: Sequence[Entry]) -> Iterator[Entry]:
+        if not self._deletes_unchanged:
+            yield from super().delete_unchanged(entries)
+            return
+        for entry, gone in zip(entries, self._ahead(self._removed, entries), strict=True):
+            if gone:
+                yield entry
+
+    @functools.cached_property
+    def _deletes_unchanged(self) -> bool:
+        return self._repeat(lambda: obeys_deletes(self._driver))
+
+    def _removed(self, entry: Entry) -> bool:
+        if not self.is_unchanged(entry):
+            return False
+        try:
+            self._driver.delete(entry.key, entry.version)
+        except (ConflictError, NotFoundError):  # somebody needs it, or was faster
+            return False
+        except UnavailableError as error:
+            # Not tried again: it may be gone, and the same bytes may be there again by now, under the same version.
+            logger.info("%s: whether %s is removed is not known: %s", self.url, entry.key, error)
+            return False
+        return True
+
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         last = after
         failed = 0
@@ -219,10 +248,28 @@ class CloudStore(ByteStore):
         return open_reader(read, self._pool)
 
     def open_writer(self, key: Callable[[], str]) -> AbstractContextManager[BinaryIO]:
-        def small(name: str, data: bytes) -> None:
-            self.write(name, data)  # a name that follows from the bytes has the same bytes, which are young now
+        return open_writer(key, self._write_new, self.send)
 
-        return open_writer(key, small, self.send)
+    def _write_new(self, key: str, data: bytes) -> None:
+        """Stores bytes under a key that follows from them.
+
+        Who saw the same bytes there when they were old, and is about to remove them, must see that they are not: where
+        they would have the same version again they are not written over, but renewed.
+        """
+        if not (self._driver.versions_follow_bytes and self.capabilities.conditional_write):
+            self.write(key, data)
+            return
+        for _ in range(self._limits.attempts):
+            try:
+                self.write(key, data, if_match=ABSENT)
+                return
+            except AlreadyExistsError:
+                with contextlib.suppress(NotFoundError):
+                    there = self.stat(key)
+                    if there.size == len(data) and (is_fresh(there) or self._touch(key)):
+                        return
+                    break
+        self.write(key, data)
 
     def send(self, key: str, file: BinaryIO, size: int) -> None:
         try:
@@ -235,7 +282,7 @@ class CloudStore(ByteStore):
 
     def write_new(self, items: Iterable[tuple[str, bytes]]) -> None:
         def write(item: tuple[str, bytes]) -> None:
-            self.write(*item)
+            self._write_new(*item)
 
         for _ in self._ahead(write, items):
             pass

@@ -115,6 +115,15 @@ class FileStore(ByteStore):
             finally:
                 os.close(parent)
 
+    def delete_unchanged(self, entries: Sequence[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            with self._exclusive():  # against those who find a file there, and make it young
+                unchanged = self.is_unchanged(entry)
+                if unchanged:
+                    self.delete(entry.key)
+            if unchanged:
+                yield entry
+
     def read_range(self, key: str, start: int, length: int) -> bytes:
         with self.open_reader(key) as file:
             file.seek(start)
@@ -169,7 +178,7 @@ class FileStore(ByteStore):
             return _entry(key, status)
 
     def renew(self, key: str) -> None:
-        with self._mapped(key):
+        with self._mapped(key), self._exclusive():
             fd = open_beneath(self._root, key, os.O_RDONLY | os.O_NONBLOCK)
             try:
                 check_regular(os.fstat(fd), key)
@@ -303,12 +312,18 @@ class FileStore(ByteStore):
 
     def _publish(self, fd: int, temporary: str | None, parent: int, name: str) -> None:
         if temporary is not None:
-            os.rename(temporary, name, src_dir_fd=self._root, dst_dir_fd=parent)
+            with self._exclusive():
+                os.rename(temporary, name, src_dir_fd=self._root, dst_dir_fd=parent)
             return
-        try:
-            os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
-        except FileExistsError:  # a blob's name says its content: it is the same file, and young again
-            os.utime(name, dir_fd=parent, follow_symlinks=False)
+        with contextlib.suppress(FileExistsError):
+            _link(fd, name, parent)
+            return
+        # A blob's name says its content: it is the same file, and young again, unless it was removed just now.
+        with self._exclusive():
+            try:
+                os.utime(name, dir_fd=parent, follow_symlinks=False)
+            except FileNotFoundError:
+                _link(fd, name, parent)
 
     def _wrote(self, key: str) -> None:
         with self._noting:
@@ -406,6 +421,11 @@ def _errors(what: str) -> Iterator[None]:
         if error.errno in (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):
             raise UnavailableError(f"{what}: {error.strerror}") from error
         raise BackendError(f"{what}: {error.strerror}") from error
+
+
+def _link(fd: int, name: str, parent: int) -> None:
+    """Gives a file that has no name one."""
+    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
 
 
 def _version(status: os.stat_result) -> str:

@@ -92,8 +92,8 @@ class AzureDriver(CloudDriver):
         )
         return str(answer["etag"].strip('"'))
 
-    def delete(self, key: str) -> None:
-        self.run(self._blob(key).delete_blob(**_ONCE), key)
+    def delete(self, key: str, version: str | None = None) -> None:
+        self.run(self._blob(key).delete_blob(**_condition(version), **_ONCE), key)
 
     def list(self, prefix: str, after: str) -> Iterator[Entry]:
         client = self.fs.service_client.get_container_client(self._container)

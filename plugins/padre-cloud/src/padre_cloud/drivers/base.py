@@ -72,7 +72,10 @@ class Driver(ABC):
     """
 
     conditional: bool = False
-    """Whether the provider may have conditional writes; the probe tells whether it does."""
+    """Whether the provider may have conditional writes and deletes; probes tell whether it does."""
+
+    versions_follow_bytes: bool = False
+    """Whether the same bytes written again may have the same version."""
 
     presigns: bool = False
     deletes_many: bool = False
@@ -102,8 +105,15 @@ class Driver(ABC):
         """Stores bytes and returns their version; `if_match` is obeyed if `conditional` says so, else ignored."""
 
     @abstractmethod
-    def delete(self, key: str) -> None:
-        """Removes a key; a missing one is no error."""
+    def delete(self, key: str, version: str | None = None) -> None:
+        """Removes a key; a missing one is no error.
+
+        Args:
+            version: Only if this is what is there; only given where `conditional` says so.
+
+        Raises:
+            ConflictError: It is not.
+        """
 
     @abstractmethod
     def list(self, prefix: str, after: str) -> Iterator[Entry]:
@@ -118,7 +128,10 @@ class Driver(ABC):
         """Stores a large file whose name follows from its bytes; called again, it goes on where it stopped."""
 
     def touch(self, key: str) -> bool:
-        """Makes a key as young as if it were written now; False if only writing it again does that."""
+        """Makes a key as young as if it were written now, under another version where versions tell anything.
+
+        False if only writing it again does that.
+        """
         return False
 
     def delete_many(self, keys: Sequence[str]) -> None:

@@ -167,7 +167,7 @@ class FolderDriver(Driver):
         """Moves a file over another in one step."""
         fs.mv(source, target)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, version: str | None = None) -> None:
         self.mapped(key, lambda fs: fs.rm_file(f"{self.root}/{key}"))
 
     def stat(self, key: str) -> Entry:

@@ -120,8 +120,8 @@ class GcsDriver(CloudDriver):
         )  # fmt: skip
         return str(json.loads(body)["generation"])
 
-    def delete(self, key: str) -> None:
-        self.run(self._ask("DELETE", self._object(key)), key)
+    def delete(self, key: str, version: str | None = None) -> None:
+        self.run(self._ask("DELETE", self._object(key), ifGenerationMatch=version), key)
 
     def list(self, prefix: str, after: str) -> Iterator[Entry]:
         fields = "items(name,generation,size,updated),nextPageToken"

@@ -67,6 +67,7 @@ class S3Driver(CloudDriver):
 
     filesystem = S3FileSystem
     conditional = True
+    versions_follow_bytes = True
     presigns = True
     deletes_many = True
     rereads = True
@@ -119,8 +120,8 @@ class S3Driver(CloudDriver):
         except NotFoundError as error:  # there is nothing whose version could be the one that is named
             raise ConflictError(str(error)) from None
 
-    def delete(self, key: str) -> None:
-        self._ask("delete_object", key)
+    def delete(self, key: str, version: str | None = None) -> None:
+        self._ask("delete_object", key, {"If-Match": version} if version else None)
 
     def list(self, prefix: str, after: str) -> Iterator[Entry]:
         where: dict[str, Any] = {"Prefix": self._prefix + prefix}
@@ -145,10 +146,16 @@ class S3Driver(CloudDriver):
         self.run(s3_uploads.upload(self, self._requests, self._prefix + key, file, size), key, timeout=math.inf)
 
     def touch(self, key: str) -> bool:
+        entry = self.stat(key)
         path = self._prefix + key
-        source = {"Bucket": self.place.host, "Key": path}
         try:
-            self.run(self._requests.call("copy_object", Key=path, CopySource=source, MetadataDirective="REPLACE"), key)
+            # An upload of one part has an etag that nothing else has; a copy of it has that of the bytes.
+            if entry.version.endswith('-1"'):
+                source = {"Bucket": self.place.host, "Key": path}
+                copy = self._requests.call("copy_object", Key=path, CopySource=source, MetadataDirective="REPLACE")
+                self.run(copy, key)
+            else:
+                self.run(s3_uploads.copy_as_part(self._requests, path, entry.size), key)
         except (AccessDeniedError, BackendError) as error:
             if isinstance(error, UnavailableError):
                 raise

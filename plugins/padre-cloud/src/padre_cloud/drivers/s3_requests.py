@@ -120,7 +120,7 @@ class Requests:
     """Requests to a bucket. All methods may be called from several threads at once."""
 
     def __init__(self, fs: S3FileSystem, bucket: str, run: Run) -> None:
-        self._fs, self._bucket, self._run = fs, bucket, run
+        self._fs, self.bucket, self._run = fs, bucket, run
         self._ways: dict[str, _Way] = {}
         self._learning = threading.Lock()
 
@@ -128,7 +128,7 @@ class Requests:
         """Makes a request by the client; not by the methods of s3fs, which would repeat it."""
         method = getattr(await self._fs.set_session(), operation)
         payer = self._fs.req_kw
-        return await method(**self._fs._get_s3_method_kwargs(method, payer, Bucket=self._bucket, **arguments))
+        return await method(**self._fs._get_s3_method_kwargs(method, payer, Bucket=self.bucket, **arguments))
 
     def ask(
         self, operation: str, key: str, headers: Mapping[str, str] | None = None, data: bytes = b"", query: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import functools
 import hashlib
@@ -67,6 +68,24 @@ async def _begun(driver: CloudDriver, requests: Requests, key: str) -> tuple[str
         if not parts.get("IsTruncated"):
             return id, done
         marker = {"PartNumberMarker": parts["NextPartNumberMarker"]}
+
+
+async def copy_as_part(requests: Requests, key: str, size: int) -> None:
+    """Puts an object in its own place, as an upload of one part."""
+    id = (await requests.call("create_multipart_upload", Key=key))["UploadId"]
+    try:
+        part = {"Key": key, "UploadId": id, "PartNumber": 1}
+        if size:
+            source = {"Bucket": requests.bucket, "Key": key}
+            etag = (await requests.call("upload_part_copy", CopySource=source, **part))["CopyPartResult"]["ETag"]
+        else:  # there is no range of bytes to be copied
+            etag = (await requests.call("upload_part", Body=b"", **part))["ETag"]
+        parts = [{"ETag": etag, "PartNumber": 1}]
+        await requests.call("complete_multipart_upload", Key=key, UploadId=id, MultipartUpload={"Parts": parts})
+    except BaseException:
+        with contextlib.suppress(Exception):  # else it is an upload that did not end, which `tidy` removes
+            await requests.call("abort_multipart_upload", Key=key, UploadId=id)
+        raise
 
 
 async def tidy(requests: Requests, prefix: str, seconds: float) -> int:

@@ -86,7 +86,7 @@ class SftpDriver(FolderDriver):
         fs.ftp.utime(source, (when, when))
         fs.ftp.posix_rename(source, target)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, version: str | None = None) -> None:
         path = f"{self.root}/{key}"
         when = self.mapped(key, lambda fs: fs.ftp.stat(path).st_mtime)
         super().delete(key)
