@@ -135,6 +135,9 @@ class ByteStore(ABC):
     0: none is; for stores that give what was written its name afterwards.
     """
 
+    together: int = 1
+    """How many calls make their way faster at once than one after the other, such as requests to another machine."""
+
     single_writer: bool = False
     """Whether the user's settings say that nobody else writes; then core need not be told by an option."""
 

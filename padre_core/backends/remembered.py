@@ -55,12 +55,12 @@ class Remembered:
 
     def in_batch(self, key: str) -> File | None:
         """A file that the batch of this thread saw not long ago."""
-        file = self._seen.get(key)
+        file = self.seen.get(key)
         return file if file is not None and file.within(BATCH_SECONDS) else None
 
     def note(self, key: str, records: Sequence[Record], version: IfMatch, *, at: float | None = None) -> None:
         """Takes up what a file holds, now or when it is said."""
-        file = self._seen[key] = File(tuple(records), version, time.monotonic() if at is None else at)
+        file = self.seen[key] = File(tuple(records), version, time.monotonic() if at is None else at)
         with self._lock:
             if len(self._files) >= _FILES:
                 self._files.clear()
@@ -69,7 +69,7 @@ class Remembered:
 
     def forget(self, key: str) -> None:
         """Drops a file that is no longer as it was seen."""
-        self._seen.pop(key, None)
+        self.seen.pop(key, None)
         with self._lock:
             self._files.pop(key, None)
 
@@ -84,11 +84,15 @@ class Remembered:
         return bool(getattr(self._batches, "depth", 0))
 
     @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """Around calls that belong together; may be nested."""
+    def batch(self, seen: dict[str, File] | None = None) -> Iterator[None]:
+        """Around calls that belong together; may be nested.
+
+        Args:
+            seen: What the batch of another thread has seen, of which this one does a part.
+        """
         self._batches.depth = getattr(self._batches, "depth", 0) + 1
         if self._batches.depth == 1:
-            self._batches.seen = {}
+            self._batches.seen = {} if seen is None else seen
         try:
             yield
         finally:
@@ -97,7 +101,7 @@ class Remembered:
                 self._batches.seen = None
 
     @property
-    def _seen(self) -> dict[str, File]:
+    def seen(self) -> dict[str, File]:
         """What the batch that this thread is in has seen."""
         seen: dict[str, File] | None = getattr(self._batches, "seen", None)
         return {} if seen is None else seen

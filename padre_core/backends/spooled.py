@@ -6,7 +6,8 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
@@ -131,13 +132,29 @@ class SpooledBackend(NotedBackend):
                 files.setdefault(layout.record_key(write.record.kind, write.record.id), []).append(place)
             except PadreError as error:
                 results[place] = error
-        with self.batch(f"Store {len(writes)} objects"):
-            for key, places in files.items():
+
+        def put(key: str) -> dict[int, Record | PadreError]:
+            some = {place: writes[place] for place in files[key]}
+            with self._remembered.batch(seen):  # a thread that works for it leaves no note of its own
                 try:
-                    results |= self._put_together(key, {place: writes[place] for place in places})
+                    return self._put_together(key, some)
                 except PadreError as error:
-                    results |= dict.fromkeys(places, error)
+                    return dict.fromkeys(some, error)
+
+        with self.batch(f"Store {len(writes)} objects"):
+            seen = self._remembered.seen
+            for some in self._at_once(put, files):
+                results |= some
         return [results[place] for place in range(len(writes))]
+
+    def _at_once(self, call: Callable[[str], _Answer], keys: Collection[str]) -> Iterator[_Answer]:
+        """The answers of a call for each of some keys, as many at once as the store likes."""
+        workers = min(len(keys), self.store.together if self._conditional else 1)
+        if workers < 2:
+            yield from map(call, keys)
+            return
+        with ThreadPoolExecutor(workers, "padre-put") as pool:
+            yield from pool.map(call, keys)
 
     def _put_together(self, key: str, writes: dict[int, Write]) -> dict[int, Record | PadreError]:
         """Puts what lies in one file, by one write."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from padre_core.backends.backend import Write
 from padre_core.backends.bytestore import ABSENT, UNBORN
 from padre_core.backends.memory import MemoryStore
 from padre_core.backends.spooled import SpooledBackend
+from padre_core.errors import ConflictError
 from padre_core.objects.identity import run_child_id
 from padre_core.query.model import Query
 from padre_core.testing import samples
@@ -144,6 +146,8 @@ def test_the_table_in_the_docs_says_what_is_counted(opened, bucket, no_chance):
     ids = [run_child_id(run.id, "metric", str(number)) for number in range(100)]
     with counting("put 100 objects that live in one run", fresh):
         fresh.put_many([Write(samples.record("metric", id, {}, (run.id,)), ABSENT) for id in ids])
+    with counting("put 100 objects that lie in files of their own", fresh):
+        fresh.put_many([Write(samples.project(f"project-{number}"), ABSENT) for number in range(100)])
     fill(opened, sessions=40, runs=1)
     search(opened(readonly=True))
     with counting("open and search, nothing new"):
@@ -152,6 +156,35 @@ def test_the_table_in_the_docs_says_what_is_counted(opened, bucket, no_chance):
     with counting("open and search, three new notes"):
         search(again(readonly=True))
     assert counted.items() <= ours(CLOUD.read_text()).items()
+
+
+class Meeting(CountingStore):
+    """Writes of projects wait for each other: four at a time, or not at all."""
+
+    together = 4
+
+    def __init__(self, store):
+        super().__init__(store)
+        self.barrier = threading.Barrier(self.together)
+
+    def write(self, key, data, *, if_match=None):
+        if key.startswith("projects/"):
+            self.barrier.wait(60)
+        return super().write(key, data, if_match=if_match)
+
+
+def test_files_of_their_own_are_put_as_many_at_once_as_the_store_likes_with_one_note(bucket, no_chance):
+    backend = SpooledBackend(Meeting(bucket))
+    there = backend.put(samples.run(), if_match=ABSENT)
+    before = backend.store.total
+    writes = [Write(samples.project(f"project-{number}"), ABSENT) for number in range(8)]
+    clash = Write(samples.edited(there, status="failed"), ABSENT)
+    *results, refused = backend.put_many([*writes, clash])
+    assert [result.id for result in results] == [write.record.id for write in writes]
+    assert isinstance(refused, ConflictError)
+    assert backend.store.total - before <= 8 + 1 + 2, "each file, a note, and what is there of the one that clashes"
+    assert backend.count("project", Query()) == 8
+    backend.close()
 
 
 def test_the_table_in_the_docs_says_what_a_run_costs(no_chance):

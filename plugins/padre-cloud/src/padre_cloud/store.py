@@ -85,6 +85,7 @@ class CloudStore(ByteStore):
         if not (timeout > 0 and attempts >= 1 and 1 <= concurrency <= 256):
             raise InvalidObjectError(f"{url}: timeout is above 0, attempts from 1 on, concurrency from 1 to 256")
         self._limits = Limits(timeout, attempts, concurrency)
+        self.together = concurrency
         self._options: Mapping[str, Any] = options
         self._writing = threading.RLock()
         self._connect()
