@@ -12,6 +12,7 @@ from padre_core.backends.backend import Write
 from padre_core.backends.bytestore import ABSENT
 from padre_core.objects.identity import new_run_id
 from padre_http.wire.records import decode_heads, decode_record, decode_results, encode_record, encode_writes
+from padre_server.call import FIRST
 
 from .samples import edited, experiment, path, project
 from .serving import Client, Served
@@ -196,12 +197,12 @@ def test_unknown_kinds_are_not_found(client: Client, folder: str) -> None:
 def test_large_objects_come_in_short_pages(client: Client) -> None:
     parent = project()
     put(client, parent)
-    for number in range(24):
+    for number in range(FIRST + 4):
         assert put(client, experiment(parent, f"e{number}", metadata={"large": "x" * 1_000_000})).status == 200
     page = client("GET", "/v1/experiments", within=parent.id)
-    assert len(page.body) < 22_000_000
+    assert len(page.body) < (FIRST + 2) * 1_000_000
     rest = client("GET", "/v1/experiments", within=parent.id, cursor=page.json["cursor"]).json
-    assert len(page.json["records"]) + len(rest["records"]) == 24
+    assert len(page.json["records"]) + len(rest["records"]) == FIRST + 4
 
 
 def test_the_place_of_the_store_is_told_to_nobody(served: Served, client: Client) -> None:
