@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from padre_core import plugins, query
 from padre_core.backends.backend import Backend, Changes, Problem
 from padre_core.configuration import StoreSettings, find_url, named_remotes, settings_of
-from padre_core.errors import InvalidObjectError, NotFoundError, UnsupportedError
+from padre_core.errors import InvalidObjectError, NotFoundError, PadreError, UnsupportedError
 from padre_core.hookspecs import Progressed
 from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject
@@ -165,6 +165,7 @@ class Workspace:
 
         Raises:
             NotFoundError: No kind has it.
+            UnavailableError: It is not here, and a remote is away.
             InvalidObjectError: Several kinds have it.
         """
         if kind is not None:
@@ -185,13 +186,16 @@ class Workspace:
         if len(found) > 1:
             names = " and of a ".join(service.kind for service in found)
             raise InvalidObjectError(f"{reference!r:.200} is the name of a {names}: say which with kind= or --kind")
+        away: list[PadreError] = []
         if not found and self.records.remotes is not None:
-            found = [service for service in map(self.service, NAMED) if service.has_anywhere(reference)]
+            found = [service for service in map(self.service, NAMED) if service.has_anywhere(reference, away)]
         if found:
             return found[0]
         gone = list(filter(None, (self.service(kind).buried(reference) for kind in NAMED)))
         if len(gone) == 1:
             return self.service(gone[0].kind)
+        if away and not gone:
+            raise away[0]
         ways = [f"; {describe(record)} was deleted: {restore_call(record)}" for record in gone]
         raise NotFoundError(f"{self.url} has no project, experiment or dataset {reference!r:.200}{''.join(ways)}")
 

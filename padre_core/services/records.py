@@ -21,7 +21,8 @@ from padre_core.errors import (
 from padre_core.hookspecs import Action, ObjectChanged, Ref, Request
 from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject
-from padre_core.objects.identity import is_run_id, run_of
+from padre_core.objects.envelope import parse
+from padre_core.objects.identity import is_id, is_run_id, run_of
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record, Tombstone, first, successor
 from padre_core.objects.references import parent_kind
@@ -112,7 +113,20 @@ class Records:
     def at(self, url: str) -> tuple[str, str] | None:
         """The folder of the kind and the id in the URL of an object, of this store or a remote; None if of neither."""
         place = self.backend.object_at(url)
-        return place if place is not None or self.remotes is None else self.remotes.at(url)
+        if place is not None or self.remotes is None:
+            return place
+        return self._noted(url) or self.remotes.at(url)
+
+    def _noted(self, url: str) -> tuple[str, str] | None:
+        """What is here and carries the URL that it has on a remote: that needs no remote that answers."""
+        rest, _, id = url.rpartition("/")
+        for model in kinds():
+            if is_id(id) and rest.endswith(("/" + model.folder, "#" + model.folder)):
+                head = self.peek(model.kind, id)
+                notes = {} if head is None else parse(head.envelope, f"{head.kind} {head.id}").remotes
+                if any(entry.url == url for entry in notes.values()):
+                    return model.folder, id
+        return None
 
     def check_scope(self, record: Record) -> None:
         """Checks that this user may read an object.

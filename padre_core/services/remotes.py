@@ -61,13 +61,14 @@ class Remotes:
         except PadreError:  # what is put is stored here first, whatever is wrong there; the upload tells
             return None
 
-    def reached(self) -> Iterator[Backend]:
-        """The stores of those remotes that answer."""
+    def reached(self, away: list[PadreError] | None = None) -> Iterator[Backend]:
+        """The stores of those remotes that answer; why the others do not is added to `away`."""
         for name in self.names:
             try:
                 yield self.engine.pair(name).remote
-            except AWAY:
-                continue
+            except AWAY as error:
+                if away is not None:
+                    away.append(error)
 
     def at(self, url: str) -> Ref | None:
         """The folder and id of the object that a remote has at a URL; None if it is no remote's."""

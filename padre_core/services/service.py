@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from padre_core import query
 from padre_core.backends.backend import Revision
-from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, UnsupportedError
+from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, PadreError, UnsupportedError
 from padre_core.objects.base import PadreObject
 from padre_core.objects.record import Record
 from padre_core.query.model import Deleted, Expression, Query
@@ -106,7 +106,11 @@ class Service(Putting[T]):
             raise UnsupportedError(f"{self.records.url} has no remote to refresh from")
         if remotes is None or refresh == "never":
             return self._here(object)
-        id = self.locate(object)
+        away: list[PadreError] = []
+        try:
+            id = self.locate(object, away)
+        except NotFoundError as error:
+            raise (away or [error])[0] from None
         got = remotes.engine.get((self.kind, id), refresh=refresh)
         found = self._here(id)
         if got.stale and found._stored is not None:
@@ -142,15 +146,18 @@ class Service(Putting[T]):
                         return record
         raise self._not_found(object)
 
-    def has_anywhere(self, path: str) -> bool:
-        """Whether something of this kind has a name path, here or on a remote that answers."""
+    def has_anywhere(self, path: str, away: list[PadreError]) -> bool:
+        """Whether something of this kind has a name path, here or on a remote; why others do not answer is added."""
         try:
-            return bool(self.locate(path))
+            return bool(self.locate(path, away))
         except (NotFoundError, InvalidObjectError):
             return False
 
-    def locate(self, object: T | str) -> str:
+    def locate(self, object: T | str, away: list[PadreError] | None = None) -> str:
         """The id of what is meant, be it stored here or on a remote.
+
+        Args:
+            away: Why remotes that were asked do not answer is added here.
 
         Raises:
             NotFoundError: It is nowhere.
@@ -161,7 +168,7 @@ class Service(Putting[T]):
         found = self._locate(object)
         remotes = self.records.remotes
         if found is None and isinstance(object, str) and remotes is not None:
-            stores = (Records(backend, self.records.hooks, self.records.actor) for backend in remotes.reached())
+            stores = (Records(backend, self.records.hooks, self.records.actor) for backend in remotes.reached(away))
             found = next((record for store in stores if (record := self._beside(store)._by_path(object))), None)
         if found is None:
             raise self._not_found(object)

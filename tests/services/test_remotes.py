@@ -339,3 +339,20 @@ def test_a_get_that_must_ask_says_what_is_wrong_with_the_remote(beside):
     beside.projects.put(padre.Project(name="iris"))
     with pytest.raises((padre.UnavailableError, padre.AuthenticationError), match=r"padre login|nothing serves"):
         beside.remotes.get(("project", str(beside.projects.get("iris").id)), refresh="required", remotes=["locked"])
+
+
+def test_what_is_not_here_while_a_remote_is_away_may_still_be_there(beside):
+    for ask in (beside.projects.get, beside.service_of):
+        with pytest.raises((padre.UnavailableError, padre.AuthenticationError)):
+            ask("iris")
+
+
+def test_the_url_of_an_object_that_is_here_needs_no_remote_that_answers(lab, tmp_path):
+    with padre.open(tmp_path / "here", remotes={"lab": lab}) as online:
+        url = online.projects.put(padre.Project(name="iris"), remote="lab").remotes["lab"].url
+    (tmp_path / "lab").rename(tmp_path / "away")
+    (tmp_path / "lab").write_text("no store")
+    with padre.open(tmp_path / "here", remotes={"lab": lab}) as offline:
+        found = offline.projects.get(url)
+        assert (found.name, found.stale) == ("iris", True)
+        assert offline.service_of(url).kind == "project"
