@@ -23,6 +23,7 @@ CUTS = int(os.environ.get("PADRE_GIT_CUTS", "60"))
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.crash,
     pytest.mark.skipif(
         sys.platform != "linux" or (not shutil.which("strace") and not os.environ.get("CI")),
         reason="needs strace, which is of Linux",
