@@ -19,7 +19,7 @@ from padre_git.clone import CloneBackend
 
 from . import power
 
-CUTS = int(os.environ.get("PADRE_GIT_CUTS", "24"))
+CUTS = int(os.environ.get("PADRE_GIT_CUTS", "12"))
 
 pytestmark = [
     pytest.mark.slow,
