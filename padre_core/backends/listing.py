@@ -30,7 +30,7 @@ from padre_core.objects.record import Record, decode, encode, united
 NOTES = ".notes"
 CATALOG = ".catalog"
 
-MERGE_NOTES = 32
+MERGE_NOTES = 24
 SNAPSHOT_OBJECTS = 1000
 SNAPSHOT_BYTES = 16 * 1024 * 1024
 

@@ -28,10 +28,11 @@ logger = logging.getLogger(__name__)
 OWN_NOTES = 8
 """So many notes of one opening become one when it writes the next."""
 
-FIRST_LOOK, LOOK = 4, 8
-"""One note in so many, by chance, is followed by a look at how many there are by all: the first time, and later.
+LOOK = 4
+"""One note in so many is followed by a look at how many there are by all; chance decides which is the first.
 
-By chance, for many openings may each leave few. A run leaves two or three notes, and should not cost many looks."""
+For many openings may each leave few, and should not look all at once. A run leaves two or three notes, and costs one
+look at most."""
 
 NOTE_RECORDS = 1000
 """How many records one note holds at most."""
@@ -61,7 +62,7 @@ class Notes:
         self._flushing = threading.Lock()
         self._id = secrets.token_hex(8)
         self._number = 0
-        self._looked = False
+        self._looks = secrets.randbelow(LOOK)
         self._writing: Counter[str] = Counter()
         self._pending: list[Entry] = []
         self._doubtful: set[str] = set()
@@ -113,16 +114,8 @@ class Notes:
             with self._lock:
                 if not (self._pending or self._doubtful or self._writing) and self._fd >= 0:
                     os.ftruncate(self._fd, 0)
-        if pending and self._looks():
+        if pending and self._number % LOOK == self._looks:
             self.merge()
-
-    def _looks(self) -> bool:
-        """Whether this note is followed by a look."""
-        if self._looked and self._number <= OWN_NOTES:
-            return False
-        looks = secrets.randbelow(LOOK if self._looked else FIRST_LOOK) == 0
-        self._looked |= looks
-        return looks
 
     def merge(self) -> None:
         """Makes snapshots of the notes of all once there are many."""

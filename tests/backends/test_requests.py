@@ -35,7 +35,7 @@ def folders(tmp_path, monkeypatch):
 @pytest.fixture
 def no_chance(monkeypatch):
     """Looks at the notes of others only at the end, so that counts are the same each time."""
-    monkeypatch.setattr(notes, "FIRST_LOOK", 10**12)
+    monkeypatch.setattr(notes, "LOOK", 10**12)
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def test_a_machine_without_an_index_reads_what_lies_above_and_fills_none(asked, 
     assert not list(tmp_path.glob("another machine's/*.sqlite"))
 
 
-def test_through_a_workspace_one_object_is_put_by_at_most_3_requests(asked, trained, monkeypatch, no_chance):
+def test_through_a_workspace_one_object_is_put_by_at_most_3_requests(no_chance, asked, trained, monkeypatch):
     asked(lambda workspace: workspace.runs.count())
     later(monkeypatch, 5)
     calls = {
