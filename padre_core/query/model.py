@@ -99,7 +99,7 @@ class Query:
     Attributes:
         within: Only objects below the object of this id, at any depth.
         order: Ties are broken by id, ascending. Without an order: by creation time, then id.
-        limit: The size of a page.
+        limit: How many objects a page holds at most.
         cursor: Where the page before ended; belongs to the same `where`, `within` and `order`.
     """
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import http_proxy as proxies
@@ -215,32 +217,78 @@ def test_the_objects_of_an_answer_are_those_that_were_asked_for(server, proxy, m
                 call()
 
 
-def test_a_large_page_comes_in_parts_each_object_once_and_in_order(server):
+def pages(backend, query):
+    """The pages of a listing, each asked for when it is taken."""
+    while True:
+        page = backend.query("project", query)
+        yield [record.id for record in page.records]
+        if page.cursor is None:
+            return
+        query = replace(query, cursor=page.cursor)
+
+
+def numbered(count):
+    return [samples.project(f"project-{number:04}") for number in range(count)]
+
+
+def test_a_long_listing_comes_in_pages_each_object_once_and_in_order(server):
     with HttpBackend(server.url, token=server.token) as backend:
-        put = [samples.project(f"project-{number:04}") for number in range(2 * PART + 50)]
-        backend.put_many([Write(record, ABSENT) for record in put])
+        put = [record.id for record in numbered(2 * PART + 50)]
+        backend.put_many([Write(record, ABSENT) for record in numbered(2 * PART + 50)])
+        asked = []
+        call = backend._ask
+        backend._ask = lambda *arguments, **more: asked.append(arguments) or call(*arguments, **more)
         order = parse_order("name", "project")
-        first = backend.query("project", Query(order=order, limit=2 * PART + 20))
-        rest = backend.query("project", Query(order=order, limit=2 * PART, cursor=first.cursor))
-    assert [record.id for record in (*first.records, *rest.records)] == [record.id for record in put]
-    assert (len(rest.records), rest.cursor) == (30, None)
+        for limit in (3 * PART, PART, PART + 20, 100):
+            found = list(pages(backend, Query(order=order, limit=limit)))
+            assert [id for page in found for id in page] == put
+            assert {len(page) for page in found[:-1]} == {min(limit, PART)}
+            assert len(asked) == len(found)  # nothing was asked for that nobody took
+            asked.clear()
 
 
-def test_a_page_whose_next_part_fails_is_an_error_and_no_short_page(server, proxy):
+def test_what_was_read_ahead_serves_no_other_listing(server):
+    query = Query(order=parse_order("name", "project"), limit=1000)
+    with HttpBackend(server.url, token=server.token) as backend:
+        backend.put_many([Write(record, ABSENT) for record in numbered(PART + 1)])
+        first = backend.query("project", query)
+        assert len(backend._ahead.coming.result())  # it lies there, and whoever asked for it stops here
+        last = backend.get("project", samples.project(f"project-{PART:04}").id)
+        backend.put(samples.edited(last, title="new"), if_match=last.etag)
+        again = backend.query("project", query)
+        assert again.cursor == first.cursor
+        (found,) = backend.query("project", replace(query, cursor=again.cursor)).records
+        assert found.data()["title"] == "new"
+
+
+def test_a_forked_child_does_not_wait_for_what_its_parent_asked_for(server):
+    query = Query(order=parse_order("name", "project"), limit=1000)
+    with HttpBackend(server.url, token=server.token) as backend:
+        backend.put_many([Write(record, ABSENT) for record in numbered(PART + 1)])
+        first = backend.query("project", query)
+        backend._ahead = backend._ahead._replace(coming=Future())  # as a child has it, which no thread completes
+        child = os.fork()
+        if not child:
+            os._exit(len(backend.query("project", replace(query, cursor=first.cursor)).records))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+def test_a_page_that_fails_when_it_is_read_ahead_is_an_error_to_who_wants_it(server, proxy):
     with HttpBackend(proxy.url, token=server.token, timeout=2) as backend:
-        backend.put_many([Write(samples.project(f"project-{number:04}"), ABSENT) for number in range(PART + 1)])
-        backend.query("project", Query(limit=1))
+        backend.put_many([Write(record, ABSENT) for record in numbered(PART + 1)])
         part, asked = backend._part, []
 
-        def failing(kind, query):
-            asked.append(query)
+        def failing(*arguments):
+            asked.append(arguments)
             if len(asked) == 2:
                 proxy.spoil_all("500")
-            return part(kind, query)
+            return part(*arguments)
 
         backend._part = failing
+        page = backend.query("project", Query(limit=1000))
+        assert len(page.records) == PART
         with pytest.raises(BackendError):
-            backend.query("project", Query(limit=1000))
+            backend.query("project", Query(limit=1000, cursor=page.cursor))
 
 
 def test_a_part_that_hangs_does_not_keep_a_process_alive(server):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote
 
 from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Segment, Write
@@ -37,8 +38,8 @@ from padre_http.transport import Answer, Resumes
 from padre_http.wire import errors, info, queries, records, streams
 
 STREAMS: tuple[Stream, ...] = ("points", "lines")
-PART = 250
-"""How many objects of a page one request asks for."""
+PART = 500
+"""How many objects a page holds at most: those of one request."""
 
 OPTIONS = ("token", "token_file", "timeout", "ca_file")
 
@@ -56,6 +57,7 @@ class HttpBackend(Backend):
                 raise UnsupportedError(f"{name!r:.40} is no option of padre-http; the options are {', '.join(OPTIONS)}")
         self.client = Client(url, **options)
         self._local = threading.local()
+        self._ahead: _Ahead | None = None
         try:
             store = self.client.info.store
             if store is None:  # asked without a token, or with one that says nothing
@@ -114,23 +116,24 @@ class HttpBackend(Backend):
     def query(self, kind: str, query: Query) -> Page:
         if query.limit < 1:
             raise InvalidObjectError(f"a page holds at least one object, not {query.limit}")
-        found: list[Record] = []
-        asked = self._part(kind, query)
-        while True:
-            lines, cursor = self.client.read(records.split_page, asked)
-            left = query.limit - len(found) - len(lines)
-            more = cursor is not None and left > 0 and len(lines) > 0
-            if more:  # the server makes the next part while this one is read
-                coming = _started(partial(self._part, kind, replace(query, cursor=cursor, limit=left)))
-            part = self.client.read(records.decode_records, lines)
-            self._fits([record.kind == kind for record in part], part)
-            found += part
-            if not more:
-                return Page(tuple(found), cursor)
-            asked = coming.result()
+        ahead = self._ahead
+        if ahead is not None and query.limit >= PART and ahead.continues(kind, query.cursor):
+            self._ahead = None
+            body = ahead.coming.result()
+        else:
+            body = self._part(kind, query)
+        lines, cursor = self.client.read(records.split_page, body)
+        if (
+            cursor is not None and query.limit - len(lines) >= PART
+        ):  # the server makes it while this one is read and used
+            coming = _started(partial(self._part, kind, replace(query, cursor=cursor)))
+            self._ahead = _Ahead(kind, cursor, os.getpid(), coming)
+        found = self.client.read(records.decode_records, lines)
+        self._fits([record.kind == kind for record in found], found)
+        return Page(tuple(found), cursor)
 
     def _part(self, kind: str, query: Query) -> bytes:
-        """The answer with the next objects of a page."""
+        """The answer with the objects of a page."""
         asked = queries.encode_query(replace(query, limit=min(query.limit, PART)))
         return self._ask("POST", f"/v1/{kind_of(kind).folder}/search", asked).body
 
@@ -392,6 +395,22 @@ def _ref(record: Record) -> tuple[str, str]:
 
 def _place(kind: str, id: str) -> str:
     return f"/v1/{kind_of(kind).folder}/{check_id(id)}"
+
+
+class _Ahead(NamedTuple):
+    """The next page of a listing, a full one, which is asked for before its reader does."""
+
+    kind: str
+    cursor: str
+    process: int
+    coming: Future[bytes]
+
+    def continues(self, kind: str, cursor: str | None) -> bool:
+        """Whether it is what a reader asks for: by the very cursor that this listing gave, not one like it of another.
+
+        Only the process that asked for it will ever get it.
+        """
+        return cursor is self.cursor and (kind, os.getpid()) == (self.kind, self.process)
 
 
 def _started(call: Callable[[], bytes]) -> Future[bytes]:
