@@ -327,21 +327,11 @@ def _parts(data: bytes, place: int) -> tuple[bytes, bytes, bytes]:
 
 
 def _is_content(data: bytes) -> bool:
-    """Whether a text is a content as stores keep it.
-
-    Raises:
-        InvalidObjectError: It is JSON, but holds what stores cannot keep.
-    """
-    if b"\n" in data or len(data) > canonical.MAX_CONTENT:  # in a store, a record is a line
-        return False
+    """Whether a text is a content as stores keep it."""
     try:
-        value = canonical.from_json(data)
-    except ValueError:
+        canonical.check_content(data)
+    except InvalidObjectError:
         return False
-    if not isinstance(value, dict):
-        return False
-    if not canonical.is_plain(value):
-        canonical.plain(value, "content")  # says what is wrong
     return True
 
 
