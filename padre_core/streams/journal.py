@@ -346,13 +346,12 @@ class Journal:
             log.sync()
 
     def view(self, name: str) -> LogView:
-        """A log as it is to be folded; the records of one that this process wrote need not be read back."""
+        """A log as it is to be folded; what this process knows of one that it wrote need not be read back."""
         view = LogView(self.folder / name)
         with self.lock:
             own = next((log for log in self.sealed if log.path.name == name), None)
             if own is not None and name in self.views:
-                view.records = dict(self.views[name].records)
-                view.reader.skip_records(own.tip)
+                view.go_on_from(self.views[name])
                 view.reader.end_at(own.next)
         return view
 
@@ -467,7 +466,11 @@ class JournalWriter:
         """Says that this writer adds nothing more."""
         with self._journal.lock:
             if not self.closed:
-                self._ready(0).append(FrameKind.CLOSED, self._key, b"")
+                log = self._ready(0)
+                slot = log.append(FrameKind.CLOSED, self._key, b"")
+                view = self._journal.views[log.path.name]
+                if view.reader.skip_frame(slot, log.next):  # what the view knows already, nobody need read back
+                    view.writers[self._key].open = False
                 self.closed = True
                 self._journal.writers.pop(self.id, None)
 
@@ -476,8 +479,11 @@ class JournalWriter:
         self._log = log
         self._tags = {}
         self._key = log.next
-        payload = canonical.to_json([self.run, self.id, self._points, self._lines, self._evicted])
-        log.append(FrameKind.WRITER, self._key, payload)
+        known = self.run, self.id, self._points, self._lines, self._evicted
+        log.append(FrameKind.WRITER, self._key, canonical.to_json(known))
+        view = self._journal.views[log.path.name]
+        if view.reader.skip_frame(self._key, log.next):
+            view.introduce(self._key, *known)
 
     def _ready(self, size: int) -> LogWriter:
         log = self._journal.log

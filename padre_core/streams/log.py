@@ -285,10 +285,16 @@ class LogReader:
         """Leaves out the records up to a slot: the caller knows them."""
         self.tip = tip
 
-    def skip_frame(self, slot: int, following: int) -> None:
+    def skip_frame(self, slot: int, following: int) -> bool:
         """Leaves out the frame in a slot, which the caller knows, if it is the next one; `following` is that behind."""
-        if slot == self._next:
-            self._next = following
+        if slot != self._next:
+            return False
+        self._next = following
+        return True
+
+    def go_on_from(self, other: LogReader) -> None:
+        """Leaves out what another reader of the same log has read."""
+        self.tip, self._next, self.damaged = other.tip, other._next, other.damaged
 
     def end_at(self, slot: int) -> None:
         """Looks no further than a slot, at which the log's writer is known to have stopped."""

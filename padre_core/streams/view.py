@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from padre_core.objects import canonical
@@ -64,6 +64,22 @@ class LogView:
             self.records[ref] = record
             self.order.append(ref)
 
+    def introduce(self, key: int, run: str, writer: str, points: int, lines: int, evicted: int = 0) -> None:
+        """Takes up a writer, and the sequence numbers from which it goes on."""
+        self.writers[key] = known = LoggedWriter(run, writer, {"points": points, "lines": lines}, evicted)
+        self.of_run.setdefault(run, []).append(known)
+
+    def go_on_from(self, other: LogView) -> None:
+        """Takes up what another view of the same log has read."""
+        self.records, self.blobs, self._metrics = dict(other.records), dict(other.blobs), dict(other._metrics)
+        self.writers = {
+            key: replace(writer, next=dict(writer.next), parts=list(writer.parts))
+            for key, writer in other.writers.items()
+        }
+        for writer in self.writers.values():
+            self.of_run.setdefault(writer.run, []).append(writer)
+        self.reader.go_on_from(other.reader)
+
     def blob(self, digest: str) -> bytes | None:
         """The bytes of a blob that was scanned, or put by this process."""
         slot = self.blobs.get(digest)
@@ -76,10 +92,7 @@ class LogView:
             if frame.kind == FrameKind.POINT:
                 self._points(frame)
             elif frame.kind == FrameKind.WRITER:
-                run, writer, next_points, next_lines, *evicted = canonical.from_json(frame.payload)
-                ends = {"points": next_points, "lines": next_lines}
-                self.writers[frame.key] = LoggedWriter(run, writer, ends, *evicted)
-                self.of_run.setdefault(run, []).append(self.writers[frame.key])
+                self.introduce(frame.key, *canonical.from_json(frame.payload))
             elif frame.kind == FrameKind.METRIC:
                 owner, metric = canonical.from_json(frame.payload)
                 if owner in self.writers:  # else the frame that introduced it is damaged
@@ -90,10 +103,11 @@ class LogView:
             elif frame.kind == FrameKind.BLOB:
                 self.blobs[frame.payload[:DIGEST].hex()] = frame.slot
             elif (writer_of := self.writers.get(frame.key)) is not None:
-                self.changed.add(writer_of.run)
                 if frame.kind == FrameKind.CLOSED:
                     writer_of.open = False
-                elif frame.kind == FrameKind.LINE:
+                    continue
+                self.changed.add(writer_of.run)
+                if frame.kind == FrameKind.LINE:
                     found = lines.decode_line(frame.payload)
                     if found is not None:
                         writer_of.add(Lines((found[1],)))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import itertools
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,12 +21,10 @@ from padre_core.objects.run import Run, RunError, RunStatus
 from padre_core.objects.split import Split
 from padre_core.services.checking import checked_mapping
 from padre_core.streams.columns import now
-from padre_core.tracking.ending import outcome, uncaught
+from padre_core.tracking.ending import outcome
 from padre_core.tracking.files import walk
 from padre_core.tracking.home import Home
 from padre_core.tracking.streams import RunStreams
-
-logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 100
 
@@ -56,7 +52,6 @@ class ActiveRun(RunStreams):
         self._process = os.getpid()
         self._began = now()
         active.add(self)
-        atexit.register(self._at_exit)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Adds parameters to the run; one that is there already gets the new value."""
@@ -227,13 +222,6 @@ class ActiveRun(RunStreams):
 
     def _forget(self) -> None:
         active.discard(self)
-        atexit.unregister(self._at_exit)
-
-    def _at_exit(self) -> None:
-        try:
-            self._close(uncaught())
-        except PadreError as failure:
-            logger.warning("the end of run %s could not be stored: %s", self.id, failure)
 
     def _free_ordinal(self, component: str) -> int:
         kind, peek = Computation.kind, self._home.records.peek

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import io
+import logging
 import os
 import weakref
 from collections.abc import Mapping
@@ -18,7 +21,10 @@ from padre_core.objects.experiment import Experiment
 from padre_core.objects.run import Environment, Run, RunStatus
 from padre_core.services.checking import checked_mapping
 from padre_core.tracking.active import ActiveRun, active
+from padre_core.tracking.ending import uncaught
 from padre_core.tracking.home import Home
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_EXPERIMENT = "default/default"
 
@@ -90,10 +96,17 @@ def end_runs(home: Home | None = None, error: BaseException | None = None) -> No
             try:
                 run._close(error)
             except PadreError as reason:
+                logger.warning("the end of run %s could not be stored: %s", run.id, reason)
                 failure = reason
                 run._forget()  # what it stands in closes now, and what was logged is shipped by the next opening
     if failure is not None:
         raise failure
+
+
+@atexit.register
+def _at_exit() -> None:
+    with contextlib.suppress(PadreError):  # which was logged
+        end_runs(error=uncaught())
 
 
 def _environment(home: Home, captured: Capture) -> Environment:

@@ -1,12 +1,15 @@
 import uuid
+from collections import Counter
 from enum import Enum
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from padre_core.backends.layout import shard
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.identity import (
+    NEIGHBOURS,
     check_digest,
     check_id,
     check_key,
@@ -56,6 +59,14 @@ def test_runs_are_ordered_by_the_time_of_their_making():
     ids = [new_run_id() for _ in range(100)]
     assert sorted(ids) == ids
     assert {uuid.UUID(id).version for id in ids} == {7}
+
+
+def test_runs_made_one_after_the_other_share_folders_and_no_folder_gets_many():
+    ids = [new_run_id() for _ in range(10 * NEIGHBOURS)]
+    assert len(set(ids)) == len(ids)
+    sizes = Counter(shard(id) for id in ids)
+    assert 10 <= len(sizes) <= 11
+    assert max(sizes.values()) == NEIGHBOURS
 
 
 @pytest.mark.parametrize(
