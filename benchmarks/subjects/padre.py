@@ -19,6 +19,7 @@ class Padre(Subject["ActiveRun"]):
 
     durability: ClassVar[Literal["power", "process"]] = "power"
     late_imports: ClassVar[tuple[str, ...]] = (
+        "importlib.metadata",  # pydantic imports it when it builds its first model
         "importlib_metadata",
         "padre_core.backends.index",
         "padre_core.backends.logged",

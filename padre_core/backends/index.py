@@ -306,8 +306,9 @@ class Index:
             part = ids[start : start + _CHUNK]
             marks = ", ".join("?" * len(part))
             statement = f"SELECT o.id, line FROM object o JOIN head USING (seq) WHERE o.kind = ? AND o.id IN ({marks})"  # noqa: S608
-            lines = dict(self._connection.execute(statement, (kind, *part)))
-            yield from (_decoded(lines[id]) for id in part if id in lines)
+            rows = self._connection.execute(statement, (kind, *part))
+            records = {id: _decoded(line) for id, line in rows}  # at once, so that not all lines are in memory
+            yield from (records[id] for id in part if id in records)
 
     # Transactions and faults
 

@@ -40,13 +40,16 @@ def to_json(value: Any) -> bytes:
     return pydantic_core.to_json(value, inf_nan_mode="constants")
 
 
-def from_json(data: bytes | str) -> Any:
+def from_json(data: bytes | str, *, shared: bool = False) -> Any:
     """The value of a JSON text, `NaN` and infinities included.
+
+    Args:
+        shared: Many such texts have short strings in common, not only keys, of which there should be one copy.
 
     Raises:
         ValueError: It is not JSON.
     """
-    return pydantic_core.from_json(data, allow_inf_nan=True, cache_strings="keys")
+    return pydantic_core.from_json(data, allow_inf_nan=True, cache_strings="all" if shared else "keys")
 
 
 def digest(data: bytes) -> str:

@@ -314,26 +314,26 @@ def _parse(rest: bytes, where: str) -> Record:
     split = rest.find(b',"content":')
     end = rest.rfind(b',"summaries":', 0, split)
     try:
-        head = canonical.from_json(b"{%b}" % rest[: split if end < 0 else end])
+        head = canonical.from_json(b"{%b}" % rest[: split if end < 0 else end], shared=True)
         created_at, created_by, updated_at, updated_by = head["stamps"]
         deleted = head.get("deleted")
         return Record(
-            kind=head["kind"],
-            id=head["id"],
-            content=rest[split + 11 : -1],
-            etag=head["etag"],
-            ancestors=tuple(head.get("ancestors", ())),
-            lineage=tuple(head.get("lineage", ())),
-            deleted=Tombstone(*deleted) if deleted else None,
-            created_at=created_at,
-            updated_at=updated_at,
-            created_by=created_by,
-            updated_by=updated_by,
-            conflicts=_conflicts(head["conflicts"]) if "conflicts" in head else (),
-            version=head["version"],
-            envelope=canonical.from_json(head["envelope"]) if "envelope" in head else {},
-            summaries=StoredSummaries(rest[end + 13 : split]) if end >= 0 else (),
-            evicted=head.get("evicted", 0),
+            head["kind"],
+            head["id"],
+            rest[split + 11 : -1],
+            head["etag"],
+            tuple(head.get("ancestors", ())),
+            tuple(head.get("lineage", ())),
+            Tombstone(*deleted) if deleted else None,
+            created_at,
+            updated_at,
+            created_by,
+            updated_by,
+            _conflicts(head["conflicts"]) if "conflicts" in head else (),
+            head["version"],
+            canonical.from_json(head["envelope"]) if "envelope" in head else {},
+            StoredSummaries(rest[end + 13 : split]) if end >= 0 else (),
+            head.get("evicted", 0),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptObjectError(f"{where} is not a record: {type(error).__name__}") from error

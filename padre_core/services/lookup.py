@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 
 from padre_core.backends.backend import Backend
 from padre_core.errors import InvalidObjectError, NotFoundError
-from padre_core.objects import canonical
 from padre_core.objects.base import NamedObject, PadreObject, Stored
 from padre_core.objects.identity import check_id, is_id
 from padre_core.objects.record import Record
@@ -179,7 +178,7 @@ class Lookup(Generic[T]):
 
     def _load_page(self, records: Sequence[Record]) -> Sequence[T]:
         # First all contents, then all versions: a loop of one thing is faster than of several.
-        objects = [self.model.from_stored(record.content) for record in records]
+        objects = self.model.from_stored([record.content for record in records])
         for object, record in zip(objects, records, strict=True):
             self._bind(object, record)
         return objects
@@ -189,14 +188,7 @@ class Lookup(Generic[T]):
         return object.key()
 
     def _bind(self, object: T, record: Record) -> None:
-        object._bind(
-            Stored(record, self._key(object)),
-            id=record.id,
-            created_at=canonical.parse_time(record.created_at),
-            updated_at=canonical.parse_time(record.updated_at),
-            created_by=record.created_by,
-            updated_by=record.updated_by,
-        )
+        object._bind(Stored(record, self._key(object)))
 
 
 def record_of(object: PadreObject) -> Record:

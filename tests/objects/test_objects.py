@@ -187,4 +187,4 @@ def test_every_kind_says_where_it_belongs(model):
 def test_loading_stored_content_validates_it_once(monkeypatch):
     content = Run(execution="x", parameters={"C": 1.0}).content()
     monkeypatch.setattr(Run, "__init__", None)
-    assert Run.from_stored(content).parameters == {"C": 1.0}
+    assert Run.from_stored([content])[0].parameters == {"C": 1.0}
