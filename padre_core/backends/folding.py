@@ -77,13 +77,14 @@ class Folding:
         if len(self._journal.sealed) > BACKLOG:
             self.wait()  # who writes faster than the disk takes it must wait, or memory would not suffice
 
-    def settle(self) -> None:
-        """Folds as soon as the store asks for it."""
+    def settle(self) -> bool:
+        """Folds as soon as the store asks for it; true if the tree holds now all that this process acknowledged."""
         if self._store.linger == 0:
-            self._quietly(self.fold_own)
-        elif self._store.linger is not None:
+            return self._quietly(self.fold_own)
+        if self._store.linger is not None:
             self._unsettled = True
             self._fold_behind(self._store.linger)
+        return False
 
     def wait(self) -> None:
         """Returns when nothing is folded behind."""
@@ -177,11 +178,13 @@ class Folding:
             if not self._closed:
                 self._quietly(self.fold_own)
 
-    def _quietly(self, fold: Callable[[], None]) -> None:
+    def _quietly(self, fold: Callable[[], None]) -> bool:
         try:
             fold()
         except PadreError as error:
             logger.warning("%s: what was acknowledged stays in the log for now: %s", self._store.url, error)
+            return False
+        return True
 
     def _fold_sealed(self) -> None:
         with self._folding:

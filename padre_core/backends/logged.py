@@ -201,9 +201,8 @@ class LoggedBackend(ByteStoreBackend):
         if not all(map(is_running, heads)) and self._beside_running(heads):
             if getattr(self._batches, "depth", 0):
                 self._batches.owed = self._batches.rests = True
-            else:
+            elif not self.settle():
                 self.sync()
-                self.settle()
         self._folding.relieve()
 
     def _beside_running(self, heads: Sequence[Record]) -> bool:
@@ -213,9 +212,13 @@ class LoggedBackend(ByteStoreBackend):
         holders = (None if owner is None else runs.get(owner) or self._head("run", owner) for owner in owners)
         return not all(run is not None and is_running(run) for run in holders)
 
-    def settle(self) -> None:
-        """Brings what came to rest into the tree, as soon as the store asks for it."""
-        self._folding.settle()
+    def settle(self) -> bool:
+        """Brings what came to rest into the tree, as soon as the store asks for it.
+
+        Returns:
+            Whether all that this process acknowledged is there now, and as durable as the store promises.
+        """
+        return self._folding.settle()
 
     @contextlib.contextmanager
     def batch(self, message: str, actor: str | None = None) -> Iterator[None]:
@@ -229,10 +232,9 @@ class LoggedBackend(ByteStoreBackend):
             self._batches.depth -= 1
             if not self._batches.depth:
                 self._batches.children = None
-                if self._batches.owed:
+                settled = self._batches.rests and self.settle()
+                if self._batches.owed and not settled:
                     self.sync()
-                if self._batches.rests:
-                    self.settle()
 
     def sync(self) -> None:
         if self.durability != "power" or self.readonly:

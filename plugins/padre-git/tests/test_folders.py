@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 from padre_core.errors import CorruptObjectError
+from padre_git import folders
 from padre_git.folders import Folder, Folders
 from padre_git.packs import Pack
+from padre_git.trees import keys
 
 NAMES = st.sampled_from(["a", "a.b", "a0", "b", "runs", "runs-", "runs.json"])
 KEYS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
@@ -66,3 +68,34 @@ def test_a_tree_that_is_cut_or_mixed_up_is_damaged():
     for broken in (whole[:-1], whole[2:], b"x" + whole, whole + b"40000 c\0"):
         with pytest.raises(CorruptObjectError, match="it is no sound tree"):
             Folder.parse(broken, "it")
+
+
+def test_a_tree_out_of_order_is_damaged_and_a_folder_counts_with_a_slash_behind_its_name():
+    one, other = b"40000 a\0" + bytes(20), b"100644 a.b\0" + bytes(20)
+    assert Folder.parse(other + one, "it").encode() == other + one
+    with pytest.raises(CorruptObjectError, match="it is out of order"):
+        Folder.parse(one + other, "it")
+
+
+def test_an_old_tree_with_a_zero_before_its_modes_is_read():
+    folder = Folder.parse(b"040000 a\0" + bytes(20), "it")
+    assert folder.subfolder(b"a") == "00" * 20
+
+
+def test_few_folders_are_remembered_and_those_that_were_forgotten_are_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "_KEPT", 100)
+    stored, read = {}, []
+
+    class Kept(Pack):
+        def add(self, kind, data):
+            id = super().add(kind, data)
+            stored[id] = data
+            return id
+
+    made = Folders(lambda tree: read.append(tree) or stored[tree])
+    tree = None
+    for number in range(200):
+        tree = made.rebuilt(tree, {f"{number % 20}/{number}": "ab" * 20}, Kept(tmp_path, power=False))
+    assert len(read) > 100
+    found = sorted(keys(stored.__getitem__, tree, where="it"), key=lambda key: int(key.partition("/")[2]))
+    assert found == [f"{number % 20}/{number}" for number in range(200)]

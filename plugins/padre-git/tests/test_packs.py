@@ -53,6 +53,20 @@ def test_a_commit_is_one_pack_that_git_finds_sound(lab, tmp_path):
     assert listed == sorted({*keys} - {"ab/c/d", "a/b"})
 
 
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 200_000])
+def test_a_tree_of_any_size_is_stored_as_zlib_reads_it(tmp_path, size):
+    pack, data = Pack(tmp_path, power=False), os.urandom(size)
+    assert pack.get(pack.add("tree", data)) == data
+
+
+def test_a_folder_of_many_files_is_found_sound(lab, tmp_path):
+    with lab.batch("Store"):
+        for number in range(5000):
+            lab.write(f"a/{number}", b"1")
+    sound(tmp_path / "lab.git")
+    assert len(git(tmp_path / "lab.git", "ls-tree", "padre:a").splitlines()) == 5000
+
+
 def test_a_batch_that_fails_leaves_nothing(lab, tmp_path):
     with pytest.raises(ZeroDivisionError), lab.batch("Store"):
         lab.write("a", b"1")

@@ -378,6 +378,24 @@ def test_a_batch_does_not_overwrite_what_somebody_else_wrote_meanwhile(tmp_path)
     assert [entry.key for entry in store.list("")] == ["a", "b", "c", "d"]
 
 
+def test_a_new_folder_into_which_somebody_else_put_another_file_meanwhile_is_a_conflict(tmp_path):
+    store, other = (GitStore(url_of(tmp_path / "lab.git")) for _ in range(2))
+    with pytest.raises(AlreadyExistsError, match="runs/a"), store.batch("Store"):
+        assert list(store.write_folders([{"runs/a/run.json": b"1"}])) != [None]
+        other.write("runs/a/points", b"2")
+    assert [entry.key for entry in store.list("")] == ["runs/a/points"]
+
+
+def test_a_folder_that_a_batch_put_a_file_into_is_no_new_one(tmp_path):
+    store = GitStore(url_of(tmp_path / "lab.git"))
+    with store.batch("Store"):
+        store.write("runs/a/deep/points", b"1")
+        versions = list(store.write_folders([{"runs/a/run.json": b"2"}, {"runs/b/run.json": b"3"}]))
+        assert [version is None for version in versions] == [True, False]
+        assert list(store.write_folders([{"runs/b/run.json": b"4"}])) == [None]
+    assert [store.read(key).data for key in ("runs/a/deep/points", "runs/b/run.json")] == [b"1", b"3"]
+
+
 def test_a_branch_that_git_moves_packs_or_writes_by_hand_is_seen_at_once(tmp_path):
     writer, reader = (GitStore(url_of(tmp_path / "lab.git")) for _ in range(2))
     writer.write("a", b"1")
@@ -608,3 +626,19 @@ def test_a_file_that_waits_for_a_commit_is_on_the_disk_before_it_has_its_name(
         lab.backend.write_blob(io.BytesIO(bytes(100_000)))
         monkeypatch.undo()
     assert told[: told.index("write")] == ([(Option.ENABLE_FSYNC_GITDIR, True)] if synced else [])
+
+
+def test_the_log_of_a_run_that_is_committed_at_once_needs_no_sync_of_its_own(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("padre_core.streams.log.datasync", lambda fd: synced.append(fd) or os.fdatasync(fd))
+    with padre.open(url_of(tmp_path / "lab.git"), linger=0) as lab:
+        log_runs(lab, 3)
+        lab.projects.put(padre.Project(name="beside"))
+        assert not synced
+        monkeypatch.setattr(lab.backend.store.branch, "commit", lambda *_: (_ for _ in ()).throw(BackendError("full")))
+        lab.projects.put(padre.Project(name="later"))
+        assert synced
+        monkeypatch.undo()
+    with padre.open(url_of(tmp_path / "lab.git"), readonly=True) as lab:
+        assert lab.runs.count() == 3
+        assert lab.projects.get("later").name == "later"

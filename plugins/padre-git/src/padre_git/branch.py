@@ -40,12 +40,24 @@ class Change:
     Attributes:
         pack: Where its objects wait until it is made.
         entries: The blob that each key shall hold; None removes it.
-        guards: What each key must hold when the commit is made; None for nothing.
+        guards: What each key or folder must hold when the commit is made; None for nothing.
+        root: The tree of which all guards are known to be true, if there is one.
+        folders: Those in which something changes, and those above them.
     """
 
     pack: Pack
     entries: dict[str, str | None] = field(default_factory=dict)
     guards: dict[str, str | None] = field(default_factory=dict)
+    root: Any = None
+    folders: set[str] = field(default_factory=set)
+
+    def set(self, key: str, id: str | None) -> None:
+        """Lets a key hold a blob, or nothing."""
+        self.entries[key] = id
+        folder = key.rpartition("/")[0]
+        while folder and folder not in self.folders:
+            self.folders.add(folder)
+            folder = folder.rpartition("/")[0]
 
 
 class Branch:
@@ -184,6 +196,8 @@ class Branch:
             AlreadyExistsError: Something is where nothing was expected.
             ConflictError: Something else is there.
         """
+        if root is not None and root is change.root:
+            return
         for key, expected in change.guards.items():
             found = find(root, key)
             if expected is None and found is not None:

@@ -144,9 +144,10 @@ class CloneBackend(LoggedBackend):
         self.pull()
         return super().refresh(accept_edits=accept_edits)
 
-    def settle(self) -> None:
-        super().settle()
+    def settle(self) -> bool:
+        settled = super().settle()
         self._push_behind()
+        return settled
 
     def info(self) -> Info:
         details = {"clone": str(self._branch.place.path), "branch": self.branch_name, "unpublished": self.unpublished()}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Mapping
 
+from padre_core.errors import CorruptObjectError
 from padre_git.packs import Pack
-from padre_git.trees import parse
+from padre_git.trees import lines, split
 
 _BLOB, _TREE = b"100644", b"40000"
-_KEPT = 64
-"""How many folders are remembered: that of all runs has hundreds of entries and is part of every commit."""
+_KEPT = 64 * 1024
+"""How many entries of folders are remembered, and so all that lie above runs: of 100,000 these are 50,000."""
+
+_BESIDE = 8
+"""How many entries take as much memory as a folder does by itself."""
 
 
 class Folder:
@@ -28,17 +32,15 @@ class Folder:
         Raises:
             CorruptObjectError: They are none of a tree.
         """
-        found = sorted([(name + b"/" if mode == _TREE else name, mode, name, id) for mode, name, id in
-                        parse(data, what)])  # fmt: skip
-        return cls([item[0] for item in found], [b"%b %b\0%b" % item[1:] for item in found])
+        found = lines(data, what)
+        places = [_place(*split(line)[:2]) for line in found]
+        if places != sorted(places):  # git never writes such a tree
+            raise CorruptObjectError(f"{what} is out of order; run `git fsck`")
+        return cls(places, found)
 
     def encode(self) -> bytes:
         """The bytes of the tree."""
         return b"".join(self._lines)
-
-    def copy(self) -> Folder:
-        """Another one with the same entries."""
-        return Folder(self._places.copy(), self._lines.copy())
 
     def subfolder(self, name: bytes) -> str | None:
         """The id of the tree below a name; None if there is none."""
@@ -47,7 +49,7 @@ class Folder:
 
     def set(self, name: bytes, mode: bytes, id: str) -> None:
         """Lets a name stand for an object, whatever it stood for."""
-        place = name + b"/" if mode == _TREE else name
+        place = _place(mode, name)
         at = self._find(place)
         if at is None:
             self.remove(name)
@@ -63,16 +65,20 @@ class Folder:
             if at is not None:
                 del self._places[at], self._lines[at]
 
-    def __bool__(self) -> bool:
-        return bool(self._places)
+    def __len__(self) -> int:
+        return len(self._places)
 
     def _find(self, place: bytes) -> int | None:
         at = bisect.bisect_left(self._places, place)
         return at if at < len(self._places) and self._places[at] == place else None
 
 
+def _place(mode: bytes, name: bytes) -> bytes:
+    return name + b"/" if mode == _TREE else name
+
+
 class Folders:
-    """Makes trees of trees. The caller holds a lock.
+    """Makes trees of trees, and remembers those that it made last. The caller holds a lock.
 
     Args:
         read: The bytes of a tree, by its id.
@@ -81,6 +87,7 @@ class Folders:
     def __init__(self, read: Callable[[str], bytes]) -> None:
         self._read = read
         self._kept: dict[str, Folder] = {}
+        self._size = 0
 
     def rebuilt(self, tree: str | None, entries: Mapping[str, str | None], pack: Pack) -> str | None:
         """The id of a tree with some entries changed, level by level; None if nothing is left of it.
@@ -89,7 +96,7 @@ class Folders:
             entries: The blob that each key shall hold; None removes it.
             pack: Takes the new trees.
         """
-        folder = Folder([], []) if tree is None else self._folder(tree).copy()
+        folder = Folder([], []) if tree is None else self._take(tree)
         below: dict[bytes, dict[str, str | None]] = {}
         for key, id in entries.items():
             part, slash, rest = key.partition("/")
@@ -109,12 +116,19 @@ class Folders:
                 folder.remove(name)
         return self._keep(pack.add("tree", folder.encode()), folder) if folder else None
 
-    def _folder(self, tree: str) -> Folder:
-        kept = self._kept.get(tree)
-        return Folder.parse(self._read(tree), f"the tree {tree}") if kept is None else kept
+    def _take(self, tree: str) -> Folder:
+        """The folder of a tree, to be changed: what is made of it is remembered in its place."""
+        kept = self._kept.pop(tree, None)
+        if kept is None:
+            return Folder.parse(self._read(tree), f"the tree {tree}")
+        self._size -= len(kept) + _BESIDE
+        return kept
 
     def _keep(self, tree: str, folder: Folder) -> str:
-        if len(self._kept) >= _KEPT:
-            self._kept.clear()
+        if tree in self._kept:
+            self._take(tree)
         self._kept[tree] = folder
+        self._size += len(folder) + _BESIDE
+        while self._size > _KEPT and len(self._kept) > 1:
+            self._take(next(iter(self._kept)))  # the one that was not used for longest
         return tree

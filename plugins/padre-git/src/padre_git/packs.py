@@ -22,8 +22,6 @@ from padre_core.streams.filesystems import datasync, failure, sync_folder
 Kind = Literal["commit", "tree", "blob", "tag"]
 
 _NUMBERS: Mapping[Kind, int] = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
-_LEVELS: Mapping[Kind, int] = {"commit": 1, "tree": 0, "blob": 1, "tag": 1}
-"""How hard it is tried to make an object smaller: a tree is for the most part digests, which do not become smaller."""
 
 _SHORT = 4096
 """Up to how many bytes an object needs no larger window of the compressor: making one costs more than using it."""
@@ -31,6 +29,9 @@ _SHORT = 4096
 _HEAD = struct.Struct(">4sII")
 _INDEX = b"\xfftOc\0\0\0\2"
 _DIGEST = 20
+_BLOCK, _BLOCK_HEAD = 0xFFFF, struct.Struct("<BHH")
+"""How many bytes of a zlib stream may stand uncompressed in one block, and what is before them (RFC 1951, 3.2.4)."""
+
 _FLUSH = 256 * 1024 * 1024
 """How many bytes are gathered in memory."""
 
@@ -72,7 +73,9 @@ class Pack:
         digest.update(data)
         id = digest.hexdigest()
         if id not in self._objects:
-            entry = _entry_head(_NUMBERS[kind], len(data)) + _deflate(data, _LEVELS[kind])
+            # A tree is for the most part digests, which do not become smaller.
+            body = _as_it_is(data) if kind == "tree" else _deflated(data)
+            entry = _entry_head(_NUMBERS[kind], len(data)) + body
             self._objects[id] = _Stored(digest.digest(), entry, zlib.crc32(entry))
             self._size += len(entry)
             if self._size > _FLUSH:
@@ -241,11 +244,21 @@ def _index(found: Sequence[tuple[_Stored, int]], checksum: bytes) -> bytes:
     return body + hashlib.sha1(body, usedforsecurity=False).digest()
 
 
-def _deflate(data: bytes, level: int) -> bytes:
+def _deflated(data: bytes) -> bytes:
     """The bytes as a zlib stream, from a compressor that is no larger than they need."""
-    window, memory = (9, 1) if level == 0 else (12, 5) if len(data) <= _SHORT else (15, 8)
-    compressor = zlib.compressobj(level, zlib.DEFLATED, window, memory)
+    window, memory = (12, 5) if len(data) <= _SHORT else (15, 8)
+    compressor = zlib.compressobj(1, zlib.DEFLATED, window, memory)
     return compressor.compress(data) + compressor.flush()
+
+
+def _as_it_is(data: bytes) -> bytes:
+    """The bytes as a zlib stream that holds them uncompressed, in blocks."""
+    parts = [b"\x78\x01"]
+    for start in range(0, len(data) or 1, _BLOCK):
+        block = data[start : start + _BLOCK]
+        parts += [_BLOCK_HEAD.pack(start + _BLOCK >= len(data), len(block), len(block) ^ 0xFFFF), block]
+    parts.append(zlib.adler32(data).to_bytes(4, "big"))
+    return b"".join(parts)
 
 
 def _entry_head(number: int, size: int) -> bytes:

@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -42,11 +42,10 @@ class _Batch:
     """Changes that become one commit.
 
     Attributes:
-        commit: The branch when it began, and `root` the tree of that: what is read in the batch.
+        commit: The branch when it began; what is read in the batch is in the tree of that, `change.root`.
     """
 
     commit: str | None
-    root: Any
     change: Change
 
 
@@ -137,6 +136,13 @@ class GitStore(ByteStore):
                 self._change(_ATTRIBUTES, b"* -text\n", None)
             return str(self._change(key, data, if_match))
 
+    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[str | None]:
+        for files in folders:
+            folder = next(iter(files)).rpartition("/")[0]
+            with self.batch(f"Store {folder}"):
+                version = _begin(self._local.batch.change, folder, files)
+            yield version
+
     def delete(self, key: str) -> None:
         self._change(key, None, None, f"Remove {key}")
 
@@ -186,14 +192,14 @@ class GitStore(ByteStore):
             yield
             return
         commit = self.branch.tip()
-        change = Change(self.branch.pack(power=self._power))
-        batch = self._local.batch = _Batch(commit, self.branch.tree(commit), change)
+        change = Change(self.branch.pack(power=self._power), root=self.branch.tree(commit))
+        self._local.batch = _Batch(commit, change)
         try:
             yield
         finally:
             self._local.batch = None
-        if batch.change.entries:
-            self.branch.commit(batch.change, message, actor)
+        if change.entries:
+            self.branch.commit(change, message, actor)
 
     def sync(self) -> None:
         self.branch.sync()
@@ -215,7 +221,7 @@ class GitStore(ByteStore):
         return getattr(self._local, "batch", None)
 
     def _root(self) -> Any:
-        return self.branch.tree() if self._batch is None else self._batch.root
+        return self.branch.tree() if self._batch is None else self._batch.change.root
 
     def _pending(self, prefix: str, after: str) -> dict[str, str | None]:
         staged = self.branch.staged.entries() if BLOBS.startswith(prefix) or prefix.startswith(BLOBS) else {}
@@ -289,7 +295,7 @@ class GitStore(ByteStore):
         change = Change(self.branch.pack(power=self._power)) if batch is None else batch.change
         id = None if data is None else change.pack.add("blob", data)
         if batch is None:
-            change.entries[key] = id
+            change.set(key, id)
             if if_match is not None:
                 change.guards[key] = None if isinstance(if_match, Absent) else if_match
             self.branch.commit(change, message, None)
@@ -301,9 +307,9 @@ class GitStore(ByteStore):
             if isinstance(if_match, str) and (found is None or found.id != if_match):
                 raise ConflictError(f"{key} in {self.url} was changed meanwhile")
         if key not in change.entries:
-            base = find(batch.root, key)
+            base = find(change.root, key)
             change.guards[key] = None if base is None else base.id
-        change.entries[key] = id
+        change.set(key, id)
         return id
 
     def _after_fork(self) -> None:
@@ -321,6 +327,18 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _begin(change: Change, folder: str, files: Mapping[str, bytes]) -> str | None:
+    """Lets a folder hold files if it holds nothing, and returns the version of the last."""
+    if folder in change.folders or find(change.root, folder) is not None:
+        return None
+    version: str | None = None
+    change.guards[folder] = None
+    for key, data in files.items():
+        version = change.pack.add("blob", data)
+        change.set(key, version)
+    return version
 
 
 def _is_ours(key: str) -> bool:

@@ -19,8 +19,7 @@ MAX_DEPTH = 12
 MAX_ENTRIES = 5_000_000
 """How many entries of a tree are listed in one go: a tree of a kilobyte may refer to itself a million times."""
 
-_ENTRY = re.compile(rb"0*([0-7]{5,6}) ([^\0]+)\0(.{20})", re.DOTALL)
-_SOUND = re.compile(rb"(?:[0-7]{5,6} [^\0]+\0.{20})*", re.DOTALL)
+_LINE = re.compile(rb"[0-7]{5,6} [^\0]+\0.{20}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +80,22 @@ def _walk(tree: Any, folder: str, start: str, after: str, bounds: _Bounds) -> It
             yield from _walk(entry, key + "/", "", after, bounds.below())
 
 
-def parse(data: bytes, what: str) -> list[tuple[bytes, bytes, bytes]]:
-    """The entries that the bytes of a tree hold: mode, name and id of each.
+def lines(data: bytes, what: str) -> list[bytes]:
+    """The entries that the bytes of a tree hold, each as it stands there.
 
     Raises:
         CorruptObjectError: They are none of a tree.
     """
-    if not _SOUND.fullmatch(data):
+    found = _LINE.findall(data)
+    if sum(map(len, found)) != len(data):
         raise CorruptObjectError(f"{what} is no sound tree; run `git fsck`")
-    return _ENTRY.findall(data)
+    return found
+
+
+def split(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """Mode, name and id of an entry; some trees have modes with a zero in front."""
+    mode, _, rest = line.partition(b" ")
+    return mode.lstrip(b"0"), rest[:-21], rest[-20:]
 
 
 def keys(read: Callable[[str], bytes], root: str, *, where: str) -> list[str]:
@@ -106,7 +112,7 @@ def keys(read: Callable[[str], bytes], root: str, *, where: str) -> list[str]:
         tree, folder, depth = waiting.pop()
         bounds = _Bounds(where, depth)
         bounds.check_depth(folder)
-        for mode, name, id in parse(read(tree), f"the tree {tree}"):
+        for mode, name, id in map(split, lines(read(tree), f"the tree {tree}")):
             key = folder + name.decode(errors="replace")
             if mode == b"40000":
                 waiting.append((id.hex(), f"{key}/", depth + 1))
