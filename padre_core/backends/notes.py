@@ -34,6 +34,9 @@ LOOK = 4
 For many openings may each leave few, and should not look all at once. A run leaves two or three notes, and costs one
 look at most."""
 
+PATIENCE = 4
+"""How many times as many notes may be left before others are merged or looked at by who has no request to spare."""
+
 NOTE_RECORDS = 1000
 """How many records one note holds at most."""
 
@@ -62,7 +65,7 @@ class Notes:
         self._flushing = threading.Lock()
         self._id = secrets.token_hex(8)
         self._number = 0
-        self._looks = secrets.randbelow(LOOK)
+        self._look = 1 + secrets.randbelow(LOOK)
         self._writing: Counter[str] = Counter()
         self._pending: list[Entry] = []
         self._doubtful: set[str] = set()
@@ -92,8 +95,14 @@ class Notes:
         with self._lock:
             self._pending += entries
 
-    def flush(self) -> None:
-        """Leaves a note of all that was added. If it cannot be written, the next one has it: what it says is stored."""
+    def flush(self, *, spare: bool = True) -> None:
+        """Leaves a note of all that was added. If it cannot be written, the next one has it: what it says is stored.
+
+        Args:
+            spare: Whether one request more may be made that keeps the notes few; else a later note makes up for it.
+        """
+        waits = 1 if spare else PATIENCE
+        merged = False
         with self._flushing:
             with self._lock:
                 pending, self._pending = self._pending, []
@@ -101,7 +110,7 @@ class Notes:
             try:
                 entries = [*pending, *self._read(doubtful)]
                 while entries:
-                    self._write(newest(entries[:NOTE_RECORDS]))
+                    merged |= self._write(newest(entries[:NOTE_RECORDS]), own=OWN_NOTES * waits)
                     del entries[:NOTE_RECORDS]
             except BaseException as error:
                 with self._lock:
@@ -114,7 +123,10 @@ class Notes:
             with self._lock:
                 if not (self._pending or self._doubtful or self._writing) and self._fd >= 0:
                     os.ftruncate(self._fd, 0)
-        if pending and self._number % LOOK == self._looks:
+            looks = pending and not merged and self._number >= self._look + LOOK * (waits - 1)
+            if looks:
+                self._look = self._number + LOOK
+        if looks:
             self.merge()
 
     def merge(self) -> None:
@@ -196,10 +208,10 @@ class Notes:
                 except CorruptObjectError as error:
                     logger.warning("%s", error)
 
-    def _write(self, entries: Iterable[Entry]) -> None:
-        """Writes a note, which may take the place of others."""
+    def _write(self, entries: Iterable[Entry], *, own: int) -> bool:
+        """Writes a note, which takes the place of those of this opening once there are so many; says whether it did."""
         merges: tuple[str, ...] = ()
-        if len(self.own) >= OWN_NOTES:
+        if len(self.own) >= own:
             merges = tuple(self.own)
             entries = newest([*(entry for note in self.own.values() for entry in note.entries), *entries])
         self._number += 1
@@ -210,3 +222,4 @@ class Notes:
             self._store.delete_many(merges)
         if len(note.entries) < NOTE_RECORDS // 2:
             self.own[notes_key(name)] = note
+        return bool(merges)

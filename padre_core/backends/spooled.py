@@ -206,7 +206,7 @@ class SpooledBackend(NotedBackend):
                 news = [head for ref, head in heads.items() if before.get(ref) is not head]
                 if news:
                     try:
-                        self._write(key, before, heads, news, version)
+                        self._write(key, before, heads, news, version, spare=believed is not None)
                     except ConflictError:
                         continue
                 elif believed:
@@ -214,8 +214,13 @@ class SpooledBackend(NotedBackend):
                 return answer
         raise ConflictError(f"{key} in {self.store.url} is changed too often by others; try again")
 
-    def _write(self, key: str, before: Heads, heads: Heads, news: Sequence[Record], version: IfMatch) -> None:
+    def _write(
+        self, key: str, before: Heads, heads: Heads, news: Sequence[Record], version: IfMatch, *, spare: bool
+    ) -> None:
         """Writes a file of records and tells of what is new in it.
+
+        Args:
+            spare: Whether nothing was read for it, so that after the note a third request may keep the notes few.
 
         Raises:
             ConflictError: Somebody else was faster.
@@ -232,12 +237,13 @@ class SpooledBackend(NotedBackend):
                 self._tell_index(news, written)
         self._notes.add((written, head) for head in news)
         self._puts += 1
-        self._flush_notes()
+        looked = any(head.kind == "run" and (head.kind, head.id) not in before for head in news)  # for its points
+        self._flush_notes(spare=spare and not looked)
 
-    def _flush_notes(self) -> None:
+    def _flush_notes(self, *, spare: bool = True) -> None:
         """Leaves the notes, in a batch at its end."""
         if not self._remembered.batched:
-            self._notes.flush()
+            self._notes.flush(spare=spare)
 
     @property
     def _conditional(self) -> bool:

@@ -261,6 +261,44 @@ def test_one_object_is_put_by_at_most_3_requests(opened, no_chance):
     assert other.store.total - before <= 4  # the run may have points already: one listing tells
 
 
+def test_no_put_of_one_object_costs_more_than_3_requests_whatever_chance_says(opened, monkeypatch):
+    monkeypatch.setattr(notes, "LOOK", 1)  # each note is to be followed by a look
+    monkeypatch.setattr(notes, "OWN_NOTES", 2)
+    backend, other = opened(), opened()
+    projects = [other.put(samples.project(f"project-{number}"), if_match=ABSENT) for number in range(3)]
+    counted = []
+    for number in range(12):
+        known = backend.get("project", projects[0].id)
+        for put in (
+            lambda number=number: backend.put(samples.project(f"new-{number}"), if_match=ABSENT),
+            lambda known=known: backend.put(samples.edited(known, title=f"by us {known.etag}"), if_match=known.etag),
+            lambda number=number: backend.put(samples.run(), if_match=ABSENT if number % 2 else UNBORN),
+        ):
+            before = backend.store.total
+            put()
+            counted.append(backend.store.total - before)
+        if number < len(projects):
+            unknown = opened()
+            unknown.store.requests.clear()
+            unknown.put(samples.edited(projects[number], title="theirs"), if_match=None)
+            counted.append(unknown.store.total)
+    assert max(counted) == 3
+    assert len(backend._notes.own) <= 3, "they are merged, if not by each put"
+
+
+def test_notes_are_kept_few_even_by_an_opening_that_has_no_request_to_spare(opened, bucket):
+    project = opened().put(samples.project(), if_match=ABSENT)
+    backend = opened()
+    counted = []
+    for number in range(200):
+        backend._remembered.clear()
+        before = backend.store.total
+        project = backend.put(samples.edited(project, title=f"title {number}"))
+        counted.append(backend.store.total - before)
+    assert sum(count > 3 for count in counted) <= 200 / 8
+    assert len(segments(bucket)) <= 60
+
+
 @pytest.fixture
 def asked(opened):
     """Another workspace on the bucket, and a function that counts what a call of it costs."""
