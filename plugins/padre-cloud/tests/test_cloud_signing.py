@@ -80,6 +80,23 @@ def test_a_body_is_signed_where_nothing_else_vouches_for_it(scheme, options, ope
     driver.close()
 
 
+@pytest.mark.parametrize(("scheme", "options", "sum"), [
+    ("https", {}, "x-amz-checksum-crc32"),
+    ("http", {}, None),
+    ("http", {"s3_additional_kwargs": {"ChecksumAlgorithm": "SHA256"}}, "x-amz-checksum-sha256"),
+    ("https", {"config_kwargs": {"request_checksum_calculation": "when_required"}}, None),
+])  # fmt: skip
+@pytest.mark.parametrize("operation", ["put_object", "upload_part"])
+def test_a_body_is_summed_up_where_it_is_not_signed_or_the_options_say_so(scheme, options, sum, operation):
+    place = places.parse("s3://bucket")
+    options = {"endpoint_url": f"{scheme}://127.0.0.1:9", "key": "test", "secret": "test", **options}
+    driver = S3Driver(place, options, Limits())
+    way = driver._requests._way(operation)
+    assert (way.checksum["name"] if way.checksum else None) == sum
+    assert ("x-amz-sdk-checksum-algorithm" in {name.lower() for name in way.headers}) == (sum is not None)
+    driver.close()
+
+
 @pytest.mark.parametrize("size", [0, 4096, SMALL, 3 * SMALL])
 def test_a_request_arrives_whole_and_a_small_one_at_once(size):
     body = bytes(range(256)) * (size // 256)

@@ -219,19 +219,24 @@ async def _way_of(
         auth = await request_signer.get_auth_instance(
             asked.get("signing_name") or seen["signing_name"], region, signature_version
         )
+    signer = Signer(auth, request) if type(auth) is S3SigV4Auth else None
     headers = {
         name: value
         for name, value in request.headers.items()
         if (lower := name.lower()) == "user-agent" or (lower.startswith("x-amz-") and not _OF_THE_BODY.match(lower))
     }
-    checksum = request.context.get("checksum", {}).get("request_algorithm")
+    sums = request.context.get("checksum", {})
+    checksum, by_default = sums.get("request_algorithm"), sums.get("request_algorithm_header")
+    if by_default and signer is not None and not signer.open:  # the signature vouches for the body, and nobody asked
+        headers.pop(by_default["name"], None)
+        checksum = None
     return _Way(
         method=request.method,
         url=request.url.partition(mark)[0],
         headers=headers,
         checksum={**checksum, "in": "header"} if isinstance(checksum, dict) else None,
         auth=auth,
-        signer=Signer(auth, request) if type(auth) is S3SigV4Auth else None,
+        signer=signer,
         region=region,
         session=client._endpoint.http_session.plain,
         until=time.monotonic() + KNOWN_SECONDS,
