@@ -375,6 +375,17 @@ class Backend(ABC):
         """A new writer of a run's streams, for one process."""
         return StreamWriter(self.append_stream, run)
 
+    def presign_blob(self, digest: str, seconds: int = 3600) -> str:
+        """A URL by which whoever has it reads a blob for a while, past PaDRe and its permissions.
+
+        Whether there is such a blob is not looked at. Backends that can do it have the capability `presign`.
+
+        Raises:
+            UnsupportedError: The backend has no such URLs.
+            AuthenticationError: Its credentials cannot sign.
+        """
+        raise UnsupportedError(f"{self.info().url} has no signed URLs (impossible)")
+
     def live_runs(self, among: AbstractSet[str] | None = None) -> set[str] | None:
         """The runs that some living process writes; None if the backend cannot tell.
 

@@ -306,6 +306,10 @@ class ByteStore(ABC):
         """
         raise UnsupportedError(f"{self.url} keeps no old versions (impossible)")
 
+    def presign(self, key: str, seconds: int) -> str:
+        """A URL by which whoever has it reads a key for a while, where the store declares `presign`."""
+        raise UnsupportedError(f"{self.url} has no signed URLs (impossible)")
+
     def strangers(self) -> Iterator[str]:
         """Where something lies that the store refuses to read, such as a symlink; `verify` names it."""
         return iter(())

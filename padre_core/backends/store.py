@@ -253,6 +253,9 @@ class ByteStoreBackend(Backend):
     def open_blob(self, digest: str) -> BinaryIO:
         return blobs.open_blob(self.store, digest)
 
+    def presign_blob(self, digest: str, seconds: int = 3600) -> str:
+        return self.store.presign(layout.blob_key(digest), seconds)
+
     def blobs(self) -> Iterator[str]:
         return blobs.list_blobs(self.store)
 

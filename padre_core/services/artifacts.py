@@ -116,6 +116,15 @@ class ArtifactService(Service[Artifact]):
         with self.open(artifact) as file:
             return file.read()
 
+    def presign(self, artifact: Artifact | str, seconds: int = 3600) -> str:
+        """A URL by which whoever has it fetches an artifact without PaDRe, for so many seconds, such as in a browser.
+
+        Raises:
+            UnsupportedError: The store has no such URLs; buckets have.
+            AuthenticationError: The store's credentials cannot sign.
+        """
+        return self.backend.presign_blob(self.get(artifact, refresh="never").digest, seconds)
+
     def download(
         self,
         object: PadreObject | str,

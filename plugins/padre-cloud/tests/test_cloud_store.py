@@ -20,6 +20,7 @@ from padre_cloud.drivers.base import PART
 from padre_core.backends.blobs import open_blob, write_blob
 from padre_core.backends.bytestore import ABSENT
 from padre_core.errors import (
+    AuthenticationError,
     ConflictError,
     InvalidObjectError,
     PadreError,
@@ -240,11 +241,23 @@ def test_of_two_openings_that_hold_the_same_version_one_writes(name, request):
 
 
 @pytest.mark.parametrize("name", ["ministack", "azurite"])
-def test_a_signed_url_gives_the_bytes_to_whoever_has_it(name, request):
-    store = request.getfixturevalue(name).open()
-    store.write("key", b"data")
-    with urllib.request.urlopen(store.presign("key", 60), timeout=30) as answer:
-        assert answer.read() == b"data"
+def test_a_signed_url_gives_an_artifact_to_whoever_has_it(name, request):
+    service = request.getfixturevalue(name)
+    with padre.open(service.fresh(), **service.options) as ws, ws.start_run() as run:
+        artifact = ws.artifacts.upload(run.id, b"data", path="weights/last.bin")
+        with urllib.request.urlopen(ws.artifacts.presign(artifact, 60), timeout=30) as answer:
+            assert answer.read() == b"data"
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("gcs", {}), ("azurite", {"connection_string": None, "account_name": "account", "sas_token": "sv=1"})],
+)
+def test_credentials_that_cannot_sign_are_told_from_others(name, options, request):
+    service = request.getfixturevalue(name)
+    store = CloudStore(service.fresh(), readonly=True, **{**service.options, **options})
+    with pytest.raises(AuthenticationError, match="cannot sign"):
+        store.presign("key", 60)
     store.close()
 
 
@@ -255,7 +268,7 @@ def test_servers_without_conditions_take_one_writer_and_sign_nothing(name, reque
     store = service.open(url)
     assert not store.capabilities.conditional_write
     with pytest.raises(UnsupportedError):
-        store.presign("key")
+        store.presign("key", 60)
     store.close()
     with padre.open(url, single_writer=True, **service.options) as ws, ws.start_run() as run:
         run.log_metric("loss", 0.5)

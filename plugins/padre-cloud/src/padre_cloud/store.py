@@ -295,14 +295,7 @@ class CloudStore(ByteStore):
     def _touch(self, key: str) -> bool:
         return self._repeat(lambda: self._driver.touch(key))
 
-    def presign(self, key: str, seconds: int = 3600) -> str:
-        """A URL by which whoever has it reads a key for a while, past PaDRe and its permissions.
-
-        Raises:
-            UnsupportedError: The provider has none.
-            AuthenticationError: The credentials cannot sign.
-        """
-        self.capabilities.require("presign", self.url)
+    def presign(self, key: str, seconds: int) -> str:
         return self._driver.presign(key, seconds)
 
     def maintain(self, progress: Progress) -> dict[str, int]:

@@ -45,8 +45,7 @@ class AzureDriver(CloudDriver):
     presigns = True
 
     def __init__(self, place: Place, options: dict[str, Any], limits: Limits) -> None:
-        self._container, at, account = place.host.partition("@")
-        if at:
+        if account := place.host.partition("@")[2]:
             options.setdefault("account_name", account.partition(".")[0])
         super().__init__(place, options, limits)
 
@@ -64,7 +63,7 @@ class AzureDriver(CloudDriver):
         return super().run(prepared(), what, timeout)
 
     def _blob(self, key: str) -> Any:
-        return self.fs.service_client.get_blob_client(self._container, self._prefix + key)
+        return self.fs.service_client.get_blob_client(self.bucket, self._prefix + key)
 
     def read(self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None) -> Part:
         return self.run(self._read(key, start, end, version), key)
@@ -96,7 +95,7 @@ class AzureDriver(CloudDriver):
         self.run(self._blob(key).delete_blob(**_condition(version), **_ONCE), key)
 
     def list(self, prefix: str, after: str) -> Iterator[Entry]:
-        client = self.fs.service_client.get_container_client(self._container)
+        client = self.fs.service_client.get_container_client(self.bucket)
         pages = client.list_blobs(name_starts_with=self._prefix + prefix, **_ONCE).by_page()
         while page := self.run(_next(pages), prefix or "the listing"):
             for item in page:
@@ -135,9 +134,6 @@ class AzureDriver(CloudDriver):
     def touch(self, key: str) -> bool:
         self.run(self._blob(key).set_blob_metadata({}, **_ONCE), key)
         return True
-
-    def presign(self, key: str, seconds: int) -> str:
-        return str(self.fs.sign(f"{self._container}/{self._prefix}{key}", expiration=seconds))
 
     def failed(self, error: Exception, what: str) -> NoReturn:
         code = str(getattr(error, "error_code", None) or type(error).__name__).rpartition(".")[2]

@@ -171,6 +171,7 @@ class CloudDriver(Driver):
         without: Collection[str] = (),
     ) -> None:  # fmt: skip
         super().__init__(place, limits)
+        self.bucket = place.host.partition("@")[0]  # of Azure an account may follow
         check_options(place, self.filesystem, options, further, {"use_listings_cache", "version_aware", *without})
         self._options = options
         self._prefix = f"{place.folder}/" if place.folder else ""
@@ -199,6 +200,15 @@ class CloudDriver(Driver):
             raise
         except Exception as error:  # noqa: BLE001  # drivers raise whatever their libraries do
             self.failed(error, what)
+
+    def presign(self, key: str, seconds: int) -> str:
+        try:
+            return str(self.fs.sign(f"{self.bucket}/{self._prefix}{key}", expiration=seconds))
+        except Exception as error:  # noqa: BLE001  # each library has its own way to say so, and nothing was asked
+            raise AuthenticationError(
+                f"{self.place.url}: these credentials cannot sign URLs ({type(error).__name__}); docs/cloud.md says "
+                "which can"
+            ) from None
 
     @abstractmethod
     def failed(self, error: Exception, what: str) -> NoReturn:

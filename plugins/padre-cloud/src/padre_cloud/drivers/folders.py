@@ -237,9 +237,6 @@ class FolderDriver(Driver):
                 return f"{when.timestamp() if hasattr(when, 'timestamp') else when}-{info['size']}"
         raise BackendError(f"{self.place.url}: the filesystem tells neither etags nor times, so changes cannot be seen")
 
-    def tidy(self, seconds: float) -> int:
-        return 0
-
     def close(self) -> None:
         with self._lock:
             self._fs = None

@@ -63,6 +63,7 @@ class GcsDriver(CloudDriver):
         data: bytes | None = None,
         **parameters: Any,
     ) -> tuple[Mapping[str, str], bytes]:
+        """The headers of the answer by their names in lower case, with its `status`, and its body."""
         without_repeats(await self.fs._set_session())
         if not url.startswith("http"):
             url = f"{self.fs._location}{url}"
@@ -75,10 +76,11 @@ class GcsDriver(CloudDriver):
             if answer.status >= 400:
                 said = body.decode(errors="replace")
                 raise _AnswerError(answer.status, str(answer.reason), "bucket does not exist" in said)
-            return {**answer.headers, "status": str(answer.status)}, body
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return headers | {"status": str(answer.status)}, body
 
     def _object(self, key: str, kind: str = "storage") -> str:
-        return f"/{kind}/v1/b/{self.place.host}/o/{quote(self._prefix + key, safe='')}"
+        return f"/{kind}/v1/b/{self.bucket}/o/{quote(self._prefix + key, safe='')}"
 
     def read(self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None) -> Part:
         return self.run(self._read(key, start, end, version), key)
@@ -95,9 +97,8 @@ class GcsDriver(CloudDriver):
                 raise
             entry = await self._stat(key)  # nothing is there, or no byte
             return Part(b"", entry.version, entry.size)
-        found = {name.lower(): value for name, value in answer.items()}
-        size = int(found["content-range"].rpartition("/")[2]) if "content-range" in found else len(data)
-        return Part(data, found["x-goog-generation"], size)
+        size = int(answer["content-range"].rpartition("/")[2]) if "content-range" in answer else len(data)
+        return Part(data, answer["x-goog-generation"], size)
 
     def write(self, key: str, data: bytes, if_match: IfMatch = None) -> str:
         condition = "0" if isinstance(if_match, Absent) else if_match
@@ -115,7 +116,7 @@ class GcsDriver(CloudDriver):
             b"--%b--\r\n" % mark.encode(),
         )
         _, body = await self._ask(
-            "POST", f"/upload/storage/v1/b/{self.place.host}/o", data=b"".join(parts), uploadType="multipart",
+            "POST", f"/upload/storage/v1/b/{self.bucket}/o", data=b"".join(parts), uploadType="multipart",
             ifGenerationMatch=condition, headers={"Content-Type": f"multipart/related; boundary={mark}"},
         )  # fmt: skip
         return str(json.loads(body)["generation"])
@@ -131,7 +132,7 @@ class GcsDriver(CloudDriver):
         }
         token = None
         while True:
-            url = f"/storage/v1/b/{self.place.host}/o"
+            url = f"/storage/v1/b/{self.bucket}/o"
             _, body = self.run(self._ask("GET", url, **where, pageToken=token, fields=fields), prefix or "the listing")
             page = json.loads(body)
             for item in page.get("items", ()):
@@ -175,11 +176,11 @@ class GcsDriver(CloudDriver):
         """Makes a session."""
         answer, _ = await self.patiently(
             lambda: self._ask(
-                "POST", f"/upload/storage/v1/b/{self.place.host}/o", name=self._prefix + key, uploadType="resumable",
+                "POST", f"/upload/storage/v1/b/{self.bucket}/o", name=self._prefix + key, uploadType="resumable",
             ),
             key,
         )  # fmt: skip
-        return {name.lower(): value for name, value in answer.items()}["location"]
+        return answer["location"]
 
     async def _still_held(self, session: str, size: int) -> int | None:
         """How much an earlier session holds; None if it has ended, whatever became of what it stored."""
@@ -200,16 +201,13 @@ class GcsDriver(CloudDriver):
         answer, _ = await self._ask("PUT", session, headers={"Content-Range": f"bytes */{size}"})
         if answer["status"] != "308":
             return None
-        held = {name.lower(): value for name, value in answer.items()}.get("range", "")
+        held = answer.get("range", "")
         return int(held.rpartition("-")[2]) + 1 if held else 0
 
     def touch(self, key: str) -> bool:
         place = self._object(key)
         _, body = self.run(self._ask("POST", f"{place}/rewriteTo{place.removeprefix('/storage/v1')}"), key)
         return bool(json.loads(body)["done"])
-
-    def presign(self, key: str, seconds: int) -> str:
-        return str(self.fs.sign(f"{self.place.host}/{self._prefix}{key}", expiration=seconds))
 
     def failed(self, error: Exception, what: str) -> NoReturn:
         if isinstance(error, _AnswerError):

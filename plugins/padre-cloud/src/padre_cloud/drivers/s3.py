@@ -82,7 +82,7 @@ class S3Driver(CloudDriver):
             "retries": {"total_max_attempts": 1},  # the store repeats, and knows then that an answer may be lost
         }
         super().__init__(place, {**options, "config_kwargs": config}, limits, further={"profile"}, without=_OF_S3FS)
-        self._requests = Requests(self.fs, place.host, self.run)
+        self._requests = Requests(self.fs, self.bucket, self.run)
 
     @property
     def endpoint(self) -> str:
@@ -151,7 +151,7 @@ class S3Driver(CloudDriver):
         try:
             # An upload of one part has an etag that nothing else has; a copy of it has that of the bytes.
             if entry.version.endswith('-1"'):
-                source = {"Bucket": self.place.host, "Key": path}
+                source = {"Bucket": self.bucket, "Key": path}
                 copy = self._requests.call("copy_object", Key=path, CopySource=source, MetadataDirective="REPLACE")
                 self.run(copy, key)
             else:
@@ -170,9 +170,6 @@ class S3Driver(CloudDriver):
             }), f"{len(some)} keys")  # fmt: skip
             for error in answer.get("Errors", ()):
                 self.failed(botocore.exceptions.ClientError({"Error": error}, "DeleteObjects"), error.get("Key", ""))
-
-    def presign(self, key: str, seconds: int) -> str:
-        return str(self.fs.sign(f"{self.place.host}/{self._prefix}{key}", expiration=seconds))
 
     def tidy(self, seconds: float) -> int:
         return self.run(s3_uploads.tidy(self._requests, self._prefix, seconds), "unfinished uploads")
