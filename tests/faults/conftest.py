@@ -65,11 +65,11 @@ def mounted(*arguments: str | Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 4 MB."""
+def small_disk(tmp_path, request) -> Iterator[Path]:
+    """A file system of 4 MB, or of the size that a test asks for."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    with mounted("-t", "tmpfs", "-o", "size=4m", "tmpfs", folder):
+    with mounted("-t", "tmpfs", "-o", f"size={getattr(request, 'param', '4m')}", "tmpfs", folder):
         yield folder
 
 

@@ -62,6 +62,70 @@ def test_points_on_a_full_disk_are_kept_or_refused(small_disk, check):
         assert reader.runs.get(run.id).status == "finished"
 
 
+@pytest.mark.parametrize("small_disk", ["24m"], indirect=True)  # a log of the usual size fits, and all runs into it
+@pytest.mark.parametrize("pages", [0, 1, 2, 5, 30, 100])
+def test_runs_that_a_full_disk_keeps_from_the_tree_stay_in_the_log_until_there_is_room(small_disk, pages, check):
+    folder = small_disk / "store"
+    fill(folder)
+    workspace = padre.open(folder)
+    for number in range(COUNT):
+        with workspace.start_run("iris/svc", name=f"run-{number}") as run:
+            run.log_points("loss", [float(number)] * 100)
+            run.log(f"line {number}")
+            run.log_split(0, train=[number])
+    assert folded(folder) == 1, "all but what was stored before waits in the log"
+    filler = fill_up(small_disk, pages)
+    with pytest.raises(padre.BackendError, match="space"):
+        workspace.backend.fold()
+    assert folded(folder) <= COUNT
+    everything_is_there(workspace)
+    with pytest.raises(padre.BackendError, match="space"):
+        workspace.close()
+    with padre.open(folder, readonly=True) as reader:
+        check(reader)
+        everything_is_there(reader)
+    filler.unlink()
+    with padre.open(folder) as again:
+        everything_is_there(again)
+        assert list(again.verify()) == []
+    assert folded(folder) == COUNT + 1
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"]
+    with padre.open(folder, readonly=True) as reader:
+        check(reader)
+        everything_is_there(reader)
+
+
+COUNT = 60
+
+
+def everything_is_there(workspace):
+    """Fails unless each run is whole."""
+    runs = [run for run in workspace.runs.list() if run.name != "first"]
+    assert sorted(run.name for run in runs) == sorted(f"run-{number}" for number in range(COUNT))
+    splits = {split.run: split.train for split in workspace.splits.list()}
+    for run in runs:
+        number = int(run.name.removeprefix("run-"))
+        assert run.status == "finished"
+        assert run.metrics["loss"].count == 100
+        assert list(workspace.runs.points(run, "loss").values) == [float(number)] * 100
+        assert [line.text for line in workspace.runs.lines(run)] == [f"line {number}"]
+        assert list(splits[run.id]) == [number]
+
+
+def folded(folder):
+    """How many runs have come into the tree."""
+    return len(list(folder.glob("runs/*/*/*/run.json")))
+
+
+def fill_up(disk, pages):
+    """Writes a file that leaves only so many pages of a disk."""
+    filler = disk / "filler"
+    state = os.statvfs(disk)
+    filler.write_bytes(bytes((state.f_bavail - pages) * state.f_bsize))
+    assert os.statvfs(disk).f_bavail == pages
+    return filler
+
+
 def test_an_artifact_that_does_not_fit_leaves_nothing(small_disk, check):
     folder = small_disk / "store"
     fill(folder)
