@@ -7,14 +7,15 @@ no such file names goes to `stores.toml` in his settings, under the store's URL.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from padre_core.errors import AlreadyExistsError, InvalidObjectError, NotFoundError
+from padre_core.errors import AlreadyExistsError, BackendError, InvalidObjectError, NotFoundError, PadreError
 from padre_core.objects.identity import check_name
 from padre_core.places import settings_folder
 from padre_core.plugins import check_url
@@ -106,21 +107,21 @@ def add_remote(url: str, remote: RemoteSettings, *, default: bool = False) -> Pa
     Raises:
         AlreadyExistsError: There is a remote of this name.
         InvalidObjectError: Its name, URL or policy is malformed, or it is the store itself.
+        BackendError: The file cannot be written.
     """
-    now = settings_of(url)
     checked = _checked(remote.name, {"url": remote.url, "policy": remote.policy}, "the remote")
-    if checked.name in now.remotes:
-        raise AlreadyExistsError(f"there is a remote {checked.name!r} already: {now.remotes[checked.name].url}")
-    if checked.url == now.url:
+    if checked.url == check_url(url):
         raise InvalidObjectError(f"{checked.url} is the store itself, and no remote of it")
 
-    def change(store: Table | Container) -> None:
+    def change(now: StoreSettings, store: Table | Container) -> None:
+        if checked.name in now.remotes:
+            raise AlreadyExistsError(f"there is a remote {checked.name!r} already: {now.remotes[checked.name].url}")
         remotes = store.setdefault("remotes", {})
         remotes[checked.name] = {"url": checked.url, "policy": checked.policy}
         if default or now.default is None:
             store["default_remote"] = checked.name
 
-    return _change(now, change)
+    return _change(url, change)
 
 
 def remove_remote(url: str, name: str) -> Path:
@@ -128,19 +129,19 @@ def remove_remote(url: str, name: str) -> Path:
 
     Raises:
         NotFoundError: There is none of this name.
+        BackendError: The file cannot be written.
     """
-    now = settings_of(url)
-    if name not in now.remotes:
-        raise NotFoundError(f"{now.url} has no remote {name!r:.80}; it has {', '.join(now.remotes) or 'none'}")
 
-    def change(store: Table | Container) -> None:
+    def change(now: StoreSettings, store: Table | Container) -> None:
+        if name not in now.remotes:
+            raise NotFoundError(f"{now.url} has no remote {name!r:.80}; it has {', '.join(now.remotes) or 'none'}")
         del store["remotes"][name]
         if store.get("default_remote") == name:
             del store["default_remote"]
             if rest := [other for other in now.remotes if other != name]:
                 store["default_remote"] = rest[0]
 
-    return _change(now, change)
+    return _change(url, change)
 
 
 def _nearest() -> Path | None:
@@ -191,17 +192,34 @@ def _checked(name: str, table: Mapping[str, Any], what: str) -> RemoteSettings:
         raise InvalidObjectError(f"{what} {name!r:.80}: {error}") from error
 
 
-def _change(now: StoreSettings, change: Any) -> Path:
+def _change(url: str, change: Callable[[StoreSettings, Table | Container], None]) -> Path:
     """Lets a function change what is said about a store, and keeps all else in the file as it is, comments too."""
     import tomlkit
 
-    file = now.source or settings_folder() / USERS_OWN
-    document: TOMLDocument = tomlkit.parse(file.read_text()) if file.exists() else tomlkit.document()
-    store = document if file.name == CONFIGURATION else document.setdefault(now.url, tomlkit.table())
-    change(store)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _replace(file, tomlkit.dumps(document))
+    file = settings_of(url).source or settings_folder() / USERS_OWN
+    try:
+        with _exclusive(file.parent):
+            now = settings_of(url)
+            document: TOMLDocument = tomlkit.parse(file.read_text()) if file.exists() else tomlkit.document()
+            change(now, document if file.name == CONFIGURATION else document.setdefault(now.url, tomlkit.table()))
+            _replace(file, tomlkit.dumps(document))
+    except OSError as error:
+        if isinstance(error, PadreError):
+            raise
+        raise BackendError(f"{file} cannot be written: {error.strerror}") from error
     return file
+
+
+@contextlib.contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """While held, no other process changes a file of settings in the folder, which is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _replace(file: Path, text: str) -> None:

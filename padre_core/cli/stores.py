@@ -14,7 +14,7 @@ from padre_core.cli.progress import phase_bar
 from padre_core.cli.stored import json_option, with_workspace
 from padre_core.cli.terminal import print_fields, print_json, safe
 from padre_core.configuration import CONFIGURATION, DEFAULT_URL
-from padre_core.errors import AlreadyExistsError, InvalidObjectError
+from padre_core.errors import AlreadyExistsError, BackendError, InvalidObjectError
 from padre_core.plugins import check_url
 from padre_core.workspace import Workspace
 from padre_core.workspace import copy as copy_store
@@ -37,7 +37,10 @@ def init(url: str, as_json: bool) -> None:
         raise InvalidObjectError("the URL must not hold quotation marks and backslashes")
     with open_workspace(url) as workspace:
         store = workspace.backend.info().store
-    configuration.write_text(f'url = "{url}"\n')
+    try:
+        configuration.write_text(f'url = "{url}"\n')
+    except OSError as error:
+        raise BackendError(f"{configuration.absolute()} cannot be written: {error.strerror}") from error
     if as_json:
         print_json({"store": store, "url": workspace.url})
     else:

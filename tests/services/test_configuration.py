@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 import padre_core as padre
@@ -55,6 +58,28 @@ def test_a_remote_that_cannot_be_is_refused_and_nothing_is_written(tmp_path, rem
         add_remote("memory://x", remote)
     assert "hunter2" not in str(caught.value)
     assert not (tmp_path / "settings").exists()
+
+
+ADDING = """
+import sys
+from padre_core.configuration import RemoteSettings, add_remote
+for number in range(20):
+    name = f"{sys.argv[1]}-{number}"
+    add_remote("memory://x", RemoteSettings(name, f"memory://{name}"))
+"""
+
+
+def test_processes_that_add_remotes_at_once_lose_none():
+    adding = [subprocess.Popen([sys.executable, "-c", ADDING, name]) for name in ("a", "b", "c")]
+    assert [process.wait(120) for process in adding] == [0, 0, 0]
+    assert len(settings_of("memory://x").remotes) == 60
+
+
+def test_settings_that_cannot_be_written_are_an_error_of_padre(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PADRE_CONFIG", str(tmp_path / "file" / "settings"))
+    with pytest.raises(padre.BackendError, match="cannot be written: Not a directory"):
+        add_remote("memory://x", RemoteSettings("a", "memory://a"))
 
 
 def test_a_name_is_taken_once_only():
