@@ -51,6 +51,7 @@ class ActiveRun(RunStreams):
         self._joined = joined
         self._process = os.getpid()
         self._began = now()
+        self._ordinals: dict[str, int] = {}
         active.add(self)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
@@ -91,7 +92,7 @@ class ActiveRun(RunStreams):
         with self._home.records.backend.batch(f"Artifacts of run {self.id}", self._home.records.actor):
             stored = self._home.artifacts.upload_all(self.id, files())
         if left_out:
-            self.log(f"not stored, for they are no regular files: {', '.join(left_out)}", "WARNING")
+            self.log(f"not stored, for they are no regular files or may not be read: {', '.join(left_out)}", "WARNING")
         return stored
 
     def log_output(
@@ -225,4 +226,7 @@ class ActiveRun(RunStreams):
 
     def _free_ordinal(self, component: str) -> int:
         kind, peek = Computation.kind, self._home.records.peek
-        return next(n for n in itertools.count() if peek(kind, run_child_id(self.id, kind, component, n)) is None)
+        taken = self._ordinals.get(component, 0)
+        free = next(n for n in itertools.count(taken) if peek(kind, run_child_id(self.id, kind, component, n)) is None)
+        self._ordinals[component] = free
+        return free

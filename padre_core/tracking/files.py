@@ -14,7 +14,9 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe wi
 
 
 def walk(folder: Path) -> Iterator[tuple[str, BinaryIO | None]]:
-    """The path within the folder of everything below it, opened; None for links and what is no readable regular file.
+    """The path within the folder of everything below it, opened; None for what is not entered or read.
+
+    That are links, files that are no regular ones, and what may not be read.
 
     Raises:
         NotFoundError: There is no such folder.
@@ -25,7 +27,7 @@ def walk(folder: Path) -> Iterator[tuple[str, BinaryIO | None]]:
         folders.sort()
         inside = Path(top).relative_to(folder).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
-        for name in sorted([*names, *(name for name in folders if _is_link(name, place))]):
+        for name in sorted([*names, *(name for name in folders if not _is_entered(name, place))]):
             stream = _open_regular(name, place)
             try:
                 yield prefix + name, stream
@@ -45,5 +47,10 @@ def _open_regular(name: str, place: int) -> BinaryIO | None:
     return None
 
 
-def _is_link(name: str, place: int) -> bool:
-    return stat.S_ISLNK(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode)
+def _is_entered(name: str, place: int) -> bool:
+    """Whether `os.fwalk` goes into a folder: no link, and one that may be read. It is silent about the others."""
+    try:
+        os.close(os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=place))
+    except OSError:
+        return False
+    return True

@@ -1,12 +1,16 @@
+import contextlib
+import io
 import os
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import padre_core as padre
+from padre_core.tracking.files import walk
 
 
 @pytest.fixture
@@ -76,6 +80,38 @@ def test_links_pipes_and_sockets_in_a_folder_are_left_out_and_named(workspace, r
     assert line.text.endswith("file-link, folder-link, pipe, socket")
 
 
+def test_a_folder_that_cannot_be_read_is_left_out_and_named(workspace, run, monkeypatch):
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        folder.chmod(0o755)
+        (folder / "a.txt").write_text("a")
+        (folder / "below" / "closed").mkdir(parents=True)
+        (folder / "below" / "closed" / "b.txt").write_text("b")
+        (folder / "below" / "closed").chmod(0)
+        monkeypatch.setattr("padre_core.tracking.active.walk", as_nobody(walk))
+        run.log_artifacts(folder)
+        (folder / "below" / "closed").chmod(0o755)
+    assert paths(workspace, run) == ["a.txt"]
+    run.flush()
+    (line,) = workspace.runs.lines(run.id)
+    assert line.text.endswith("may not be read: below/closed")
+
+
+def as_nobody(walk):
+    """A walk by somebody who is not the superuser, who may read everything."""
+
+    def walked(folder):
+        me = os.geteuid()
+        with contextlib.ExitStack() as stack:
+            if me == 0:
+                os.seteuid(65534)
+                stack.callback(os.seteuid, me)
+            found = [(path, stream and io.BytesIO(stream.read())) for path, stream in walk(folder)]
+        yield from found
+
+    return walked
+
+
 def test_a_missing_folder_is_refused(run, tmp_path):
     with pytest.raises(padre.NotFoundError):
         run.log_artifacts(tmp_path / "missing")
@@ -119,6 +155,17 @@ def test_computations_of_one_component_are_counted(workspace, run):
     second = run.log_computation("svc", predecessors=[first], result={"classes": 3})
     assert [first.ordinal, second.ordinal] == [0, 1]
     assert workspace.computations.get(second.id).predecessors == (first.id,)
+
+
+def test_the_next_ordinal_is_found_without_a_look_at_all_before(workspace, run, monkeypatch):
+    peek, looks = workspace.records.peek, []
+    monkeypatch.setattr(workspace.records, "peek", lambda *ref: looks.append(ref) or peek(*ref))
+    counts = []
+    for ordinal in range(20):
+        looks.clear()
+        assert run.log_computation("svc").ordinal == ordinal
+        counts.append(len(looks))
+    assert counts[2] == counts[-1]
 
 
 def test_a_resumed_run_counts_on(workspace):
