@@ -11,10 +11,15 @@ from pydantic import BaseModel
 
 from padre_core.cli.stored import json_option, with_workspace
 from padre_core.cli.terminal import print_json, print_table
+from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
+from padre_core.objects.base import PadreObject
 from padre_core.objects.kinds import kinds
+from padre_core.objects.run import Run
+from padre_core.query.fields import suggest
 from padre_core.services import Listing
 from padre_core.services.listing import Row, columns
+from padre_core.services.records import article
 from padre_core.workspace import Workspace
 
 _FEW = 6
@@ -55,8 +60,9 @@ def ls(
     if kind is None:
         _print_counts(workspace, within, deleted=deleted, as_json=as_json)
         return
-    found = workspace.service(kind).list(where, order_by=order_by, limit=limit, within=within, deleted=deleted)
-    _print(found, columns, as_json=as_json)
+    service = workspace.service(kind)
+    found = service.list(where, order_by=order_by, limit=limit, within=within, deleted=deleted)
+    _print(service.model, found, columns, as_json=as_json)
 
 
 @click.command()
@@ -77,17 +83,19 @@ def search(
     as_json: bool,
 ) -> None:
     """Find runs by a FILTER, such as 'metrics.accuracy.last > 0.9 and parameters.C < 10'."""
-    _print(workspace.runs.list(filter, order_by=order_by, limit=limit, within=within), columns, as_json=as_json)
+    found = workspace.runs.list(filter, order_by=order_by, limit=limit, within=within)
+    _print(Run, found, columns, as_json=as_json)
 
 
-def _print(found: Listing[Any], names: str | None, *, as_json: bool) -> None:
+def _print(model: type[PadreObject], found: Listing[Any], names: str | None, *, as_json: bool) -> None:
+    named = _named(names, model) if names else None
     rows = found.to_rows()
     if as_json:
         for row in rows:
             print_json({name: canonical.plain(value) for name, value in row.items()})
         return
-    shown = _named(names) if names else _usual(rows)
     if rows:
+        shown = named or _usual(rows)
         print_table(shown, ([_value(row, name) for name in shown] for row in rows))
 
 
@@ -99,11 +107,21 @@ def _print_counts(workspace: Workspace, within: str | None, *, deleted: bool, as
         print_table(["kind", "count"], counts.items())
 
 
-def _named(columns: str) -> list[str]:
-    """The columns that somebody named, as rows have them: without the quotes that filters need."""
-    return [
+def _named(columns: str, model: type[PadreObject]) -> list[str]:
+    """The columns that somebody named, as rows have them: without the quotes that filters need.
+
+    Raises:
+        InvalidObjectError: Objects of the kind have no such field.
+    """
+    names = [
         _QUOTED.sub(lambda text: re.sub(r"\\(.)", r"\1", text[1]), name.strip()) for name in _COLUMN.findall(columns)
     ]
+    known = [*model.model_fields, *(["metrics"] if model is Run else [])]
+    for field in (name.partition(".")[0] for name in names):
+        if field not in known:
+            way = suggest(field, known)
+            raise InvalidObjectError(f"--columns: {article(model.kind)} has no field {field!r:.80}{way}")
+    return names
 
 
 def _value(row: Mapping[str, Any], name: str) -> Any:

@@ -90,7 +90,7 @@ def row(object: PadreObject) -> Row:
     for name, value in object:
         if isinstance(value, Mapping):
             values.update({f"{name}.{key}": item for key, item in value.items()})
-        elif value is not None and value != () and name not in ("created_by", "updated_by"):
+        elif value is not None and value != ():
             values[name] = value
     return values
 

@@ -31,8 +31,30 @@ def test_ls_lists_a_kind_by_its_name_or_folder(command, runs):
 
 def test_ls_takes_filter_order_limit_and_columns(command, runs):
     where = ["--where", "parameters.C < 5"]
-    result = command("ls", "runs", *where, "--order-by=-parameters.C", "--limit", 1, "--columns", "name,nothing")
-    assert result.out == "name   nothing\nrun-1\n"
+    result = command("ls", "runs", *where, "--order-by=-parameters.C", "--limit", 1, "--columns", "name,title")
+    assert result.out == "name   title\nrun-1\n"
+
+
+def test_columns_tell_who_made_and_who_changed_an_object(command, workspace, monkeypatch):
+    workspace.projects.put(padre.Project(name="iris"))
+    with monkeypatch.context() as other:
+        other.setenv("PADRE_USER", "grace")
+        with padre.open("padre-store") as second:
+            second.projects.put(padre.Project(name="iris", title="Iris"))
+    result = command("ls", "projects", "--columns", "name,created_by,updated_by")
+    assert result.out.splitlines()[1].split() == ["iris", workspace.actor, "grace"]
+    assert command("ls", "projects", "--json").json[0]["updated_by"] == "grace"
+
+
+@pytest.mark.parametrize(
+    ("columns", "hint"), [("name,createdby", "did you mean 'created_by'"), ("accuracy", "metrics"), ("-name", "name")]
+)
+def test_a_column_that_no_object_of_the_kind_has_is_refused(command, columns, hint):
+    command("init")
+    result = command("ls", "runs", "--columns", columns)
+    assert (result.code, result.out) == (2, "")
+    assert "a run has no field" in result.err
+    assert hint in result.err
 
 
 def test_columns_are_named_as_in_filters(command, workspace):
