@@ -31,11 +31,15 @@ def remote() -> None:
 )
 @click.option("--default", is_flag=True, help="Mean this one where none is named; the first one is meant anyway.")
 @_store
-def add(name: str, url: str, policy: str, default: bool, store: str | None) -> None:
+@json_option
+def add(name: str, url: str, policy: str, default: bool, store: str | None, as_json: bool) -> None:
     """Add a remote NAME at URL, which any installed plugin opens."""
     backend_class(scheme_of(check_url(url)))  # one that nothing opens is refused before it is noted
     file = add_remote(_url(store), RemoteSettings(name, url, policy), default=default)
-    click.echo(f"remote {safe(name)} is in {safe(file)}")
+    if as_json:
+        print_json({"remote": name, "file": str(file)})
+    else:
+        click.echo(f"remote {safe(name)} is in {safe(file)}")
 
 
 @remote.command("list")
@@ -54,10 +58,14 @@ def list_(store: str | None, as_json: bool) -> None:
 @remote.command()
 @click.argument("name")
 @_store
-def rm(name: str, store: str | None) -> None:
+@json_option
+def rm(name: str, store: str | None, as_json: bool) -> None:
     """Forget a remote; what is stored here and there stays as it is."""
     file = remove_remote(_url(store), name)
-    click.echo(f"remote {safe(name)} is no more in {safe(file)}")
+    if as_json:
+        print_json({"remote": name, "file": str(file)})
+    else:
+        click.echo(f"remote {safe(name)} is no more in {safe(file)}")
 
 
 def _url(store: str | None) -> str:

@@ -10,7 +10,8 @@ def test_a_remote_is_added_listed_and_forgotten(command):
         ("team", "padre+https://lab.example.org", "auto", False),
         ("nas", "file:///nas/lab", "manual", True),
     ]
-    assert command("remote", "rm", "team").code == 0
+    removed = json.loads(command("remote", "rm", "team", "--json").out)
+    assert (removed["remote"], removed["file"].endswith("padre.toml")) == ("team", True)
     assert command("remote", "list").out.splitlines()[1:] == ["nas   file:///nas/lab  manual  yes"]
 
 

@@ -27,7 +27,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, 
 @click.option("--name", metavar="NAME", help="Your name on the server; its password is asked for.")
 @click.option("--with-token", is_flag=True, help="Read a token from standard input instead.")
 @click.option("--token-file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Or from a file.")
-def login(url: str | None, name: str | None, with_token: bool, token_file: Path | None) -> None:
+@json_option
+def login(url: str | None, name: str | None, with_token: bool, token_file: Path | None, as_json: bool) -> None:
     """Sign in to the server at URL (by default $PADRE_URL), with a name and password or with a token made there.
 
     The token is kept in the system's keyring, or in a file that only you can read.
@@ -42,19 +43,26 @@ def login(url: str | None, name: str | None, with_token: bool, token_file: Path 
         else:
             name = name or click.prompt("Name", err=True)
             identity = client.sign_in(name, _password(client.url))
-        click.echo(f"signed in to {client.url} as {safe(identity.user)}")
+        if as_json:
+            print_json({"server": client.url, "user": identity.user})
+        else:
+            click.echo(f"signed in to {client.url} as {safe(identity.user)}")
     finally:
         client.close()
 
 
 @click.command()
 @url_argument
-def logout(url: str | None) -> None:
+@json_option
+def logout(url: str | None, as_json: bool) -> None:
     """Revoke the token for the server at URL (by default $PADRE_URL), and forget it."""
     client = _client(url)
     try:
         client.sign_out()
-        click.echo(f"signed out of {client.url}")
+        if as_json:
+            print_json({"server": client.url})
+        else:
+            click.echo(f"signed out of {client.url}")
     finally:
         client.close()
 
