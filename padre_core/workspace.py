@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from padre_core import plugins, query
 from padre_core.backends.backend import Backend, Changes, Problem
+from padre_core.backends.bytestore import Progress
 from padre_core.configuration import StoreSettings, find_url, named_remotes, settings_of
 from padre_core.errors import InvalidObjectError, NotFoundError, PadreError, UnsupportedError
 from padre_core.hookspecs import Progressed
@@ -257,7 +258,7 @@ class Workspace:
         """Looks for what was changed past PaDRe, and returns how many objects were."""
         return self.backend.refresh(accept_edits=accept_edits)
 
-    def maintain(self, progress: transfer.Progress | None = None, *, dry_run: bool = False) -> dict[str, int]:
+    def maintain(self, progress: Progress | None = None, *, dry_run: bool = False) -> dict[str, int]:
         """Makes the store smaller or faster to read; see `Backend.maintain` and `Backend.collect`.
 
         Args:
@@ -271,7 +272,7 @@ class Workspace:
         *,
         older_than: timedelta = KEPT,
         dry_run: bool = False,
-        progress: transfer.Progress | None = None,
+        progress: Progress | None = None,
     ) -> Purged:
         """Removes what was deleted long ago from this store for good, and what those deletions hid.
 
@@ -368,7 +369,7 @@ def copy(
     *,
     where: str | Expression | None = None,
     within: PadreObject | str | None = None,
-    progress: transfer.Progress | None = None,
+    progress: Progress | None = None,
 ) -> CopyReport:
     """Copies between two stores: ids, times, lineages, deletions, streams and blobs; proves equality at the end.
 

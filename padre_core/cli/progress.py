@@ -21,9 +21,6 @@ PATIENCE = 0.5
 Bytes = Callable[[int, int | None], object]
 """Called with the bytes that are done and, where it is known, how many there are."""
 
-Phases = Callable[[str, int, int], object]
-"""Called with what is done now, how much of it, and of how many; 0 while nobody knows."""
-
 
 @contextmanager
 def byte_bar(label: str) -> Iterator[Bytes]:
@@ -41,7 +38,7 @@ def byte_bar(label: str) -> Iterator[Bytes]:
 
 
 @contextmanager
-def phase_bar() -> Iterator[Phases]:
+def phase_bar() -> Iterator[Tell]:
     """A bar for each phase of long work."""
     if not sys.stderr.isatty():
         yield _silent_phases
@@ -53,14 +50,14 @@ def phase_bar() -> Iterator[Phases]:
 
 
 @contextmanager
-def patient_bar() -> Iterator[Phases]:
+def patient_bar() -> Iterator[Tell]:
     """The same for work that may as well be done at once: only what takes a while is shown."""
     if not sys.stderr.isatty():
         yield _silent_phases
         return
     begun = time.monotonic()
     with ExitStack() as stack:
-        shown: list[Phases] = []
+        shown: list[Tell] = []
 
         def tell(phase: str, done: int, total: int) -> None:
             if not shown and time.monotonic() - begun >= PATIENCE:
@@ -105,7 +102,7 @@ def _phases() -> Progress:
     return Progress(console=Console(stderr=True), transient=True)
 
 
-def _tasks(progress: Progress) -> Phases:
+def _tasks(progress: Progress) -> Tell:
     """Shows each phase that it is told of as a bar of its own."""
     tasks: dict[str, TaskID] = {}
 

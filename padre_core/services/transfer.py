@@ -7,26 +7,23 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 
 from padre_core import query
 from padre_core.backends.backend import Backend, Segment, Write
 from padre_core.backends.blobs import verified
+from padre_core.backends.bytestore import Progress
 from padre_core.errors import BackendError, PadreError
 from padre_core.objects import canonical
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref, blob_digests, linked_refs
 from padre_core.query.model import Expression
-from padre_core.streams.columns import Lines, Points
+from padre_core.streams.columns import STREAMS, Lines, Points
 
 BATCH = 500
 CHUNK = 1024 * 1024
-STREAMS: tuple[Literal["points", "lines"], ...] = ("points", "lines")
 
 Readable = Callable[[Record], bool]
-
-Progress = Callable[[str, int, int], object]
-"""Called with what is done now (`objects`, `blobs`, `streams` or `proof`), how much of it, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +59,7 @@ def copy(
         where: Only runs that this filter finds, and what lies in them.
         within: Only what lies below the object of this id, that object, and what they refer to.
         readable: Tells what the user may read; what lies below anything else is left out as well.
+        progress: Is told of `objects`, `blobs`, `streams` and the `proof`.
 
     Raises:
         BackendError: Afterwards the two stores do not say the same.

@@ -18,6 +18,7 @@ from padre_core.objects.identity import check_key
 from padre_core.streams.packing import Column, put_together
 
 Stream = Literal["points", "lines"]
+STREAMS: tuple[Stream, ...] = ("points", "lines")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from padre_core.errors import ConflictError, NotFoundError, PadreError
 from padre_core.objects.envelope import Intent, parse
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref, blob_digests
+from padre_core.streams.columns import STREAMS
 from padre_core.sync import merge
 from padre_core.sync.kin import all_refs, subtree
 from padre_core.sync.pair import AWAY, Both, Pair
@@ -18,7 +19,6 @@ from padre_core.sync.passes import CHUNK, Pass, Step, Way
 from padre_core.sync.plan import FORCEABLE, REFUSALS, Action, Row, row
 from padre_core.sync.states import Remote, alike
 from padre_core.sync.stores import Stores
-from padre_core.sync.transfer import STREAMS
 
 Refresh = Literal["auto", "required", "never"]
 

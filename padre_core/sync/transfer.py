@@ -14,9 +14,8 @@ from padre_core.errors import InvalidObjectError, NotFoundError, PadreError
 from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record
 from padre_core.objects.references import blob_digests
-from padre_core.streams.columns import Stream
+from padre_core.streams.columns import STREAMS, Stream
 
-STREAMS: tuple[Stream, ...] = ("points", "lines")
 Ends = Mapping[Stream, Mapping[str, int]]
 _Item = TypeVar("_Item")
 
