@@ -94,8 +94,9 @@ class Engine(Stores):
             raise away
         try:
             return Got(self._living(ref), stale=away is not None)
-        except NotFoundError:
-            raise away or NotFoundError(f"neither this store nor a remote has {' '.join(ref)}") from None
+        except NotFoundError as error:
+            nowhere = NotFoundError(f"neither this store nor a remote has {' '.join(ref)}")
+            raise away or (nowhere if _head(self.local.get_many([ref])) is None else error) from None
 
     def learn_deleted(self, ref: Ref, name: str) -> Record | None:
         """The tombstone of what a remote knows as deleted and this store does not know at all; it is kept here, too.

@@ -356,3 +356,15 @@ def test_the_url_of_an_object_that_is_here_needs_no_remote_that_answers(lab, tmp
         found = offline.projects.get(url)
         assert (found.name, found.stale) == ("iris", True)
         assert offline.service_of(url).kind == "project"
+
+
+def test_what_was_deleted_here_and_never_reached_a_remote_is_not_said_to_be_unknown(tmp_path, lab):
+    with padre.open(tmp_path / "here") as alone:
+        project = alone.projects.put(padre.Project(name="iris"))
+        alone.projects.delete("iris")
+    with padre.open(tmp_path / "here", remotes={"lab": lab}) as workspace:
+        for name in ("iris", project.id):
+            with pytest.raises(padre.NotFoundError, match="was deleted; restore brings it back"):
+                workspace.projects.get(name)
+        with pytest.raises(padre.NotFoundError, match="neither this store nor a remote"):
+            workspace.projects.get("0" * 8 + project.id[8:])
