@@ -37,7 +37,7 @@ def login(url: str | None, name: str | None, with_token: bool, token_file: Path 
         raise InvalidObjectError("give one of --name, --with-token and --token-file")
     client = _client(url)
     try:
-        client.probe()
+        client.probe(client.timeout)
         if with_token or token_file is not None:
             identity = client.sign_in_with(_token(token_file))
         else:

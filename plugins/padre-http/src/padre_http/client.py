@@ -164,15 +164,18 @@ class Client:
             return False
         return True
 
-    def probe(self) -> ServerInfo:
-        """What the server says of itself to everybody, within two seconds.
+    def probe(self, seconds: float = PROBE_SECONDS) -> ServerInfo:
+        """What the server says of itself to everybody, asked once.
+
+        Args:
+            seconds: How long it has for that.
 
         Raises:
             UnavailableError: It does not answer.
             BackendError: What answers is no PaDRe server.
             IncompatiblePluginError: It speaks other versions of the API.
         """
-        answer = self._once(self._request("GET", "/v1/info", {}, b"", None), PROBE_SECONDS)
+        answer = self._once(self._request("GET", "/v1/info", {}, b"", None), seconds)
         return self._compatible(self.read(info.decode_info, answer.body))
 
     @property
