@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -34,7 +35,7 @@ from padre_core.query.model import Query
 from padre_core.query.parser import parse_order
 from padre_core.testing import samples
 from padre_http.backend import PART, HttpBackend
-from padre_http.client import Client
+from padre_http.client import ATTEMPTS, Client
 from padre_http.secret import Secret
 from padre_http.tokens import Token, TokenFile, default_path
 from padre_http.tokens.keep import FileKeep
@@ -384,6 +385,19 @@ def test_nobody_waits_for_a_server_that_is_busy_for_too_long(server, proxy, make
     with pytest.raises(UnavailableError):
         client.whoami()
     assert time.monotonic() - began < 300
+
+
+def test_a_server_that_is_away_is_asked_patiently_the_first_time_and_then_once_until_it_answers(server, proxy):
+    def asked(fault):
+        proxy.spoil_all(fault)
+        proxy.requests.clear()
+        with contextlib.suppress(UnavailableError), HttpBackend(proxy.url, token=server.token):
+            assert fault is None
+        return len(proxy.requests)
+
+    assert [asked("refuse") for _ in range(3)] == [ATTEMPTS, 1, 1]
+    assert asked(None) == 1
+    assert [asked("refuse") for _ in range(2)] == [ATTEMPTS, 1]
 
 
 def test_a_blob_that_is_not_what_was_asked_for_is_noticed(server, proxy, monkeypatch):

@@ -29,7 +29,7 @@ from padre_core.objects.identity import check_digest, check_id
 from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record
 from padre_core.query.model import Query
-from padre_core.streams.columns import Columns, Stream, stream_of
+from padre_core.streams.columns import STREAMS, Columns, Stream, stream_of
 from padre_core.streams.spool import Part, Spool, SpoolWriter, Waiting, folder_for
 from padre_http import blobs
 from padre_http.blobs import upload_many
@@ -37,9 +37,11 @@ from padre_http.client import Client
 from padre_http.transport import Answer, Resumes
 from padre_http.wire import errors, info, queries, records, streams
 
-STREAMS: tuple[Stream, ...] = ("points", "lines")
 PART = 500
 """How many objects a page holds at most: those of one request."""
+
+_AWAY: set[str] = set()
+"""Servers that did not answer this process when it last opened a store on them."""
 
 OPTIONS = ("token", "token_file", "timeout", "ca_file")
 
@@ -59,7 +61,7 @@ class HttpBackend(Backend):
         self._local = threading.local()
         self._ahead: _Ahead | None = None
         try:
-            store = self.client.info.store
+            store = self._reached().store
             if store is None:  # asked without a token, or with one that says nothing
                 self.client.whoami()
                 raise BackendError(f"{self.client.url} does not say what its store is")
@@ -74,6 +76,21 @@ class HttpBackend(Backend):
         self._spool = Spool(folder_for(self.client.url, store.store), self._send, beat=self._beat)
         if not self.readonly:
             self._spool.recover()
+
+    def _reached(self) -> info.ServerInfo:
+        """What the server says of itself; one that was away when it was last wanted is asked once, not patiently."""
+        url, attempts = self.client.url, self.client.attempts
+        if url in _AWAY:
+            self.client.attempts = 1
+        try:
+            found = self.client.info
+        except UnavailableError:
+            _AWAY.add(url)
+            raise
+        finally:
+            self.client.attempts = attempts
+        _AWAY.discard(url)
+        return found
 
     def get(self, kind: str, id: str) -> Record:
         return self._record(self._ask("GET", _place(kind, id)), kind, id)
