@@ -11,7 +11,8 @@ API_VERSION = 1
 
 _INSTEAD = {
     "history": ": it keeps the newest versions only; a git repository keeps all, and `padre copy` fills one",
-    "eviction": ": it gives up nothing from here; run this where the store itself is",
+    "eviction": ": nothing can be removed from it for good from here; do it where the store itself is, such as by "
+    "`padre purge --store …` on the machine of its server",
 }
 """What to do where a store lacks a capability."""
 

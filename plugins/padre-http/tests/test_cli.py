@@ -101,6 +101,25 @@ def test_every_command_takes_a_server_for_a_store(command, server, tmp_path):
     assert command("restore", store, run.id).code == 0
 
 
+def test_signing_in_and_out_is_told_to_programs_too(command, server):
+    signed_in = command("login", server.url, "--with-token", "--json", given=server.token)
+    assert json.loads(signed_in.out) == {"server": server.url.removeprefix("padre+"), "user": "first"}
+    assert json.loads(command("logout", server.url, "--json").out) == {"server": server.url.removeprefix("padre+")}
+
+
+def test_a_purge_over_http_is_refused_and_says_where_to_do_it(command, server):
+    command("login", server.url, "--with-token", given=server.token)
+    with padre.open(server.url) as workspace:
+        workspace.projects.put(padre.Project(name="iris"))
+        workspace.projects.delete("iris")
+        with pytest.raises(padre.UnsupportedError, match="where the store itself is"):
+            workspace.purge()
+    for more in ([], ["--dry-run"], ["--yes"]):
+        refused = command("purge", f"--store={server.url}", "--older-than", "0", *more)
+        assert (refused.code, refused.out) == (7, "")
+        assert "`padre purge --store …`" in refused.err
+
+
 def test_a_person_signs_in_with_a_password_and_stays_signed_in(command, server, tmp_path):
     (state,) = (path.parent for path in tmp_path.glob("server-*/server.db"))
     added = command(
