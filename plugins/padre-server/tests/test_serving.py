@@ -100,6 +100,18 @@ def test_a_taken_port_is_said(served: Served, tmp_path: Path) -> None:
     assert "cannot listen" in refused("--port", port, folder=tmp_path)
 
 
+def test_the_first_token_is_printed_by_the_first_start_that_gets_its_port(
+    served: Served, start: Start, tmp_path: Path
+) -> None:
+    port = served.url.rpartition(":")[2]
+    assert "cannot listen" in refused("--port", port, folder=tmp_path)
+    assert str(start(folder=tmp_path).token).startswith("padre_")
+
+
+def test_a_port_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    assert "65536" in refused("--port", "65536", folder=tmp_path)
+
+
 def test_several_processes_need_a_store_for_several(tmp_path: Path) -> None:
     assert "--workers 1" in refused("--store", "memory://", "--workers", "2", folder=tmp_path)
 

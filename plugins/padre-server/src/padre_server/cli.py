@@ -35,7 +35,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Write JSON, for pr
 @click.command()
 @click.option("--store", metavar="URL", required=True, help="The store to serve, such as file:///data/lab.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8421, show_default=True, help="0 takes a free one.")
+@click.option("--port", default=8421, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="How many processes.")
 @click.option("--tls-cert", metavar="FILE", help="A certificate chain, in PEM.")
 @click.option("--tls-key", metavar="FILE", help="Its key, in PEM.")

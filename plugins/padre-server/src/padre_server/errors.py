@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
 from typing import ClassVar
 
 from padre_core import AccessDeniedError, BackendError, InvalidObjectError, NotFoundError, PadreError, UnavailableError
 from padre_core import UnsupportedError as _UnsupportedError
 from padre_http.wire.errors import Answer, error_to_answer
-from padre_server.users import TooManyAttemptsError
 
 
 class TooLargeError(InvalidObjectError):
@@ -87,9 +85,7 @@ def answer_of(error: PadreError, *, conditional: bool, message: str) -> Answer:
         message: What the client is told.
     """
     status = getattr(error, "status", None)
-    if isinstance(error, TooManyAttemptsError):
-        status = 429
-    elif status is None and _is_full(error):
+    if status is None and _is_full(error):
         status = 507
     answer = error_to_answer(_told(error, message), conditional=conditional, status=status)
     headers: dict[str, str] = dict(answer.headers)
@@ -97,7 +93,7 @@ def answer_of(error: PadreError, *, conditional: bool, message: str) -> Answer:
         headers["Retry-After"] = str(getattr(error, "seconds", RETRY_SECONDS[answer.status]))
     if isinstance(error, MethodError):
         headers["Allow"] = error.allowed
-    return Answer(answer.status, answer.body, _plain(headers))
+    return Answer(answer.status, answer.body, headers)
 
 
 def _told(error: PadreError, message: str) -> PadreError:
@@ -117,7 +113,3 @@ def _is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def _plain(headers: Mapping[str, str]) -> dict[str, str]:
-    return dict(headers)

@@ -78,10 +78,10 @@ def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -
     """
     listening.check()
     _check_store(settings, listening.workers)
+    bound = _bind(listening)  # before the first token is made, which is told once
     database = Database(Path(settings.state) / "server.db")
     first = Tokens(database).first()
     database.close()
-    bound = _bind(listening)
     several = listening.workers > 1
     config = uvicorn.Config(
         functools.partial(_application, settings, os.getpid() if several else None),

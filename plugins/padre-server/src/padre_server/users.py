@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import argon2
 
@@ -34,6 +35,8 @@ class TooManyAttemptsError(AuthenticationError):
     Attributes:
         seconds: When to try again.
     """
+
+    status: ClassVar[int] = 429
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too many failed attempts to sign in: wait {seconds} seconds")
