@@ -6,7 +6,7 @@ import itertools
 import re
 import subprocess
 import sys
-import time
+import urllib.error
 import urllib.request
 from collections import Counter
 
@@ -32,7 +32,7 @@ class Bucket:
     def __init__(self, port, log):
         endpoint = f"http://127.0.0.1:{port}"
         self.options = {"key": "test", "secret": "test", "endpoint_url": endpoint}
-        self.log = log
+        self.log, self.endpoint = log, endpoint
         self.seen = 0
         urllib.request.urlopen(urllib.request.Request(f"{endpoint}/bucket", method="PUT"), timeout=60).close()
 
@@ -41,9 +41,12 @@ class Bucket:
 
     def counted(self):
         """The requests since the last call, by method."""
-        time.sleep(0.2)  # the server notes a request after it answered
+        last = f"/bucket/no-key-{next(serial)}"  # the server notes requests in their order
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{self.endpoint}{last}", timeout=60)
         lines = _LINE.findall(self.log.read_text())
-        news, self.seen = lines[self.seen :], len(lines)
+        end = lines.index(("GET", last))
+        news, self.seen = lines[self.seen : end], end + 1
         return Counter(method for method, _ in news)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,6 +94,12 @@ class Served:
     def close(self) -> None:
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+    def active(self) -> int:
+        """How many requests are being worked on, but for this one."""
+        found = re.search(rb"^padre_requests_active\{.*\} (\d+)$", self.client("GET", "/metrics").body, re.MULTILINE)
+        assert found
+        return int(found[1]) - 1
 
     def log(self) -> str:
         return self.errors.read_text()

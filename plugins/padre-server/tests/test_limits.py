@@ -180,28 +180,32 @@ def test_uploads_in_flight_are_bounded_for_each_caller_and_for_all(impatient: Se
             assert caller("DELETE", f"/v1/uploads/{answer.json['id']}").status == 204
 
 
-def test_more_uploads_at_once_than_there_is_room_for_are_told_to_come_again(impatient: Served, client: Client) -> None:
-    start = head(
-        impatient, "PUT", f"/v1/blobs/{'0' * 64}", "Content-Type: application/octet-stream", "Content-Length: 1000"
-    )
+def test_more_uploads_at_once_than_there_is_room_for_are_told_to_come_again(start: Start) -> None:
+    served = start("--limit=streams=2")
+    lines = ("Content-Type: application/octet-stream", "Content-Length: 1000")
     with contextlib.ExitStack() as stack:
         for _ in range(2):
-            stack.enter_context(connected(impatient)).sendall(start)
-        time.sleep(0.3)
-        late = stack.enter_context(connected(impatient))
-        late.sendall(start + b"x" * 1000)
+            connection = stack.enter_context(connected(served))
+            connection.sendall(head(served, "PUT", f"/v1/blobs/{'0' * 64}", *lines, "Expect: 100-continue"))
+            assert connection.recv(4096).startswith(b"HTTP/1.1 100"), "it was let in, and its body is awaited"
+        late = stack.enter_context(connected(served))
+        late.sendall(head(served, "PUT", f"/v1/blobs/{'0' * 64}", *lines) + b"x" * 1000)
         answer = late.recv(4096)
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"retry-after" in answer.lower()
-        assert client("GET", "/v1/runs").status == 200, "who does not upload is answered meanwhile"
+        assert served.client("GET", "/v1/runs").status == 200, "who does not upload is answered meanwhile"
 
 
 def test_too_many_connections_are_refused_and_the_server_recovers(impatient: Served, client: Client) -> None:
     with contextlib.ExitStack() as stack:
         crowd = [stack.enter_context(connected(impatient)) for _ in range(80)]
-        time.sleep(0.2)
-        refused = sum(b"503" in _peek(connection) for connection in crowd)
-        assert refused >= 15
+        refused = set()
+
+        def are_refused() -> bool:
+            refused.update(connection for connection in crowd if b"503" in _peek(connection))
+            return len(refused) >= 15
+
+        wait_for(are_refused)
     wait_for(lambda: client("GET", "/healthz").status == 200)
 
 

@@ -110,12 +110,13 @@ def test_a_request_that_is_under_way_is_finished_before_the_end(start: Start) ->
     data = secrets.token_bytes(1_000_000)
     digest = hashlib.sha256(data).hexdigest()
     answers: list[int] = []
+    told = threading.Event()
 
     def slowly() -> None:
         def parts() -> object:
-            for place in range(0, len(data), 100_000):
-                time.sleep(0.1)
-                yield data[place : place + 100_000]
+            yield data[:500_000]
+            told.wait(20)
+            yield data[500_000:]
 
         headers = {"Authorization": f"Bearer {served.token}", "Content-Type": "application/octet-stream"}
         pool = urllib3.PoolManager(retries=False)
@@ -123,7 +124,10 @@ def test_a_request_that_is_under_way_is_finished_before_the_end(start: Start) ->
 
     thread = threading.Thread(target=slowly)
     thread.start()
-    time.sleep(0.4)
+    wait_for(lambda: served.active() == 1)
+    served.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: not _answers(served))
+    told.set()
     assert served.stop() == 0
     thread.join()
     assert answers == [200]
