@@ -141,6 +141,18 @@ def by_depth(objects: Sequence[Both]) -> list[Both]:
     return sorted(objects, key=lambda both: (len(_one(both).ancestors), both.ref))
 
 
+def families(objects: Sequence[Both]) -> Iterator[list[Both]]:
+    """Objects that are runs or live in one, run by run, with those above before those below."""
+    ordered = sorted(by_depth(objects), key=owner)
+    return (list(family) for _, family in itertools.groupby(ordered, owner))
+
+
+def owner(both: Both) -> str:
+    """The run that an object is or lives in; empty if there is none."""
+    kind, id = both.ref
+    return id if kind == "run" else run_of(id) or ""
+
+
 def _one(both: Both) -> Record:
     record = both.ours or both.theirs
     if record is None:

@@ -166,13 +166,12 @@ class Pair:
         """Brings the streams of runs to where they lack something; a side that never had the run gets all."""
         found = list(runs)
         shared = [both.ref[1] for both in found if both.ours is not None and both.theirs is not None]
-        there = [both.ref[1] for both in found if both.theirs is not None]
         ours = dict(zip(shared, self.local.many_ends(shared), strict=True))
-        theirs = dict(zip(there, self.remote.many_ends(there), strict=True))
-        if up:
+        theirs = dict(zip(shared, self.remote.many_ends(shared), strict=True))
+        if up:  # of what only one side has, where it ends is found out by sending it
             self.up.streams({both.ref[1]: ours.get(both.ref[1]) for both in found if both.ours is not None}, theirs)
         if down:
-            self.down.streams({run: theirs[run] for run in there}, ours)
+            self.down.streams({both.ref[1]: theirs.get(both.ref[1]) for both in found if both.theirs is not None}, ours)
 
 
 def _heads(side: Backend, refs: Sequence[Ref], seen: Heads) -> Heads:

@@ -20,7 +20,7 @@ from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
 from padre_core.objects.run import RunStatus
 from padre_core.sync import merge
-from padre_core.sync.kin import Kin, by_depth, rival
+from padre_core.sync.kin import Kin, by_depth, families, owner, rival
 from padre_core.sync.pair import ATTEMPTS, AWAY, Both, Pair
 from padre_core.sync.plan import REFUSALS, Action, row
 from padre_core.sync.states import State
@@ -118,12 +118,13 @@ class Pass:
         Raises:
             UnavailableError: A side is away; what was done stands, the rest is found again.
         """
-        found = by_depth([both for both in objects if both.ours is not None or both.theirs is not None])
+        found = [both for both in objects if both.ours is not None or both.theirs is not None]
         self.tally.add(total=len(found))
         graves = [both for both in found if not both.living or _dies(both)]
         buried = {both.ref for both in graves}
         for group in ([both for both in found if both.ref not in buried], graves):
-            self._each(self._chunk, list(_chunks(group)))
+            self._each(self._chunk, list(_chunks(by_depth([both for both in group if not owner(both)]))))
+            self._each(self._chunk, list(_together(families([both for both in group if owner(both)]))))
         return self.steps
 
     def settle(self, ref: Ref) -> Step:
@@ -339,3 +340,18 @@ def _is_growing(both: Both) -> bool:
 
 def _chunks(objects: list[Both]) -> Iterator[list[Both]]:
     return (objects[start : start + CHUNK] for start in range(0, len(objects), CHUNK))
+
+
+def _together(families: Iterable[list[Both]]) -> Iterator[list[Both]]:
+    """Runs with what lives in them in chunks, and each in one chunk if it has room there.
+
+    So what is large and what is much work come mixed, and while one thread waits for the disk or the network another is
+    at work. And what is below is not refused because another chunk with what is above was overtaken.
+    """
+    held: list[Both] = []
+    for family in families:
+        if held and len(held) + len(family) > CHUNK:
+            yield from _chunks(held)
+            held = []
+        held += family
+    yield from _chunks(held)

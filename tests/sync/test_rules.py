@@ -747,6 +747,37 @@ def test_a_sync_with_nothing_to_do_asks_for_no_record(two):
     assert set(counting.calls) == {"changes"}
 
 
+def test_what_lives_in_a_run_travels_with_it_and_after_what_lies_outside_of_runs(two, monkeypatch):
+    one, _, remote = two
+    monkeypatch.setattr("padre_core.sync.passes.CHUNK", 3)
+    put(one, project())
+    for number in range(4):
+        run = put(one, a_run())
+        for path in range(number + 1):  # the last one has more than has room in a chunk
+            blob = one.write_blob(io.BytesIO(b"%d" % path))
+            made = Artifact(owner=run.id, path=f"{path}", digest=blob.digest, size=blob.size)
+            id = run_child_id(run.id, "artifact", *made.key())
+            put(one, records.first("artifact", id, made.content(), (run.id,), by="ada", at=AT))
+    chunks = []
+
+    class Chunks(Wire):
+        def put_many(self, writes):
+            chunks.append([write.record for write in writes])
+            return super().put_many(writes)
+
+    assert not engine(one, ("lab", Chunks(remote, Fate(), network=True))).sync().failed
+    assert [[record.kind for record in chunk] for chunk in chunks[:1]] == [["project"]]
+    families = {}
+    for place, chunk in enumerate(chunks[1:]):
+        for record in chunk:
+            families.setdefault(record.parent or record.id, []).append((place, record.kind))
+    found = sorted(families.values(), key=len)
+    assert [[kind for _, kind in family] for family in found] == [
+        ["run", *["artifact"] * count] for count in (1, 2, 3, 4)
+    ]
+    assert [len({place for place, _ in family}) for family in found] == [1, 1, 2, 2]
+
+
 def test_what_a_push_has_settled_is_not_asked_for_again_when_it_stands_above_others(two, monkeypatch):
     one, _, remote = two
     monkeypatch.setattr("padre_core.sync.passes.CHUNK", 2)
