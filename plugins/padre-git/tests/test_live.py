@@ -6,6 +6,7 @@ import pytest
 
 import padre_core as padre
 from padre_core.workspace import Workspace
+from padre_git import branch, packs
 from padre_git.clone import CloneBackend
 
 
@@ -84,3 +85,16 @@ def test_a_run_that_is_being_logged_keeps_its_points_while_news_come(clone):
     for lab in (one, far):
         assert sorted(lab.runs.points(run.id, "loss").values.tolist()) == [1.0, 2.0, 3.0]
         assert sum(part.count for part in lab.backend.get("run", run.id).summaries) == 3
+
+
+def test_a_clone_that_only_takes_up_what_comes_gathers_few_packs(clone, tmp_path, monkeypatch):
+    monkeypatch.setattr(packs, "FEW", 4)
+    monkeypatch.setattr(branch, "_TIDY", 1)
+    one, other = clone("a.git"), clone("b.git")
+    for number in range(12):
+        one.projects.put(padre.Project(name=f"p{number}"))
+        one.backend.publish()
+        other.backend.pull()
+    assert len(list((tmp_path / "b.git" / "objects" / "pack").glob("*.pack"))) <= 6
+    assert {project.name for project in other.projects.list()} == {f"p{number}" for number in range(12)}
+    subprocess.run(["git", "-C", str(tmp_path / "b.git"), "fsck", "--strict"], check=True)

@@ -111,18 +111,13 @@ def test_each_byte_is_copied_a_few_times_only(lab, tmp_path, monkeypatch):
     assert 0 < sum(copied) < 8 * total
 
 
-def test_what_git_or_a_user_marked_has_deltas_or_is_damaged_stays_as_it_is(lab, tmp_path, monkeypatch):
+def test_what_a_user_marked_or_is_damaged_stays_as_it_is(lab, tmp_path, monkeypatch):
     repository = tmp_path / "lab.git"
-    folder = repository / "objects" / "pack"
-    for number in range(3):
-        lab.write("text", b"".join(b"line %d\n" % line for line in range(500)) + b"%d" % number)
-    git(repository, "repack", "-a", "-d", "-q")
-    (deltas,) = packs_in(repository)
     lab.write("kept", b"1")
-    (kept,) = set(packs_in(repository)) - {deltas}
+    (kept,) = packs_in(repository)
     kept.with_suffix(".keep").touch()
     lab.write("damaged", os.urandom(100))
-    (damaged,) = set(packs_in(repository)) - {deltas, kept}
+    (damaged,) = set(packs_in(repository)) - {kept}
     os.chmod(damaged, 0o644)
     data = bytearray(damaged.read_bytes())
     data[20] ^= 1
@@ -130,9 +125,43 @@ def test_what_git_or_a_user_marked_has_deltas_or_is_damaged_stays_as_it_is(lab, 
     for number in range(8):
         lab.write(f"{number}", b"%d" % number)
     monkeypatch.setattr(packs, "FEW", 4)
-    tidy(folder, power=True)
-    assert {deltas, kept, damaged} < set(packs_in(repository))
-    assert len(packs_in(repository)) == 4
+    tidy(repository / "objects" / "pack", power=True)
+    assert {damaged, kept} < set(packs_in(repository))
+    assert len(packs_in(repository)) == 3
+
+
+@pytest.mark.parametrize("offsets", ["true", "false"])
+@pytest.mark.parametrize("reverse", ["true", "false"])
+def test_packs_whose_objects_are_differences_from_others_are_merged_as_they_are(
+    lab, tmp_path, monkeypatch, offsets, reverse
+):
+    text = b"".join(b"line %d\n" % line for line in range(500))
+    here, there = tmp_path / "lab.git", tmp_path / "there.git"
+    git(tmp_path, "init", "-q", "--bare", str(there))
+    options = ("fetch.unpackLimit=1", f"repack.useDeltaBaseOffset={offsets}", f"pack.writeReverseIndex={reverse}")
+    configured = [word for option in options for word in ("-c", option)]
+    for number in range(24):
+        lab.write("text", text + b"%d" % number)
+        if number % 3 == 2:  # what is sent goes on from what came before
+            git(there, *configured, "fetch", "-q", here.as_uri(), "padre:padre")
+    assert len(packs_in(there)) == 8
+    before = differences(there)
+    size = sum(path.stat().st_size for path in packs_in(there))
+    monkeypatch.setattr(packs, "FEW", 4)
+    tidy(there / "objects" / "pack", power=True)
+    (merged,) = packs_in(there)
+    assert merged.stat().st_size < size
+    assert before > differences(there) > 10
+    sound(there)
+    for number in range(24):
+        assert git(there, "show", f"padre~{23 - number}:text") == text.decode() + str(number)
+    assert GitStore(f"git+{there.as_uri()}").read("text").data == text + b"23"
+
+
+def differences(repository: Path) -> int:
+    """How many objects are stored as differences from others."""
+    told = [git(repository, "verify-pack", "-v", str(path)) for path in packs_in(repository)]
+    return sum(len(line.split()) == 7 for lines in told for line in lines.splitlines())
 
 
 def test_what_a_killed_process_left_half_made_goes_and_what_is_being_made_stays(lab, tmp_path):

@@ -290,6 +290,12 @@ class Branch:
         heads = [f"tree {tree}".encode(), *(f"parent {parent}".encode() for parent in parents)]
         return b"\n".join([*heads, b"author " + who, b"committer " + who, b"", _text(message)])
 
+    def took_up(self, *, power: bool) -> None:
+        """Counts a pack that came from elsewhere."""
+        with self.ref.exclusive():
+            self._stored += 1
+            self._tidy(power=power)
+
     def _tidy(self, *, power: bool) -> None:
         """Merges packs, now and then; the lock is held."""
         if self._stored >= _TIDY:

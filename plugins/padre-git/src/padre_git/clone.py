@@ -112,6 +112,7 @@ class CloneBackend(LoggedBackend):
                 self.transport.take_up(fetched)
                 self._adopt(fetched.tip)
                 self._track(fetched.tip)
+                self._branch.took_up(power=self._power)
 
     def publish(self) -> None:
         """Returns when the other side has all that was stored here; merges first if others were faster.

@@ -1,7 +1,7 @@
 """Packs: git objects that are stored together, in one file and its index, all or none.
 
 libgit2 writes a file for each object, which costs more than all else of a commit. These packs are as git writes them,
-but for deltas, which a later repacking finds.
+but for deltas: those that a fetch brought are kept, others are found by a later repacking.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from padre_core.streams.filesystems import datasync, failure, sync_folder
 Kind = Literal["commit", "tree", "blob", "tag"]
 
 _NUMBERS: Mapping[Kind, int] = {"commit": 1, "tree": 2, "blob": 3, "tag": 4}
+_WHOLE = frozenset(_NUMBERS.values())
+_BY_PLACE, _BY_ID = 6, 7
+"""Numbers of objects that are stored as differences from another one, which is told by its place or by its id."""
 
 _SHORT = 4096
 """Up to how many bytes an object needs no larger window of the compressor: making one costs more than using it."""
@@ -51,6 +54,11 @@ class _Stored(NamedTuple):
     id: bytes
     data: bytes
     crc: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether it can be read without another one."""
+        return self.data[0] >> 4 & 7 in _WHOLE
 
 
 class Pack:
@@ -87,8 +95,7 @@ class Pack:
         found = self._objects.get(id)
         if found is None:
             return None
-        start = next(place for place, byte in enumerate(found.data) if byte < 0x80) + 1
-        return zlib.decompress(found.data[start:])
+        return zlib.decompress(found.data[_head_size(found.data) :])
 
     def store(self) -> None:
         """Stores what waits, if anything does.
@@ -126,14 +133,17 @@ def tidy(folder: Path, *, power: bool) -> None:
         for item in chosen:
             objects = _read(item)
             if objects is not None:
-                contents |= {stored.id: stored for stored in objects}
+                for stored in objects:
+                    # The first counts, unless only the other is whole: no two are then differences from each other.
+                    if stored.id not in contents or (stored.whole and not contents[stored.id].whole):
+                        contents[stored.id] = stored
                 merged.append(item)
         if len(merged) < 2:
             return
         name = _write(folder, contents.values(), power=power)
         for item in merged:
             if item.stem != f"{folder}/{name}":
-                for suffix in (".idx", ".pack"):  # as git does: a reader that sees the first needs the other
+                for suffix in (".idx", ".rev", ".pack"):  # as git does: a reader that sees the first needs the other
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(item.stem + suffix)
 
@@ -145,14 +155,15 @@ class _File(NamedTuple):
 
 
 def _mergeable(folder: Path) -> list[_File]:
-    """Small packs that consist of a pack and its index; others are marked as something, or belong to git."""
+    """Small packs with their index, by id and maybe by place; others are marked as something, or belong to git."""
     with os.scandir(folder) as entries:
         files = {entry.name: entry for entry in entries}
     suffixes: dict[str, set[str]] = {}
     for name in files:
         stem, _, suffix = name.partition(".")
         suffixes.setdefault(stem, set()).add(suffix)
-    stems = [stem for stem, found in suffixes.items() if found == {"pack", "idx"} and stem.startswith("pack-")]
+    plain = {"pack", "idx"}
+    stems = [name for name, found in suffixes.items() if plain <= found <= plain | {"rev"} and name.startswith("pack-")]
     if len(stems) <= FEW:
         return []
     sized = []
@@ -166,7 +177,7 @@ def _mergeable(folder: Path) -> list[_File]:
 
 
 def _read(file: _File) -> list[_Stored] | None:
-    """The objects of a pack; None if it has deltas, or is not sound: that is for git to tell."""
+    """The objects of a pack; None if it is not sound: that is for git to tell."""
     pack, index = (Path(file.stem + suffix).read_bytes() for suffix in (".pack", ".idx"))
     if index[:8] != _INDEX or pack[:8] != _HEAD.pack(b"PACK", 2, 0)[:8] or len(index) < 8 + 1024 + 2 * _DIGEST:
         return None
@@ -178,13 +189,55 @@ def _read(file: _File) -> list[_Stored] | None:
     offsets = struct.unpack_from(f">{count}I", index, ids + count * (_DIGEST + 4))
     order = sorted(range(count), key=offsets.__getitem__)
     ends = [*(offsets[place] for place in order[1:]), len(pack) - _DIGEST]
+    names = {offsets[place]: index[ids + place * _DIGEST : ids + (place + 1) * _DIGEST] for place in order}
     found = []
     for place, end in zip(order, ends, strict=True):
-        data = pack[offsets[place] : end]
-        if not data or data[0] >> 4 & 7 not in _NUMBERS.values() or zlib.crc32(data) != crcs[place]:
+        offset = offsets[place]
+        data = pack[offset:end]
+        if zlib.crc32(data) != crcs[place]:
             return None
-        found.append(_Stored(index[ids + place * _DIGEST : ids + (place + 1) * _DIGEST], data, crcs[place]))
-    return found
+        try:
+            data = _movable(data, offset, names)
+        except (IndexError, KeyError):
+            return None
+        found.append(_Stored(names[offset], data, zlib.crc32(data)))
+    bases = {item.id for item in found}
+    return found if all(item.whole or _base(item.data) in bases for item in found) else None
+
+
+def _movable(data: bytes, offset: int, names: Mapping[int, bytes]) -> bytes:
+    """An object as it may lie anywhere in a pack: what it differs from is told by its id.
+
+    Args:
+        offset: Where it lay.
+        names: The ids of all objects of its pack, by their places.
+
+    Raises:
+        IndexError: It is not sound; so is KeyError.
+    """
+    kind = data[0] >> 4 & 7
+    if kind != _BY_PLACE:
+        if kind != _BY_ID and kind not in _WHOLE:
+            raise KeyError(kind)
+        return data
+    size = _head_size(data)
+    end = size + 1
+    back = data[size] & 0x7F
+    while data[end - 1] & 0x80:  # seven bits at a time, as gitformat-pack(5) says
+        back = back + 1 << 7 | data[end] & 0x7F
+        end += 1
+    return bytes([data[0] & 0x8F | _BY_ID << 4]) + data[1:size] + names[offset - back] + data[end:]
+
+
+def _base(data: bytes) -> bytes:
+    """What an object is stored as a difference from, by its id."""
+    size = _head_size(data)
+    return data[size : size + _DIGEST]
+
+
+def _head_size(data: bytes) -> int:
+    """How many bytes say what an object of a pack is, and how long."""
+    return next(place for place, byte in enumerate(data) if byte < 0x80) + 1
 
 
 def _write(folder: Path, objects: Iterable[_Stored], *, power: bool) -> str:
