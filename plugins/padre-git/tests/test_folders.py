@@ -17,6 +17,19 @@ KEYS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 CHANGES = st.lists(st.dictionaries(KEYS, st.sampled_from([b"one", b"two", None]), max_size=6), max_size=6)
 
 
+class Noting(Pack):
+    """A pack that notes what is added to it."""
+
+    def __init__(self, folder, stored):
+        super().__init__(folder, power=False)
+        self._stored = stored
+
+    def add(self, kind, data):
+        id = super().add(kind, data)
+        self._stored[id] = data
+        return id
+
+
 def fits(keys):
     """Whether no key is a folder of another one."""
     return not any(other.startswith(f"{key}/") for key in keys for other in keys)
@@ -46,9 +59,6 @@ def test_any_changes_give_the_tree_that_git_reads_as_exactly_what_was_set(reposi
         entries = {key: None if data is None else pack.add("blob", data) for key, data in change.items()}
         tree, held = folders.rebuilt(tree, entries, pack), after
         pack.store()
-        if tree is None:
-            assert not held
-            continue
         listed = git(repository, "ls-tree", "-r", "-z", "--format=%(path)", tree).decode().split("\0")[:-1]
         assert {key: git(repository, "cat-file", "blob", f"{tree}:{key}") for key in listed} == held
         git(repository, "fsck", "--strict", tree)
@@ -85,17 +95,21 @@ def test_an_old_tree_with_a_zero_before_its_modes_is_read():
 def test_few_folders_are_remembered_and_those_that_were_forgotten_are_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "_KEPT", 100)
     stored, read = {}, []
-
-    class Kept(Pack):
-        def add(self, kind, data):
-            id = super().add(kind, data)
-            stored[id] = data
-            return id
-
     made = Folders(lambda tree: read.append(tree) or stored[tree])
     tree = None
     for number in range(200):
-        tree = made.rebuilt(tree, {f"{number % 20}/{number}": "ab" * 20}, Kept(tmp_path, power=False))
+        tree = made.rebuilt(tree, {f"{number % 20}/{number}": "ab" * 20}, Noting(tmp_path, stored))
     assert len(read) > 100
     found = sorted(keys(stored.__getitem__, tree, where="it"), key=lambda key: int(key.partition("/")[2]))
     assert found == [f"{number % 20}/{number}" for number in range(200)]
+
+
+def test_what_lies_under_a_key_is_found_be_it_a_file_or_a_folder(tmp_path):
+    stored = {}
+    made = Folders(stored.__getitem__)
+    tree = made.rebuilt(None, {"a/b/c": "ab" * 20, "a.b": "cd" * 20}, Noting(tmp_path, stored))
+    assert [made.find(tree, key) for key in ("a/b/c", "a.b")] == ["ab" * 20, "cd" * 20]
+    for key in ("a", "a/b"):
+        assert list(keys(stored.__getitem__, made.find(tree, key), where="it")) == ["a/b/c"[len(key) + 1 :]]
+    assert [made.find(tree, key) for key in ("b", "a/c", "a.b/c", "a/b/c/d")] == [None] * 4
+    assert made.find(None, "a") is None

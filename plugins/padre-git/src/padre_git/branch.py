@@ -19,7 +19,6 @@ from padre_git.place import Place
 from padre_git.refs import BranchRef, oid, signed, synced
 from padre_git.repository import check_free, common_folder, errors, folder_of, make_folder, open_repository
 from padre_git.staged import Staged
-from padre_git.trees import find
 
 MARKER = "padre.json"
 
@@ -41,14 +40,14 @@ class Change:
         pack: Where its objects wait until it is made.
         entries: The blob that each key shall hold; None removes it.
         guards: What each key or folder must hold when the commit is made; None for nothing.
-        root: The tree of which all guards are known to be true, if there is one.
+        root: The id of the tree of which all guards are known to be true, if there is one.
         folders: Those in which something changes, and those above them.
     """
 
     pack: Pack
     entries: dict[str, str | None] = field(default_factory=dict)
     guards: dict[str, str | None] = field(default_factory=dict)
-    root: Any = None
+    root: str | None = None
     folders: set[str] = field(default_factory=set)
 
     def set(self, key: str, id: str | None) -> None:
@@ -84,6 +83,7 @@ class Branch:
             self.sweep()
         self._lock = threading.RLock()
         self._root: tuple[str | None, Any] = (None, None)
+        self._made: tuple[str, str] = ("", "")
         self._unsynced = False
         self._stored = 0
 
@@ -116,6 +116,11 @@ class Branch:
             root = None if commit is None else self._commit(commit).tree
             self._root = commit, root
         return root
+
+    def tree_id(self, commit: str) -> str:
+        """The id of the tree of a commit, which is not read if it was made here just now."""
+        made, tree = self._made
+        return tree if made == commit else str(self._commit(commit).tree_id)
 
     def data(self, id: str, what: str) -> bytes:
         """The bytes of a blob."""
@@ -189,20 +194,20 @@ class Branch:
         """
         return Pack(self.packs, power=power)
 
-    def check(self, change: Change, root: Any) -> None:
-        """Checks what a change expects.
+    def check(self, change: Change, root: str | None) -> None:
+        """Checks what a change expects of a tree.
 
         Raises:
             AlreadyExistsError: Something is where nothing was expected.
             ConflictError: Something else is there.
         """
-        if root is not None and root is change.root:
+        if root is not None and root == change.root:
             return
         for key, expected in change.guards.items():
-            found = find(root, key)
+            found = self.folders.find(root, key)
             if expected is None and found is not None:
                 raise AlreadyExistsError(f"{self.url} has {key} already")
-            if expected is not None and (found is None or found.id != expected):
+            if expected is not None and found != expected:
                 raise ConflictError(f"{key} in {self.url} was changed meanwhile")
 
     def commit(self, change: Change, message: str, actor: str | None) -> str | None:
@@ -219,16 +224,16 @@ class Branch:
                 self.ref.clear_left_locks()
                 tip = self.tip()
                 parent = tip or self.start()
-                root = self.tree(parent) if parent else None
-                self.check(change, root)
+                before = self.tree_id(parent) if parent else None
+                self.check(change, before)
                 staged = self.staged.entries()
-                before = None if root is None else str(root.id)
                 tree = self.folders.rebuilt(before, staged | change.entries, change.pack)
                 if tip is not None and tree == before:
                     self.staged.drop(staged)
                     return None
                 made = self.store(change.pack, tree, message, actor, [parent] if parent else [])
                 if self.ref.move(tip, made, message, power=change.pack.power):
+                    self._made = made, tree
                     self.staged.drop(staged)
                     self._tidy(power=change.pack.power)
                     return made
@@ -274,11 +279,9 @@ class Branch:
                 raise AlreadyExistsError(f"{self.url} has a tag {name} already; `git tag -d {name}` removes it")
             return tip
 
-    def store(
-        self, pack: Pack, tree: str | None, message: str, actor: str | None, parents: Sequence[str]
-    ) -> str:  # fmt: skip
+    def store(self, pack: Pack, tree: str, message: str, actor: str | None, parents: Sequence[str]) -> str:
         """Stores what waits in a pack, and a commit of it, to which no reference points yet; returns that."""
-        made = pack.add("commit", self._commit_text(tree or pack.add("tree", b""), message, actor, parents))
+        made = pack.add("commit", self._commit_text(tree, message, actor, parents))
         if pack.power:
             self.sync()  # a branch must never name what a loss of power took away
         pack.store()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import threading
 from collections.abc import Callable, Mapping
 
 from padre_core.errors import CorruptObjectError
@@ -44,8 +45,11 @@ class Folder:
 
     def subfolder(self, name: bytes) -> str | None:
         """The id of the tree below a name; None if there is none."""
-        at = self._find(name + b"/")
-        return None if at is None else self._lines[at][-20:].hex()
+        return self._id(name + b"/")
+
+    def find(self, name: bytes) -> str | None:
+        """The id of what a name stands for; None if there is nothing."""
+        return self._id(name) or self._id(name + b"/")
 
     def set(self, name: bytes, mode: bytes, id: str) -> None:
         """Lets a name stand for an object, whatever it stood for."""
@@ -68,6 +72,10 @@ class Folder:
     def __len__(self) -> int:
         return len(self._places)
 
+    def _id(self, place: bytes) -> str | None:
+        at = self._find(place)
+        return None if at is None else self._lines[at][-20:].hex()
+
     def _find(self, place: bytes) -> int | None:
         at = bisect.bisect_left(self._places, place)
         return at if at < len(self._places) and self._places[at] == place else None
@@ -78,7 +86,7 @@ def _place(mode: bytes, name: bytes) -> bytes:
 
 
 class Folders:
-    """Makes trees of trees, and remembers those that it made last. The caller holds a lock.
+    """Makes trees of trees, and remembers those that it made or looked into last. Safe for threads.
 
     Args:
         read: The bytes of a tree, by its id.
@@ -88,14 +96,28 @@ class Folders:
         self._read = read
         self._kept: dict[str, Folder] = {}
         self._size = 0
+        self._lock = threading.Lock()
 
-    def rebuilt(self, tree: str | None, entries: Mapping[str, str | None], pack: Pack) -> str | None:
-        """The id of a tree with some entries changed, level by level; None if nothing is left of it.
+    def find(self, tree: str | None, key: str) -> str | None:
+        """The id of what lies under a key in a tree, be it a file or a folder; None if there is nothing."""
+        *above, name = key.encode().split(b"/")
+        with self._lock:
+            for part in above:
+                tree = None if tree is None else self._look(tree).subfolder(part)
+            return None if tree is None else self._look(tree).find(name)
+
+    def rebuilt(self, tree: str | None, entries: Mapping[str, str | None], pack: Pack) -> str:
+        """The id of a tree with some entries changed, level by level.
 
         Args:
             entries: The blob that each key shall hold; None removes it.
             pack: Takes the new trees.
         """
+        with self._lock:
+            return self._rebuilt(tree, entries, pack) or pack.add("tree", b"")
+
+    def _rebuilt(self, tree: str | None, entries: Mapping[str, str | None], pack: Pack) -> str | None:
+        """The same; None if nothing is left of it."""
         folder = Folder([], []) if tree is None else self._take(tree)
         below: dict[bytes, dict[str, str | None]] = {}
         for key, id in entries.items():
@@ -109,12 +131,18 @@ class Folders:
                 folder.remove(name)
         for name, changes in below.items():
             present = folder.subfolder(name)
-            made = self.rebuilt(present, changes, pack)
+            made = self._rebuilt(present, changes, pack)
             if made is not None:
                 folder.set(name, _TREE, made)
             elif present is not None:
                 folder.remove(name)
         return self._keep(pack.add("tree", folder.encode()), folder) if folder else None
+
+    def _look(self, tree: str) -> Folder:
+        """The folder of a tree, which is remembered."""
+        folder = self._take(tree)
+        self._keep(tree, folder)
+        return folder
 
     def _take(self, tree: str) -> Folder:
         """The folder of a tree, to be changed: what is made of it is remembered in its place."""

@@ -42,7 +42,7 @@ class _Batch:
     """Changes that become one commit.
 
     Attributes:
-        commit: The branch when it began; what is read in the batch is in the tree of that, `change.root`.
+        commit: What the branch was when it began, or would begin with: what is read in the batch is of that.
     """
 
     commit: str | None
@@ -140,7 +140,7 @@ class GitStore(ByteStore):
         for files in folders:
             folder = next(iter(files)).rpartition("/")[0]
             with self.batch(f"Store {folder}"):
-                version = _begin(self._local.batch.change, folder, files)
+                version = self._begin(self._local.batch.change, folder, files)
             yield version
 
     def delete(self, key: str) -> None:
@@ -191,8 +191,9 @@ class GitStore(ByteStore):
         if self._batch is not None:
             yield
             return
-        commit = self.branch.tip()
-        change = Change(self.branch.pack(power=self._power), root=self.branch.tree(commit))
+        commit = self.branch.tip() or self.branch.start()
+        root = None if commit is None else self.branch.tree_id(commit)
+        change = Change(self.branch.pack(power=self._power), root=root)
         self._local.batch = _Batch(commit, change)
         try:
             yield
@@ -221,7 +222,10 @@ class GitStore(ByteStore):
         return getattr(self._local, "batch", None)
 
     def _root(self) -> Any:
-        return self.branch.tree() if self._batch is None else self._batch.change.root
+        batch = self._batch
+        if batch is None:
+            return self.branch.tree()
+        return None if batch.commit is None else self.branch.tree(batch.commit)
 
     def _pending(self, prefix: str, after: str) -> dict[str, str | None]:
         staged = self.branch.staged.entries() if BLOBS.startswith(prefix) or prefix.startswith(BLOBS) else {}
@@ -307,10 +311,20 @@ class GitStore(ByteStore):
             if isinstance(if_match, str) and (found is None or found.id != if_match):
                 raise ConflictError(f"{key} in {self.url} was changed meanwhile")
         if key not in change.entries:
-            base = find(change.root, key)
-            change.guards[key] = None if base is None else base.id
+            change.guards[key] = self.branch.folders.find(change.root, key)
         change.set(key, id)
         return id
+
+    def _begin(self, change: Change, folder: str, files: Mapping[str, bytes]) -> str | None:
+        """Lets a folder hold files if it holds nothing, and returns the version of the last."""
+        if folder in change.folders or self.branch.folders.find(change.root, folder) is not None:
+            return None
+        version: str | None = None
+        change.guards[folder] = None
+        for key, data in files.items():
+            version = change.pack.add("blob", data)
+            change.set(key, version)
+        return version
 
     def _after_fork(self) -> None:
         # Open packs and locks may be in the middle of something that another thread of the parent does.
@@ -327,18 +341,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _begin(change: Change, folder: str, files: Mapping[str, bytes]) -> str | None:
-    """Lets a folder hold files if it holds nothing, and returns the version of the last."""
-    if folder in change.folders or find(change.root, folder) is not None:
-        return None
-    version: str | None = None
-    change.guards[folder] = None
-    for key, data in files.items():
-        version = change.pack.add("blob", data)
-        change.set(key, version)
-    return version
 
 
 def _is_ours(key: str) -> bool:
