@@ -14,6 +14,7 @@ from padre_core.backends.blobs import read_start
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.artifact import Artifact
 from padre_core.objects.base import PadreObject
+from padre_core.objects.identity import is_run_id
 from padre_core.query.model import Compare, Field, Operator
 from padre_core.services.files import Progress, Source, Target, open_source, pieces
 from padre_core.services.pausing import collector_paused
@@ -164,6 +165,8 @@ class ArtifactService(Service[Artifact]):
         owner = self.container(object)
         if isinstance(object, str) and self.records.peek(self.kind, owner) is not None:
             return [self.get(owner, refresh="never")]
+        if is_run_id(owner):  # what is in a run needs no index
+            return list(self.list(within=owner))
         return list(self.list(Compare(Field(("owner",)), Operator.EQ, owner)))
 
 

@@ -121,7 +121,7 @@ class Target:
 
 def _write_all(fd: int, content: Iterable[bytes], total: int, progress: Progress | None) -> None:
     done = 0
-    with _writing(fd, behind=total > LARGE) as write:
+    with _writing_behind(fd) if total > LARGE else contextlib.nullcontext(functools.partial(_write, fd)) as write:
         for piece in content:
             write(piece)
             done += len(piece)
@@ -130,11 +130,8 @@ def _write_all(fd: int, content: Iterable[bytes], total: int, progress: Progress
 
 
 @contextlib.contextmanager
-def _writing(fd: int, *, behind: bool) -> Iterator[Callable[[bytes], object]]:
-    """What writes pieces, `behind` while the next ones are fetched and checked; at the end all are written."""
-    if not behind:
-        yield functools.partial(_write, fd)
-        return
+def _writing_behind(fd: int) -> Iterator[Callable[[bytes], object]]:
+    """What writes pieces while the next ones are fetched and checked; at the end all are written."""
     from concurrent.futures import Future, ThreadPoolExecutor  # who starts a run should not wait for it
 
     waiting: deque[Future[None]] = deque()

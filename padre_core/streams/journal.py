@@ -22,6 +22,7 @@ from pathlib import Path
 
 from padre_core.errors import ReadOnlyError
 from padre_core.objects import canonical
+from padre_core.objects.identity import run_of
 from padre_core.objects.record import Record, encode
 from padre_core.streams import lines, points
 from padre_core.streams.columns import Columns, Line, Points
@@ -223,6 +224,12 @@ class Journal:
             if record is not None and (found is None or record.version > found.version):
                 found = record
         return found
+
+    def in_run(self, kind: str, run: str) -> dict[str, Record]:
+        """The newest records in the logs of the objects of a kind in a run, by id. The lock is held."""
+        refs = {ref for view in self.views.values() for ref in view.records if ref[0] == kind and run_of(ref[1]) == run}
+        heads = ((ref[1], self.head(ref)) for ref in refs)
+        return {id: head for id, head in heads if head is not None}
 
     def parts(self, run: str, evicted: int) -> list[tuple[str, int, Columns]]:
         """Writer, first sequence number and columns of a run's parts in the logs since an eviction, as last scanned."""
