@@ -107,8 +107,9 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         connection.create_function("wildcard", 2, _wildcard, deterministic=True)
         for setting in ("trusted_schema = OFF", "cell_size_check = ON", "temp_store = MEMORY", "cache_size = -64000"):
             connection.execute(f"PRAGMA {setting}")
+        # What a loss of power leaves of a file that was just made is no database, and thrown away.
+        connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             # In one transaction: whoever is killed here leaves an index or none.
@@ -116,6 +117,7 @@ def _connect(path: Path | str) -> sqlite3.Connection:
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {meta} PRAGMA user_version = {VERSION}; COMMIT;")
         elif version != VERSION:
             raise OtherVersionError
+        connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
         raise

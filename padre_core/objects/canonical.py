@@ -8,6 +8,7 @@ import json
 import marshal
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from json.encoder import encode_basestring
 from typing import Any
 
 import pydantic_core
@@ -170,29 +171,32 @@ def fields_json(model: BaseModel) -> bytes:
     """
     values = model.__dict__
     pairs = [
-        f'"{name}":{_text(value, name)}'
+        f'"{name}":{_writer(type(value))(value, name)}'  # type: ignore[arg-type]  # as above
         for name, default in _layout(type(model))
         if (value := values[name]) is not default and (type(value) is not type(default) or value != default)
     ]
     return f"{{{','.join(pairs)}}}".encode()
 
 
-def _text(value: Any, where: str) -> str:
-    """The canonical JSON of a field."""
-    kind = type(value)
-    if kind is str and value.isascii():
-        return _encode(value)
+@functools.lru_cache(maxsize=256)
+def _writer(kind: type) -> Callable[[Any, str], str]:
+    """What writes the canonical JSON of a field, by the exact type of its value."""
     if kind is datetime:
-        return f'"{format_time(value)}"'
-    if kind is dict:
-        if _FLAT.issuperset(map(type, value.values())):
-            return _flat_text(value, where)
-    elif kind is tuple:
-        if _FLAT.issuperset(map(type, value)):
-            return _flat_text(value, where)
-    elif isinstance(value, BaseModel):
-        return _model_text(value, where)
+        return lambda value, where: f'"{format_time(value)}"'
+    if kind is dict or kind is tuple:
+        return _collection_text
+    if issubclass(kind, str):  # enumerations, too
+        return lambda value, where: encode_basestring(plain(value, where, 1))
+    return _model_text if issubclass(kind, BaseModel) else _plain_text
+
+
+def _plain_text(value: Any, where: str) -> str:
     return _encode(plain(value, where, 1))
+
+
+def _collection_text(values: Any, where: str) -> str:
+    flat = _FLAT.issuperset(map(type, values.values() if type(values) is dict else values))
+    return _flat_text(values, where) if flat else _plain_text(values, where)
 
 
 def _flat_text(values: Any, where: str) -> str:
@@ -202,7 +206,7 @@ def _flat_text(values: Any, where: str) -> str:
         exact = b""
     text: str | None = _texts.get(exact)
     if text is None:
-        text = _encode(plain(values, where, 1))
+        text = _plain_text(values, where)
         if 0 < len(exact) <= _SMALL:
             _texts[exact] = text
     return text

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from padre_core.backends.bytestore import ABSENT, Absent
 from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectError, PadreError
+from padre_core.objects.identity import is_id
 from padre_core.objects.record import Record
 from padre_core.services.checking import checked_content
 from padre_core.services.lookup import Key, Lookup, T, kind_text, record_of
@@ -60,7 +61,8 @@ class Putting(Lookup[T]):
         lost: ConflictError | None = None
         for attempt in range(ATTEMPTS):
             # The first attempt goes by what is known from before, for a write that succeeds tells that it was right.
-            draft = object.model_copy()
+            reference = object.parent_reference
+            draft = object if reference is None or is_id(reference) else object.model_copy()
             above, parent = self._resolve_parent(
                 draft, create=True, look=self.records.peek if attempt else self.records.lately
             )
@@ -80,7 +82,7 @@ class Putting(Lookup[T]):
                 return self._as_stored(state, record), record
             except ConflictError as error:
                 now = self.records.peek(self.kind, id)
-                named = parent != object.parent_reference
+                named = parent != reference
                 if (attempt or not named) and (now.etag if now else None) == (head.etag if head else None):
                     raise
                 lost = error
@@ -89,8 +91,9 @@ class Putting(Lookup[T]):
 
     def _replace(self, object: T, before: Record, key: Key) -> tuple[T, Record]:
         """Stores what follows the version that was read."""
-        draft = object.model_copy()
+        draft = object
         if object.parent_reference != before.parent:
+            draft = object.model_copy()
             _, parent = self._resolve_parent(draft, create=False)
             if parent != before.parent:
                 way = "use workspace.runs.move" if self.kind == "run" else f"put a new {self.kind} there instead"

@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Self
 
 from padre_core.errors import ReadOnlyError
 from padre_core.objects import canonical
@@ -51,20 +52,7 @@ class Recent(dict[Ref, Record | None]):
         super().__setitem__(ref, record)
 
 
-class _Exclusive(AbstractContextManager[None]):
-    """What `Journal.exclusive` returns, again and again: two of them for each run."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = weakref.proxy(journal)
-
-    def __enter__(self) -> None:
-        self._journal._enter()
-
-    def __exit__(self, *error: object) -> None:
-        self._journal._exit()
-
-
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """All logs of a store, as one process sees and writes them. Safe for threads; a forked child begins its own.
 
     Attributes:
@@ -79,7 +67,6 @@ class Journal:
     def __init__(self, folder: Path, *, readonly: bool) -> None:
         self.folder = folder
         self.readonly = readonly
-        self._exclusive = _Exclusive(self)
         self._start()
         _JOURNALS.add(self)
 
@@ -99,11 +86,11 @@ class Journal:
         self._fd = -1
         self._counter: mmap.mmap | None = None
 
-    def exclusive(self) -> AbstractContextManager[None]:
+    def exclusive(self) -> AbstractContextManager[object]:
         """While held, no other thread or process writes a record to the store."""
-        return self._exclusive
+        return self
 
-    def _enter(self) -> None:
+    def __enter__(self) -> Self:
         self.lock.acquire()
         try:
             if self._depth == 0:
@@ -112,8 +99,9 @@ class Journal:
         except BaseException:
             self.lock.release()
             raise
+        return self
 
-    def _exit(self) -> None:
+    def __exit__(self, *error: object) -> None:
         try:
             self._depth -= 1
             if self._depth == 0:
@@ -186,7 +174,8 @@ class Journal:
             self._list()
             self.seen = generation
         for view in self.views.values():
-            view.poll()
+            if not view.own:
+                view.poll()
         self._fresh = self._depth > 0  # nobody else writes records, or removes a log, until the store's lock is free
 
     def _list(self) -> None:
@@ -197,7 +186,7 @@ class Journal:
             self.views.pop(name).reader.close()
         for name in present - self.views.keys():
             try:
-                view = LogView(self.folder / name)
+                view = LogView(self.folder / name, own=name.startswith(self._id))
                 if view.reader.valid:
                     self.views[name] = view
                 else:
@@ -446,7 +435,11 @@ class JournalWriter:
             end = self._points + len(columns)
             for block in points.encode(self._points, columns):
                 # A log that begins here must know how many points the blocks before this one held.
-                self._ready(len(block)).append(FrameKind.BLOCK, self._key, block)
+                log = self._ready(len(block))
+                slot = log.append(FrameKind.BLOCK, self._key, block)
+                view = self._journal.views[log.path.name]
+                if view.reader.skip_frame(slot, log.next):  # what the view knows already, nobody need read back
+                    view.add_points(self._key, points.opened(block)[1])
                 self._points = min(self._points + points.MAX_POINTS, end)
 
     def line(self, line: Line) -> None:
@@ -476,7 +469,7 @@ class JournalWriter:
                 log = self._ready(0)
                 slot = log.append(FrameKind.CLOSED, self._key, b"")
                 view = self._journal.views[log.path.name]
-                if view.reader.skip_frame(slot, log.next):  # what the view knows already, nobody need read back
+                if view.reader.skip_frame(slot, log.next):
                     view.writers[self._key].open = False
                 self.closed = True
                 self._journal.writers.pop(self.id, None)

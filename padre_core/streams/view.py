@@ -38,9 +38,14 @@ class LoggedWriter:
 
 
 class LogView:
-    """One log as far as it was read: its newest records, and its parts of streams. Guarded by the journal's lock."""
+    """One log as far as it was read: its newest records, and its parts of streams. Guarded by the journal's lock.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        own: Whether this process writes it, and adds each record here too.
+    """
+
+    def __init__(self, path: Path, *, own: bool = False) -> None:
+        self.own = own
         self.reader = LogReader(path)
         self.name = path.name
         self.records: dict[Ref, Record] = {}
@@ -125,15 +130,16 @@ class LogView:
         if len(owners) == 1 and len(known) == len(metrics):
             places = {tag: place for place, tag in enumerate(metrics)}
             keys = array.array("I", map(places.__getitem__, tags)) if len(places) > 1 else None
-            self._add(owners.pop(), Points(tuple(name for _, name in known), keys, steps, times, values))
+            self.add_points(owners.pop(), Points(tuple(name for _, name in known), keys, steps, times, values))
             return
         mixed: dict[int, list[tuple[str, int, int, float]]] = {}
         for step, time, value, tag in zip(steps, times, values, tags, strict=True):
             if (metric := metrics[tag]) is not None:
                 mixed.setdefault(metric[0], []).append((metric[1], step, time, value))
         for owner, entries in mixed.items():
-            self._add(owner, columns_of(entries))
+            self.add_points(owner, columns_of(entries))
 
-    def _add(self, owner: int, columns: Points) -> None:
+    def add_points(self, owner: int, columns: Points) -> None:
+        """Takes up what a writer added."""
         self.writers[owner].add(columns)
         self.changed.add(self.writers[owner].run)

@@ -23,6 +23,7 @@ from padre_core.query import parse
 from padre_core.query.model import Query
 from padre_core.streams import points
 from padre_core.streams.columns import Line, Lines, make_points
+from padre_core.streams.log import LogReader
 from padre_core.streams.view import LogView
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -103,6 +104,43 @@ def test_what_a_dead_process_left_is_folded_by_the_next_opening(opened, folder):
     assert len(logs(folder)) == 1, "the living process keeps its log"
     assert values(backend, dead) == [0.0, 0.5, 1.0]
     assert ids(backend) == {id, dead}
+
+
+def test_what_a_process_logged_it_need_not_read_back(opened, monkeypatch):
+    read = []
+    frame = LogReader._frame
+
+    def noted(reader, slot):
+        found = frame(reader, slot)
+        read.extend([slot] if found[0] is not None else [])
+        return found
+
+    monkeypatch.setattr(LogReader, "_frame", noted)
+    backend = opened()
+    started = backend.put(run(), if_match=ABSENT)
+    writer = backend.open_writer(started.id)
+    writer.points(make_points("loss", [0.5, 0.25], None, None, 0))
+    writer.close()
+    backend.put(ended(started), if_match=started.etag)
+    assert ids(backend, where=parse("metrics.loss.last == 0.25")) == {started.id}
+    backend.fold()
+    assert read == []
+    assert values(backend, started.id) == [0.5, 0.25]
+
+
+def test_points_one_by_one_and_in_batches_keep_their_order(opened):
+    backend = opened()
+    started = backend.put(run(), if_match=ABSENT)
+    writer = backend.open_writer(started.id)
+    expected = []
+    for step in range(4):
+        writer.points(make_points("loss", [step + 0.25, step + 0.5], None, None, 0))
+        writer.point("loss", 2, step + 0.75, 0)
+        expected += [step + 0.25, step + 0.5, step + 0.75]
+        assert values(backend, started.id) == expected
+    writer.close()
+    backend.fold()
+    assert values(backend, started.id) == values(opened(readonly=True), started.id) == expected
 
 
 def test_folding_half_and_again_changes_nothing(opened, folder, tmp_path):
