@@ -90,7 +90,8 @@ class ByteStoreBackend(Backend):
             return layout.decode_marker(self.store.read(layout.MARKER).data, self.store.url)
         except NotFoundError:
             if self.readonly:
-                raise NotFoundError(f"{self.store.url} is no store: it has no {layout.MARKER}{self._reason}") from None
+                why = f", and was opened read-only{self._reason}" if self._reason else ""
+                raise NotFoundError(f"{self.store.url} is no store: it has no {layout.MARKER}{why}") from None
         id = str(uuid.uuid4())
         try:
             if_match = ABSENT if self.store.capabilities.conditional_write else None

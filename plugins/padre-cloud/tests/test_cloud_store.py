@@ -21,8 +21,10 @@ from padre_core.backends.blobs import open_blob, write_blob
 from padre_core.backends.bytestore import ABSENT
 from padre_core.errors import (
     AuthenticationError,
+    BackendError,
     ConflictError,
     InvalidObjectError,
+    NotFoundError,
     PadreError,
     PluginLoadError,
     UnavailableError,
@@ -180,6 +182,41 @@ def test_commands_take_options_from_the_settings_of_the_user_and_only_from_a_pri
         ws.projects.put(padre.Project(name="lab"))
     command = [sys.executable, "-m", "padre_core", "ls", "projects", "--store", url]
     assert "lab" in subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+@pytest.mark.parametrize(("name", "options", "instead"), [
+    ("ministack", {"key": None, "secret": None}, "aws configure"),
+    ("azurite", {"connection_string": None}, "az login"),
+    ("azurite", {"connection_string": "nonsense"}, "az login"),
+    ("sshd", {"key_filename": None}, "key_filename"),
+])  # fmt: skip
+def test_who_gives_no_credentials_is_told_how(name, options, instead, request):
+    service = request.getfixturevalue(name)
+    with pytest.raises(AuthenticationError, match=instead):
+        service.open(attempts=1, **options)
+
+
+@pytest.mark.parametrize("name", ["moto", "ministack", "azurite", "gcs"])
+def test_a_bucket_that_is_not_there_is_told_from_a_key_that_is_not(name, request):
+    service = request.getfixturevalue(name)
+    with pytest.raises(BackendError, match="there is no nowhere: make it first"):
+        service.open(f"{service.url.partition('://')[0]}://nowhere/store")
+
+
+def test_what_a_server_says_of_a_refusal_is_told_on_one_line(ministack):
+    proxy = Proxy(ministack.options["endpoint_url"])
+    store = Service(ministack.url, s3_options(proxy.url)).open(ministack.fresh())
+    body = b"<Error><Code>InvalidArgument</Code><Message>no\nkey \x1b[31mid</Message></Error>"
+    proxy.spoil(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body), only=b"PUT /")
+    with pytest.raises(BackendError, match=r"key: InvalidArgument \(400\), no key  \[31mid$"):
+        store.write("key", b"data")
+    store.close()
+    proxy.close()
+
+
+def test_a_folder_that_is_no_store_yet_names_the_option_that_makes_one(sshd):
+    with pytest.raises(NotFoundError, match=r"no padre\.json, and was opened read-only because .* single_writer=true"):
+        open_backend(sshd.fresh(), **sshd.options)
 
 
 class Careless(Proxy):

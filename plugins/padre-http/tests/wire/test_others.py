@@ -184,6 +184,13 @@ def test_a_server_tells_what_its_store_is_but_not_where() -> None:
     assert (seen.store, seen.durability, seen.url) == ("id", "power", "padre+https://lab")
 
 
+def test_what_takes_the_store_itself_is_no_capability_of_a_client() -> None:
+    capabilities = Capabilities(persistent=True, presign=True, eviction=True)
+    behind = Info("s3://bucket/lab", "id", 1, "spooled", False, capabilities)
+    seen = info.StoreInfo.of(behind).info("padre+https://lab")
+    assert seen.capabilities == Capabilities(persistent=True, shared=True)
+
+
 def test_a_session_comes_back_and_does_not_show_its_token() -> None:
     session = info.Session(user="ada", scopes=("read",), projects=("*",), token=Secret("padre_secret"))
     found = info.decode_session(info.encode_model(session))

@@ -19,19 +19,16 @@ from azure.core.exceptions import (
 )
 from azure.storage.blob import BlobBlock
 
-from padre_cloud.drivers.base import (
-    Answer,
-    CloudDriver,
-    ExpiredError,
-    Limits,
-    Part,
-    fail,
-    no_bucket,
-    without_repeats,
-)
+from padre_cloud.drivers.base import ExpiredError, Limits, Part, fail, no_bucket
+from padre_cloud.drivers.cloud import Answer, CloudDriver, without_repeats
 from padre_cloud.places import Place
 from padre_core.backends.bytestore import Absent, Entry, IfMatch
 from padre_core.errors import AuthenticationError, ConflictError, NotFoundError, UnavailableError
+
+_SIGN_IN = (
+    "no credentials that can be used were found: run `az login` and name the account, or set "
+    "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and one of its keys"
+)
 
 _ONCE = {"retry_total": 0}
 """The store repeats, and knows then that an answer may be lost."""
@@ -48,6 +45,12 @@ class AzureDriver(CloudDriver):
         if account := place.host.partition("@")[2]:
             options.setdefault("account_name", account.partition(".")[0])
         super().__init__(place, options, limits)
+
+    def _connect(self) -> None:
+        try:
+            super()._connect()
+        except ValueError:  # which is what adlfs raises where no account is named, or none that it can use
+            raise AuthenticationError(f"{self.place.url}: {_SIGN_IN}") from None
 
     @property
     def endpoint(self) -> str:
@@ -144,10 +147,7 @@ class AzureDriver(CloudDriver):
         if isinstance(error, ClientAuthenticationError) and getattr(error, "status_code", None) == 401:
             raise ExpiredError(f"{self.place.url}: the credentials are not valid, or no longer") from None
         if isinstance(error, ClientAuthenticationError) and error.status_code is None:
-            raise AuthenticationError(
-                f"{self.place.url}: no credentials were found: run `az login`, or set "
-                "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and one of its keys"
-            ) from None
+            raise AuthenticationError(f"{self.place.url}: {_SIGN_IN}") from None
         if isinstance(error, HttpResponseError):
             fail(what, error.status_code, code, self.place)
         if isinstance(error, ServiceRequestError | ServiceResponseError | AzureError | OSError):

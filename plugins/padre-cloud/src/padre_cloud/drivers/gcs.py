@@ -15,15 +15,8 @@ from urllib.parse import quote
 
 import aiohttp
 
-from padre_cloud.drivers.base import (
-    PART,
-    CloudDriver,
-    ExpiredError,
-    Part,
-    fail,
-    no_bucket,
-    without_repeats,
-)
+from padre_cloud.drivers.base import PART, ExpiredError, Part, fail, no_bucket
+from padre_cloud.drivers.cloud import CloudDriver, without_repeats
 from padre_cloud.unfinished import unfinished
 from padre_core.backends.bytestore import Absent, Entry, IfMatch
 from padre_core.errors import AuthenticationError, ConflictError, UnavailableError
@@ -75,12 +68,18 @@ class GcsDriver(CloudDriver):
             body = await answer.read()
             if answer.status >= 400:
                 said = body.decode(errors="replace")
-                raise _AnswerError(answer.status, str(answer.reason), "bucket does not exist" in said)
+                # Only the bucket can be missing where an object is made, however the server says it.
+                missing = answer.status == 404 and method == "POST" and url.endswith(f"/upload{self._objects}")
+                raise _AnswerError(answer.status, str(answer.reason), missing or "bucket does not exist" in said)
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return headers | {"status": str(answer.status)}, body
 
-    def _object(self, key: str, kind: str = "storage") -> str:
-        return f"/{kind}/v1/b/{self.bucket}/o/{quote(self._prefix + key, safe='')}"
+    @property
+    def _objects(self) -> str:
+        return f"/storage/v1/b/{self.bucket}/o"
+
+    def _object(self, key: str, way: str = "") -> str:
+        return f"{way}{self._objects}/{quote(self._prefix + key, safe='')}"
 
     def read(self, key: str, start: int = 0, end: int | None = None, *, version: str | None = None) -> Part:
         return self.run(self._read(key, start, end, version), key)
@@ -90,7 +89,7 @@ class GcsDriver(CloudDriver):
         headers = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if ranged else {}
         try:
             answer, data = await self._ask(
-                "GET", self._object(key, "download/storage"), headers=headers, alt="media", ifGenerationMatch=version
+                "GET", self._object(key, "/download"), headers=headers, alt="media", ifGenerationMatch=version
             )
         except _AnswerError as error:
             if error.status != 416:
@@ -116,7 +115,7 @@ class GcsDriver(CloudDriver):
             b"--%b--\r\n" % mark.encode(),
         )
         _, body = await self._ask(
-            "POST", f"/upload/storage/v1/b/{self.bucket}/o", data=b"".join(parts), uploadType="multipart",
+            "POST", f"/upload{self._objects}", data=b"".join(parts), uploadType="multipart",
             ifGenerationMatch=condition, headers={"Content-Type": f"multipart/related; boundary={mark}"},
         )  # fmt: skip
         return str(json.loads(body)["generation"])
@@ -132,8 +131,8 @@ class GcsDriver(CloudDriver):
         }
         token = None
         while True:
-            url = f"/storage/v1/b/{self.bucket}/o"
-            _, body = self.run(self._ask("GET", url, **where, pageToken=token, fields=fields), prefix or "the listing")
+            asked = self._ask("GET", self._objects, **where, pageToken=token, fields=fields)
+            _, body = self.run(asked, prefix or "the listing")
             page = json.loads(body)
             for item in page.get("items", ()):
                 key = item["name"][len(self._prefix) :]
@@ -176,7 +175,7 @@ class GcsDriver(CloudDriver):
         """Makes a session."""
         answer, _ = await self.patiently(
             lambda: self._ask(
-                "POST", f"/upload/storage/v1/b/{self.bucket}/o", name=self._prefix + key, uploadType="resumable",
+                "POST", f"/upload{self._objects}", name=self._prefix + key, uploadType="resumable",
             ),
             key,
         )  # fmt: skip

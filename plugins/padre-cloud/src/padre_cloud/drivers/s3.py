@@ -14,15 +14,8 @@ import urllib3.exceptions
 from s3fs import S3FileSystem
 
 from padre_cloud.drivers import s3_uploads
-from padre_cloud.drivers.base import (
-    BusyError,
-    CloudDriver,
-    ExpiredError,
-    Limits,
-    Part,
-    fail,
-    no_bucket,
-)
+from padre_cloud.drivers.base import BusyError, ExpiredError, Limits, Part, fail, no_bucket
+from padre_cloud.drivers.cloud import CloudDriver
 from padre_cloud.drivers.s3_requests import Answer, Requests, Session
 from padre_cloud.places import Place
 from padre_core.backends.bytestore import Absent, Entry, IfMatch
@@ -194,7 +187,7 @@ class S3Driver(CloudDriver):
                 raise _RangeError(f"{self.place.url} has no such bytes of {what}") from None
             if code in ("ConditionalRequestConflict", "OperationAborted"):
                 raise BusyError(f"{what} in {self.place.url} is being written by another; try again") from None
-            fail(what, status, code, self.place)
+            fail(what, status, code, self.place, str(error.response.get("Error", {}).get("Message", "")))
         if isinstance(error, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
             raise AuthenticationError(
                 f"{self.place.url}: no credentials were found: run `aws configure`, set AWS_PROFILE or "

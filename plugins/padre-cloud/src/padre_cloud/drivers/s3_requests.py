@@ -21,11 +21,11 @@ import botocore
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.httpchecksum import apply_request_checksum
 from s3fs import S3FileSystem
 
-from padre_cloud.drivers.base import without_repeats
+from padre_cloud.drivers.cloud import without_repeats
 from padre_cloud.drivers.s3_connections import Connections
 from padre_cloud.drivers.s3_signing import Signer
 
@@ -33,6 +33,7 @@ KNOWN_SECONDS = 60
 """How long a way is taken to be the way; the client renews credentials minutes before they expire."""
 
 _CODE = re.compile(rb"<Code>(\w{1,100})</Code>")
+_MESSAGE = re.compile(rb"<Message>([^<]{1,300})")
 _OF_THE_BODY = re.compile("x-amz-(checksum|content|decoded|trailer)")
 
 
@@ -152,8 +153,10 @@ class Requests:
             way = self._elsewhere(operation, key)
             status, answer = way.send(key, headers or {}, data, query)
         if status >= 300:
-            found = _CODE.search(answer.data)
-            error = {"Code": found[1].decode() if found else ""}
+            error = {
+                name: found[1].decode(errors="replace") if (found := pattern.search(answer.data)) else ""
+                for name, pattern in (("Code", _CODE), ("Message", _MESSAGE))
+            }
             raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, operation)
         return answer
 
@@ -219,6 +222,8 @@ async def _way_of(
         auth = await request_signer.get_auth_instance(
             asked.get("signing_name") or seen["signing_name"], region, signature_version
         )
+        if auth.credentials is None:
+            raise NoCredentialsError
     signer = Signer(auth, request) if type(auth) is S3SigV4Auth else None
     headers = {
         name: value

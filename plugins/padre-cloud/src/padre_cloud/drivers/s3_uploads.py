@@ -10,7 +10,7 @@ import hashlib
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-from padre_cloud.drivers.base import CloudDriver
+from padre_cloud.drivers.cloud import CloudDriver
 from padre_cloud.drivers.s3_requests import Requests
 from padre_core.errors import AccessDeniedError, NotFoundError, UnavailableError
 

@@ -50,12 +50,12 @@ class SftpDriver(FolderDriver):
                 parts.hostname, skip_instance_cache=True, **{name: value for name, value in given.items() if value}
             )
         except paramiko.AuthenticationException:
-            raise AuthenticationError(
-                f"{self.place.url}: the server does not know you: check the user, the agent and key_filename"
-            ) from None
+            raise self._unknown() from None
         except paramiko.BadHostKeyException:
             raise AccessDeniedError(f"{self.place.url}: the server's key is not the one in known_hosts") from None
         except (paramiko.SSHException, OSError, EOFError) as error:
+            if "No authentication methods" in str(error):
+                raise self._unknown() from None
             if "known_hosts" in str(error):
                 raise AccessDeniedError(
                     f"{self.place.url}: the server's key is not in known_hosts: `ssh {parts.hostname}` once, or name a "
@@ -64,6 +64,11 @@ class SftpDriver(FolderDriver):
             raise UnavailableError(f"{self.place.url}: no connection: {type(error).__name__}") from None
         self._fs.ftp.get_channel().settimeout(self.limits.timeout)
         return f"/{self.place.folder}".rstrip("/")
+
+    def _unknown(self) -> AuthenticationError:
+        return AuthenticationError(
+            f"{self.place.url}: the server does not know you: check the user, the agent and key_filename"
+        )
 
     def lost(self, error: Exception) -> bool:
         closed = isinstance(error, OSError) and "closed" in str(error).lower()

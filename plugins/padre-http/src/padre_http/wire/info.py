@@ -22,7 +22,8 @@ API: Final = 1
 TOGETHER: Final = "together"
 """The feature of servers that carry streams and small blobs of many objects in one request."""
 
-_CAPABILITIES = frozenset(item.name for item in fields(Capabilities)) - {"planned", "eviction"}  # a local matter
+_CAPABILITIES = frozenset(item.name for item in fields(Capabilities)) - {"planned", "eviction", "presign"}
+"""All but what concerns only who has the store itself open."""
 _Texts = Annotated[tuple[Text, ...], Field(max_length=1000)]
 
 
