@@ -148,15 +148,13 @@ class Branch:
 
     def follows(self, commit: str, earlier: str) -> bool:
         """Whether a commit is, or was made after, an earlier one; false if that is not here."""
+        import pygit2
+
         if commit == earlier:
             return True
         try:
             return bool(self.repo.descendant_of(commit, earlier))
-        except (KeyError, ValueError, OSError):
-            return False
-        except Exception as error:
-            if type(error).__name__ != "GitError":
-                raise
+        except (KeyError, ValueError, OSError, pygit2.GitError):
             return False
 
     def _commit(self, id: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from padre_core.errors import CorruptObjectError
 from padre_git.packs import Pack
-from padre_git.trees import lines, split
+from padre_git.trees import entries
 
 _BLOB, _TREE = b"100644", b"40000"
 _KEPT = 64 * 1024
@@ -33,11 +33,11 @@ class Folder:
         Raises:
             CorruptObjectError: They are none of a tree.
         """
-        found = lines(data, what)
-        places = [_place(*split(line)[:2]) for line in found]
+        found = entries(data, what)
+        places = [name + b"/" if mode == _TREE else name for _, mode, name in found]
         if places != sorted(places):  # git never writes such a tree
             raise CorruptObjectError(f"{what} is out of order; run `git fsck`")
-        return cls(places, found)
+        return cls(places, [entry for entry, _, _ in found])
 
     def encode(self) -> bytes:
         """The bytes of the tree."""
@@ -53,7 +53,7 @@ class Folder:
 
     def set(self, name: bytes, mode: bytes, id: str) -> None:
         """Lets a name stand for an object, whatever it stood for."""
-        place = _place(mode, name)
+        place = name + b"/" if mode == _TREE else name
         at = self._find(place)
         if at is None:
             self.remove(name)
@@ -79,10 +79,6 @@ class Folder:
     def _find(self, place: bytes) -> int | None:
         at = bisect.bisect_left(self._places, place)
         return at if at < len(self._places) and self._places[at] == place else None
-
-
-def _place(mode: bytes, name: bytes) -> bytes:
-    return name + b"/" if mode == _TREE else name
 
 
 class Folders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ MAX_DEPTH = 12
 MAX_ENTRIES = 5_000_000
 """How many entries of a tree are listed in one go: a tree of a kilobyte may refer to itself a million times."""
 
-_LINE = re.compile(rb"[0-7]{5,6} [^\0]+\0.{20}", re.DOTALL)
+_ENTRY = re.compile(rb"(0*([0-7]{5,6}) ([^\0]+)\0.{20})", re.DOTALL)
+_whole = operator.itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +82,16 @@ def _walk(tree: Any, folder: str, start: str, after: str, bounds: _Bounds) -> It
             yield from _walk(entry, key + "/", "", after, bounds.below())
 
 
-def lines(data: bytes, what: str) -> list[bytes]:
-    """The entries that the bytes of a tree hold, each as it stands there.
+def entries(data: bytes, what: str) -> list[tuple[bytes, bytes, bytes]]:
+    """The entries that the bytes of a tree hold: each as it stands there, with its id at the end; its mode, its name.
 
     Raises:
         CorruptObjectError: They are none of a tree.
     """
-    found = _LINE.findall(data)
-    if sum(map(len, found)) != len(data):
+    found: list[tuple[bytes, bytes, bytes]] = _ENTRY.findall(data)
+    if sum(map(len, map(_whole, found))) != len(data):  # a store of many runs has hundreds in a folder
         raise CorruptObjectError(f"{what} is no sound tree; run `git fsck`")
     return found
-
-
-def split(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """Mode, name and id of an entry; some trees have modes with a zero in front."""
-    mode, _, rest = line.partition(b" ")
-    return mode.lstrip(b"0"), rest[:-21], rest[-20:]
 
 
 def keys(read: Callable[[str], bytes], root: str, *, where: str) -> list[str]:
@@ -112,10 +108,10 @@ def keys(read: Callable[[str], bytes], root: str, *, where: str) -> list[str]:
         tree, folder, depth = waiting.pop()
         bounds = _Bounds(where, depth)
         bounds.check_depth(folder)
-        for mode, name, id in map(split, lines(read(tree), f"the tree {tree}")):
+        for entry, mode, name in entries(read(tree), f"the tree {tree}"):
             key = folder + name.decode(errors="replace")
             if mode == b"40000":
-                waiting.append((id.hex(), f"{key}/", depth + 1))
+                waiting.append((entry[-20:].hex(), f"{key}/", depth + 1))
             else:
                 found.append(key)
             count += 1
