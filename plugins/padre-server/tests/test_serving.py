@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import trustme
 import urllib3
 
@@ -116,8 +117,31 @@ def test_several_processes_need_a_store_for_several(tmp_path: Path) -> None:
     assert "--workers 1" in refused("--store", "memory://", "--workers", "2", folder=tmp_path)
 
 
-def test_unknown_limits_are_refused(tmp_path: Path) -> None:
-    assert "expected a limit" in refused("--limit", "speed=3", folder=tmp_path)
+@pytest.mark.parametrize("limit", ["speed=3", "uploads=-1", "body_seconds=nan", "header_seconds=inf", "uploads"])
+def test_limits_that_there_are_not_are_refused(limit: str, tmp_path: Path) -> None:
+    assert "expected a limit" in refused("--limit", limit, folder=tmp_path)
+
+
+def test_a_certificate_that_cannot_be_used_is_said_before_the_server_listens(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.pem")
+    assert "cannot be used for TLS: No such file" in refused(
+        "--tls-cert", missing, "--tls-key", missing, folder=tmp_path
+    )
+    (tmp_path / "odd.pem").write_text("no certificate")
+    odd = str(tmp_path / "odd.pem")
+    assert "cannot be used for TLS: " in refused("--tls-cert", odd, "--tls-key", odd, folder=tmp_path)
+    assert not (tmp_path / "state").exists(), "no token was made that nobody saw"
+
+
+def test_a_key_with_a_password_is_refused_and_not_asked_for(tmp_path: Path) -> None:
+    key, chain = tmp_path / "key.pem", tmp_path / "chain.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-subj", "/CN=localhost", "-passout", "pass:secret"]
+    subprocess.run([*make, "-keyout", str(key), "-out", str(chain)], check=True, capture_output=True)
+    assert "has a password" in refused("--tls-cert", str(chain), "--tls-key", str(key), folder=tmp_path)
+
+
+def test_a_state_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    assert "--state" in refused("--state", "/dev/null/state", folder=tmp_path)
 
 
 def test_a_store_in_memory_is_served_too(start: Start) -> None:

@@ -56,8 +56,11 @@ class Database:
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise BackendError(f"{path} cannot be made: {error.strerror}; name another folder with --state") from error
         try:
             with self.writing() as connection:
                 (found,) = connection.execute("PRAGMA user_version").fetchone()

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -55,10 +56,19 @@ class Listening:
         """Checks that no token would travel in the clear.
 
         Raises:
-            InvalidObjectError: It would; or half of what TLS needs is missing.
+            InvalidObjectError: It would; or what TLS needs is missing, or cannot be read.
         """
         if (self.certificate is None) != (self.key is None):
             raise InvalidObjectError("TLS needs both --tls-cert and --tls-key")
+        if self.certificate is not None:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                    self.certificate, self.key, password=_no_password
+                )
+            except OSError as error:  # what is wrong with the contents, too
+                raise InvalidObjectError(
+                    f"{self.certificate} and {self.key} cannot be used for TLS: {error.strerror or error}"
+                ) from error
         if self.certificate is None and not self.plain and not is_loopback(self.host):
             raise InvalidObjectError(
                 f"{self.host} is reached from other machines, and tokens would travel in the clear: give --tls-cert "
@@ -115,6 +125,11 @@ def run(settings: Settings, listening: Listening, tell: Callable[[str], None]) -
     server.run(sockets=[bound])
     if not server.started:
         raise BackendError("the server could not start; the log above says why")
+
+
+def _no_password() -> str:
+    """A server that starts by itself has nobody to ask."""
+    raise OSError("the key has a password: write one without, which only the server may read")
 
 
 def _application(settings: Settings, supervisor: int | None) -> ASGIApp:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -50,7 +51,7 @@ class Limits:
         """Limits of which some are as an operator writes them, such as `uploads=50`.
 
         Raises:
-            InvalidObjectError: There is no such limit, or the value is no number.
+            InvalidObjectError: There is no such limit, or the value is no number from 0 on.
         """
         kinds = {item.name: float if "float" in str(item.type) else int for item in fields(self)}
         changes: dict[str, Any] = {}
@@ -58,6 +59,8 @@ class Limits:
             name, _, value = text.partition("=")
             try:
                 changes[name] = kinds[name](value)
+                if not 0 <= changes[name] < math.inf:
+                    raise ValueError(value)
             except (KeyError, ValueError):
                 raise InvalidObjectError(
                     f"{text!r:.80}: expected a limit and a number, of {', '.join(kinds)}"
