@@ -6,7 +6,7 @@ import itertools
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -236,9 +236,17 @@ class Index:
             newest[ref] = united(newest[ref], record) if ref in newest else record
         changes = Rows(self._numbers, self._seq)
         self._rare = {table for table in ("evicted", "early") if self._holds(table)}
+        present = self._present({pack(check_id(id)) for _, id in newest})
         for ref, record in newest.items():
-            self._take(record, stamps.get(ref), changes)
+            id = pack(record.id)
+            self._take(id, record, present.get((id, record.kind)), stamps.get(ref), changes)
         return self._write(changes)
+
+    def _present(self, ids: Collection[bytes]) -> dict[tuple[bytes, str], tuple[int, str | None]]:
+        """Version and stamp of those of a few objects that are there, by id and kind."""
+        statement = f"SELECT id, kind, version, stamp FROM object WHERE id IN ({', '.join('?' * len(ids))})"  # noqa: S608
+        rows = self._connection.execute(statement, tuple(ids))
+        return {(id, kind): (version, stamp) for id, kind, version, stamp in rows}
 
     def _holds(self, table: str) -> bool:
         """Whether there is anything in a table, in which most indexes have nothing."""
@@ -248,14 +256,13 @@ class Index:
         self._seq = changes.seq
         return changes.write(self._connection)
 
-    def _take(self, record: Record, stamp: str | None, changes: Rows) -> None:
-        id = pack(check_id(record.id))
-        statement = "SELECT version, stamp FROM object WHERE id = ? AND kind = ?"
-        row = self._connection.execute(statement, (id, record.kind)).fetchone()
-        if row is None:
+    def _take(
+        self, id: bytes, record: Record, present: tuple[int, str | None] | None, stamp: str | None, changes: Rows
+    ) -> None:
+        if present is None:
             self._take_new(id, record, stamp, changes)
             return
-        version, known_stamp = row
+        version, known_stamp = present
         if record.evicted > version:  # nothing of what is here counts any more
             before = self._load(record.kind, id)
             if before is None:
