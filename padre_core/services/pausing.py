@@ -13,6 +13,9 @@ AWAITED = 500_000
 _MANY = 10_000
 """From so many objects on it is worth not to look at them."""
 
+_FROZEN = 1000
+"""So many frozen objects are nobody's wish: Python 3.12 begins with some hundred."""
+
 
 class _Pause:
     """Whether a block here keeps the collector from working, and what it has not looked at since."""
@@ -44,7 +47,7 @@ def collector_paused() -> Iterator[None]:
 
 def _settle(made: int) -> None:
     """Counts many new objects as old ones, which are looked at when there are many more of them, as Python does it."""
-    if made < _MANY or gc.get_freeze_count():  # whoever froze objects wants them to stay so
+    if made < _MANY or gc.get_freeze_count() > _FROZEN:  # whoever froze objects wants them to stay so
         return
     _Pause.made += made
     if _Pause.made < _Pause.awaited:
