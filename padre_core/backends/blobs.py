@@ -129,11 +129,12 @@ def has_blob(store: ByteStore, digest: str, *, renew: bool = False) -> bool:
     """Whether a blob is stored.
 
     Args:
-        renew: Who asks may be about to name it, so one that is old is made young.
+        renew: Who asks may be about to name it, so one that is old is made young, and the next `sync` of a store that
+            loss of power must not harm waits for it: who wrote it may be another process that has not synced it yet.
     """
     try:
         entry = store.stat(layout.blob_key(digest))
-        if renew and not is_fresh(entry):
+        if renew and (not is_fresh(entry) or (entry.at is not None and store.durability == "power")):
             store.renew(entry.key)
     except NotFoundError:
         return False

@@ -277,7 +277,7 @@ class ByteStore(ABC):
         return Entry(key, item.version, len(item.data))
 
     def renew(self, key: str) -> None:
-        """Makes `Entry.at` of a key the present time, as if the same bytes had been written again.
+        """Makes `Entry.at` of a key the present time, as if the same bytes had been written again, also for `sync`.
 
         Only used on stores that are `dated`.
         """

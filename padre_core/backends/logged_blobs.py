@@ -83,7 +83,10 @@ class LoggedBlobs:
         asked = set(digests)
         logged = asked & self.logged()
         renew = not self._journal.readonly
-        return logged | {digest for digest in asked - logged if blobs.has_blob(self._store, digest, renew=renew)}
+        stored = {digest for digest in asked - logged if blobs.has_blob(self._store, digest, renew=renew)}
+        if stored and renew:
+            self._loose = True  # who wrote them may not have synced them yet
+        return logged | stored
 
     def all(self) -> Iterator[str]:
         """The digests of all blobs."""

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import multiprocessing
 import os
@@ -687,3 +688,20 @@ def test_runs_that_end_while_others_are_folded_are_folded_too_though_nobody_writ
     go_on.set()
     backend._folding.wait()
     assert {path.parent.name for path in folder.rglob("run.json")} == {*first, *later}
+
+
+def test_with_power_a_blob_that_another_process_just_wrote_is_synced_with_what_names_it(folder, monkeypatch):
+    synced = []
+
+    def datasync(fd):
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        os.fdatasync(fd)
+
+    monkeypatch.setattr("padre_file.store.datasync", datasync)
+    with contextlib.closing(open_backend(str(folder), durability="power")) as other:
+        blob = other.write_blob(io.BytesIO(bytes(SMALL_BLOB + 1)))  # which it may not have synced when power is lost
+        with contextlib.closing(open_backend(str(folder), durability="power")) as backend:
+            assert backend.has_blobs([blob.digest]) == {blob.digest}
+            assert not any(blob.digest in path for path in synced)
+            backend.put(project(), if_match=ABSENT)
+            assert any(path.endswith(blob.digest) for path in synced)

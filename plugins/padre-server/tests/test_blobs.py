@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +55,25 @@ def test_a_blob_comes_back_as_it_was_put(client: Client, size: int) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     head = client("HEAD", f"/v1/blobs/{digest}")
     assert (head.status, head.headers["Content-Length"], head.body) == (200, str(size), b"")
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or (not shutil.which("strace") and not os.environ.get("CI")),
+    reason="needs strace, which is of Linux",
+)
+def test_a_blob_is_synced_before_it_is_acknowledged(served: Served, client: Client, tmp_path: Path) -> None:
+    """For another process of the server may store what names it."""
+    trace = tmp_path / "trace"
+    command = ["strace", "-f", "-e", "trace=fdatasync,syncfs,fsync", "-o", str(trace), "-p", str(served.process.pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracing:
+        try:
+            assert tracing.stderr is not None
+            assert "attached" in tracing.stderr.readline()
+            put(client, secrets.token_bytes(SMALL_BLOB + 1))
+        finally:
+            tracing.send_signal(signal.SIGINT)
+            tracing.communicate()
+    assert "sync" in trace.read_text()
 
 
 def test_a_range_of_a_blob_is_read_alone(client: Client) -> None:

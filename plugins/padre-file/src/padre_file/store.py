@@ -185,6 +185,7 @@ class FileStore(ByteStore):
                 os.utime(fd)
             finally:
                 os.close(fd)
+        self._wrote(key)
 
     def sync(self) -> None:
         with self._syncing:  # whoever finds nothing to sync must know that another thread has done it, not begun it

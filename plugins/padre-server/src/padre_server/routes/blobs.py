@@ -145,8 +145,12 @@ class _Receiving:
 
 
 def store(call: Call, file: BinaryIO, digest: str) -> Commit:
-    """Stores what is left in a file, which has this digest; the caller may read it from then on."""
-    reference = call.state.backend.write_blob(file)
+    """Stores what is left in a file, which has this digest; the caller may read it from then on.
+
+    It is as durable as the store promises when this returns, for another process of the server may store what names it.
+    """
+    with call.state.backend.batch("Store a blob", call.caller.name):
+        reference = call.state.backend.write_blob(file)
     if reference.digest != digest:  # the disk changed it between the check and now
         raise CorruptObjectError(f"the blob {digest} was damaged on its way into the store: send it again")
     if not call.access.reads_all:
