@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from padre_core.errors import CorruptObjectError
@@ -11,7 +12,7 @@ from padre_git.packs import Pack
 from padre_git.trees import entries
 
 _BLOB, _TREE = b"100644", b"40000"
-_KEPT = 64 * 1024
+_KEPT = 128 * 1024
 """How many entries of folders are remembered, and so all that lie above runs: of 100,000 these are 50,000."""
 
 _BESIDE = 8
@@ -90,7 +91,7 @@ class Folders:
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
         self._read = read
-        self._kept: dict[str, Folder] = {}
+        self._kept: OrderedDict[str, Folder] = OrderedDict()  # that which was used last is the last
         self._size = 0
         self._lock = threading.Lock()
 
@@ -136,9 +137,11 @@ class Folders:
 
     def _look(self, tree: str) -> Folder:
         """The folder of a tree, which is remembered."""
-        folder = self._take(tree)
-        self._keep(tree, folder)
-        return folder
+        if tree in self._kept:
+            self._kept.move_to_end(tree)
+        else:
+            self._keep(tree, self._take(tree))
+        return self._kept[tree]
 
     def _take(self, tree: str) -> Folder:
         """The folder of a tree, to be changed: what is made of it is remembered in its place."""
@@ -154,5 +157,6 @@ class Folders:
         self._kept[tree] = folder
         self._size += len(folder) + _BESIDE
         while self._size > _KEPT and len(self._kept) > 1:
-            self._take(next(iter(self._kept)))  # the one that was not used for longest
+            _, oldest = self._kept.popitem(last=False)
+            self._size -= len(oldest) + _BESIDE
         return tree
