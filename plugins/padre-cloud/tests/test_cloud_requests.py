@@ -21,7 +21,7 @@ from padre_core.plugins import open_backend
 from padre_core.query.model import Query
 from padre_core.testing import samples
 
-_LINE = re.compile(r'"([A-Z]+) (\S+) HTTP')
+_LINE = re.compile(r'"(?:\x1b\[[\d;]*m)*([A-Z]+) (\S+) HTTP')  # what it could not find is coloured
 
 serial = itertools.count()
 
@@ -107,7 +107,7 @@ def test_a_command_shows_an_object_by_opening_the_store_and_one_request(bucket, 
     subprocess.run([*command, "ls", "runs", "--store", url], check=True, capture_output=True, timeout=120)
     bucket.counted()
     named = [["--kind", "experiment", "iris/svc"], ["iris/svc"]]
-    for words, requests in ([run.id], 2), ([run.object.execution], 2), (named[0], 2), (named[1], 4):
+    for words, requests in ([run.id], 2), ([run.object.execution], 2), (named[0], 2), (named[1], 5):
         shown = subprocess.run(
             [*command, "show", *words, "--store", url], check=True, capture_output=True, text=True, timeout=120
         )
