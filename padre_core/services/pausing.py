@@ -10,7 +10,7 @@ from collections.abc import Iterator
 AWAITED = 500_000
 """So many objects may be made in pauses before Python looks through everything, or a quarter of all that there are."""
 
-_MANY = 10_000
+_MANY = 1000
 """From so many objects on it is worth not to look at them."""
 
 _FROZEN = 1000

@@ -37,6 +37,9 @@ from padre_server.settings import Settings
 from padre_server.state import State
 
 THREADS = 32
+WARM = 500
+"""How many runs are read when a server starts: as many as its first client asks for at once."""
+
 SMALL_PART = 64 * 1024
 MAX_TOKEN = 200
 RECHECK_SECONDS = 0.5
@@ -104,7 +107,7 @@ class _Engine:
         settings = self.settings
         workspace = padre_core.open(settings.store, readonly=settings.readonly, **settings.options)  # type: ignore[arg-type]  # the plugin checks its options
         try:
-            workspace.backend.query("run", Query(limit=1))  # opens the index, so that no client waits for it
+            workspace.backend.query("run", Query(limit=WARM))  # opens the index, so that no client waits for it
             return State.open(settings, workspace)
         except BaseException:
             workspace.close()
