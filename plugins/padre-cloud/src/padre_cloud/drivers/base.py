@@ -168,7 +168,7 @@ def fail(what: str, status: int | None, code: str, place: Place, message: str = 
     if status == 401:
         raise AuthenticationError(f"{place.url}: {said}; sign in again with the provider's own tools")
     if status == 403:
-        raise AccessDeniedError(f"{place.url}: {said}; docs/cloud.md lists the permissions that a store needs")
+        raise AccessDeniedError(f"{place.url}: {said}; its page in the docs lists the permissions that a store needs")
     if status is None or status in (408, 429) or status >= 500:
         raise UnavailableError(f"{place.url}: {said}; try again")
     raise BackendError(f"{place.url}: {said}")
