@@ -13,8 +13,6 @@ from pathlib import Path
 
 from padre_core.errors import AccessDeniedError, BackendError, PadreError, ReadOnlyError
 
-_SYNC_FILE_RANGE_WRITE = 2
-
 # Not those that copy on write: there a full disk can take preallocated pages away.
 _LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs", "overlay"})
 
@@ -80,26 +78,6 @@ def sync_tree(fd: int) -> None:
     if syncfs is not None and syncfs(fd) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-
-
-def start_writing(fd: int) -> None:
-    """Lets the disk begin with what was written to a file, so that a sync that follows has less to wait for.
-
-    A hint: it waits for nothing, and says nothing of errors, which the sync finds.
-    """
-    function = _sync_file_range()
-    if function is not None:
-        function(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)
-
-
-@functools.cache
-def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    if sys.platform != "linux":
-        return None
-    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
-    if function is not None:
-        function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
-    return function
 
 
 @functools.cache

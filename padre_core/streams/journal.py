@@ -435,10 +435,8 @@ class JournalWriter:
             end = self._points + len(columns)
             for block in points.encode(self._points, columns):
                 # A log that begins here must know how many points the blocks before this one held.
-                log = self._ready(len(block))
-                slot = log.append(FrameKind.BLOCK, self._key, block)
-                view = self._journal.views[log.path.name]
-                if view.reader.skip_frame(slot, log.next):  # what the view knows already, nobody need read back
+                view = self._append(self._ready(len(block)), FrameKind.BLOCK, block)
+                if view is not None:
                     view.add_points(self._key, points.opened(block)[1])
                 self._points = min(self._points + points.MAX_POINTS, end)
 
@@ -466,10 +464,8 @@ class JournalWriter:
         """Says that this writer adds nothing more."""
         with self._journal.lock:
             if not self.closed:
-                log = self._ready(0)
-                slot = log.append(FrameKind.CLOSED, self._key, b"")
-                view = self._journal.views[log.path.name]
-                if view.reader.skip_frame(slot, log.next):
+                view = self._append(self._ready(0), FrameKind.CLOSED, b"")
+                if view is not None:
                     view.writers[self._key].open = False
                 self.closed = True
                 self._journal.writers.pop(self.id, None)
@@ -480,10 +476,15 @@ class JournalWriter:
         self._tags = {}
         self._key = log.next
         known = self.run, self.id, self._points, self._lines, self._evicted
-        log.append(FrameKind.WRITER, self._key, canonical.to_json(known))
-        view = self._journal.views[log.path.name]
-        if view.reader.skip_frame(self._key, log.next):
+        view = self._append(log, FrameKind.WRITER, canonical.to_json(known))
+        if view is not None:
             view.introduce(self._key, *known)
+
+    def _append(self, log: LogWriter, kind: FrameKind, payload: bytes | memoryview) -> LogView | None:
+        """Adds a frame, and returns the view of the log if it would read this one next: who tells it spares it that."""
+        slot = log.append(kind, self._key, payload)
+        view = self._journal.views[log.path.name]
+        return view if view.reader.skip_frame(slot, log.next) else None
 
     def _ready(self, size: int) -> LogWriter:
         log = self._journal.log

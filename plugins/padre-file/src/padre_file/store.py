@@ -28,7 +28,7 @@ from padre_core.errors import (
     ReadOnlyError,
     UnavailableError,
 )
-from padre_core.streams.filesystems import datasync, has_sync_tree, start_writing, sync_folder, sync_tree
+from padre_core.streams.filesystems import datasync, has_sync_tree, sync_folder, sync_tree
 from padre_file.confined import Trail, check_regular, make_folders, open_beneath
 
 _MARKER = "padre.json"
@@ -286,8 +286,6 @@ class FileStore(ByteStore):
         fd, temporary = self._temporary()
 
         def publish(key: str) -> None:
-            if self.durability == "power":  # it is large, and will be waited for
-                start_writing(fd)
             folder, _, name = key.rpartition("/")
             with self._folder(folder) as parent:
                 self._publish(fd, temporary, parent, name)

@@ -140,9 +140,7 @@ class HttpBackend(Backend):
         else:
             body = self._part(kind, query)
         lines, cursor = self.client.read(records.split_page, body)
-        if (
-            cursor is not None and query.limit - len(lines) >= PART
-        ):  # the server makes it while this one is read and used
+        if cursor is not None and query.limit - len(lines) >= PART:  # it is made while this one is read and used
             coming = _started(partial(self._part, kind, replace(query, cursor=cursor)))
             self._ahead = _Ahead(kind, cursor, os.getpid(), coming)
         found = self.client.read(records.decode_records, lines)
