@@ -398,6 +398,15 @@ def test_an_upload_to_google_goes_on_where_the_server_is(gcs, fault):
     proxy.close()
 
 
+def test_a_read_from_google_outlives_a_kept_connection_that_was_closed(gcs):
+    """The emulator closes a connection, without saying so, after a range that it cannot satisfy."""
+    store = gcs.open(attempts=1)
+    store.write("empty", b"")
+    for _ in range(20):
+        assert list(store.read_starts(["empty"] * 6, 2)) == [b""] * 6
+    store.close()
+
+
 def test_points_that_were_logged_while_the_provider_was_away_are_in_the_store_after_the_next_opening(ministack, proxy):
     url, options = ministack.fresh(), {**s3_options(proxy.url), "attempts": 1}
     workspace = padre.open(url, **options)

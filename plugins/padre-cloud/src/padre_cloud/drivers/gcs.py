@@ -56,7 +56,20 @@ class GcsDriver(CloudDriver):
         data: bytes | None = None,
         **parameters: Any,
     ) -> tuple[Mapping[str, str], bytes]:
-        """The headers of the answer by their names in lower case, with its `status`, and its body."""
+        """The headers of the answer by their names in lower case, with its `status`, and its body.
+
+        What only reads is asked once more where the server has closed the connection that was kept.
+        """
+        try:
+            return await self._once(method, url, headers, data, parameters)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if method != "GET" or isinstance(error, aiohttp.ClientConnectorError):
+                raise
+        return await self._once(method, url, headers, data, parameters)
+
+    async def _once(
+        self, method: str, url: str, headers: Mapping[str, str] | None, data: bytes | None, parameters: dict[str, Any]
+    ) -> tuple[Mapping[str, str], bytes]:
         without_repeats(await self.fs._set_session())
         if not url.startswith("http"):
             url = f"{self.fs._location}{url}"
