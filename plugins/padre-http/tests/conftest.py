@@ -102,10 +102,9 @@ def server(serve: Callable[..., Address]) -> Address:
 class Served:
     """A server of a folder, in a process of its own that may be killed and started again on the same port."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, port: int) -> None:
+        self._folder, self.port = folder, port
         self._process: subprocess.Popen[str] | None = None
-        self.port = 0
         self.token = ""
         self.start()
 
@@ -127,13 +126,11 @@ class Served:
             [sys.executable, "-c", code, "serve", *options], stdout=subprocess.PIPE, text=True, bufsize=1
         )
         assert self._process.stdout is not None
-        while not self.port or not self.token:
+        while not self.token:
             line = self._process.stdout.readline()
             assert line, "the server did not start"
             word, _, value = line.strip().rpartition(" ")
-            if "listening" in word:
-                self.port = int(value.rpartition(":")[2])
-            elif "token" in word:
+            if "token" in word:
                 self.token = value
         with contextlib.closing(Client(self.address.url)) as client:
             while not client.online():
@@ -148,8 +145,8 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Served]:
     """A server that a test may kill."""
-    server = Served(tmp_path / "served")
+    server = Served(tmp_path / "served", free_port())
     yield server
     server.kill()
