@@ -627,14 +627,14 @@ def test_who_finds_a_sync_of_another_thread_under_way_waits_for_it(folder, monke
 
         def slowly():
             going.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
             sync()
 
         monkeypatch.setattr(backend.store, "sync", slowly)
         backend.write_blob(io.BytesIO(bytes(100_000)))
         first, second = (threading.Thread(target=backend.sync) for _ in range(2))
         first.start()
-        assert going.wait(10)
+        assert going.wait(60)
         second.start()
         second.join(0.3)
         assert second.is_alive(), "nothing is known to be stored yet"
@@ -678,12 +678,12 @@ def test_runs_that_end_while_others_are_folded_are_folded_too_though_nobody_writ
 
     def slowly(*args, **options):
         going.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return write(*args, **options)
 
     monkeypatch.setattr(backend.store, "write", slowly)
     first = [put_run(backend) for _ in range(2)]
-    assert going.wait(10)
+    assert going.wait(60)
     later = [put_run(backend) for _ in range(4)]
     go_on.set()
     backend._folding.wait()

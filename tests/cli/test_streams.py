@@ -38,7 +38,7 @@ def test_follow_goes_on_until_the_run_ends(command, workspace):
 
 
 def test_follow_of_an_ended_run_ends(command, runs):
-    done = threading.Timer(30, lambda: pytest.fail("still following"))
+    done = threading.Timer(300, lambda: pytest.fail("still following"))
     done.start()
     assert len(command("log", runs[0].id, "-f").out.splitlines()) == 2
     done.cancel()

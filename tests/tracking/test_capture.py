@@ -11,7 +11,9 @@ from padre_core.capture import installed_packages, redact
 
 REPORT = """
 import json
+import padre_core.capture
 from padre_core.capture import capture
+padre_core.capture.GIT_TIMEOUT = 300
 found = capture()
 print(json.dumps({
     "code": json.loads(found.code.content()),

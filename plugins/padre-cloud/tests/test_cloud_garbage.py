@@ -33,6 +33,7 @@ import json, sys
 import padre_core as padre
 with padre.open(sys.argv[1], **json.loads(sys.argv[2])) as ws, ws.start_run("lab/killed") as run:
     print("logging", flush=True)
+    sys.stdin.readline()
     run.log_artifact(sys.argv[3])
 """
 
@@ -45,10 +46,12 @@ def test_what_a_killed_writer_left_is_collected_and_blocks_nobody(ministack, tmp
         kept = run.log_artifact(tmp_path / "kept.txt")
     proxy = Proxy(ministack.options["endpoint_url"])
     command = [sys.executable, "-c", KILLED, url, json.dumps(s3_options(proxy.url)), str(file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline()
         # What says that there is an artifact never arrives.
         proxy.spoil(*["hang"] * 9, only=b"children.json")
+        process.stdin.write(b"\n")
+        process.stdin.flush()
         with open_backend(url, readonly=True, **ministack.options) as looking:
             end = time.monotonic() + 60
             while len(list(looking.blobs())) < 2:
@@ -190,7 +193,7 @@ def test_who_sends_and_who_removes_may_race_as_they_like(ministack):
 
 def test_a_removal_whose_answer_is_lost_is_not_tried_again(ministack):
     proxy = Proxy(ministack.options["endpoint_url"])
-    store = Service(ministack.url, s3_options(proxy.url)).open(ministack.fresh(), timeout=2)
+    store = Service(ministack.url, s3_options(proxy.url)).open(ministack.fresh())
     store.write_new([(KEY, DATA)])
     (entry,) = store.list("blobs/")
     assert store._deletes_unchanged

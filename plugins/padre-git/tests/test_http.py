@@ -1,6 +1,7 @@
 """Through a real `git http-backend` behind a web server that asks who is there."""
 
 import contextlib
+import itertools
 import subprocess
 import sys
 import threading
@@ -327,12 +328,13 @@ def test_a_run_that_is_shipped_in_the_background_for_long_makes_few_commits_and_
     monkeypatch.setattr(CloneBackend, "publish_later", lambda self: passes.append(self) or later(self))
     monkeypatch.setenv("PADRE_STATE", str(tmp_path / "state"))
     with padre.open(tmp_path / "a", remotes={"lab": f"{server.url}/lab.git"}) as lab, lab.start_run("iris/svc") as run:
-        for step in range(1000):
+        end = time.monotonic() + 300
+        for step in itertools.count():
             run.log_metric("loss", 1.0, step=step)
             time.sleep(0.02)
-            if len(passes) == 10:
+            if len(passes) >= 10:
                 break
-        assert len(passes) == 10
+            assert time.monotonic() < end
     counted = ["git", "-C", str(tmp_path / "srv/lab.git"), "rev-list", "--count", "padre"]
     assert int(subprocess.check_output(counted)) <= 6
     with opened(server, tmp_path / "b.git") as lab:

@@ -18,6 +18,7 @@ FAULTS = (
 
 ERROR = b"HTTP/1.1 500 Oops\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\noops!"
 BUSY = b"HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
 _GARBAGE = b"\0\xff\x16\x03 not HTTP at all\r\n\r\n"
 
 
@@ -116,6 +117,8 @@ class Proxy:
             answer = read_message(answers, method=request.split(b" ", 1)[0])
             while answer.startswith(b"HTTP/1.1 100 "):
                 answer = read_message(answers, method=request.split(b" ", 1)[0])
+        if not answer:
+            return reset(client)
         if fault == "reset after the server acted":
             return reset(client)
         if fault == "hang":
@@ -139,7 +142,7 @@ class Proxy:
 
 
 def read_message(file: BinaryIO, client: socket.socket | None = None, method: bytes = b"") -> bytes:
-    """A request of a client or an answer, as it stands on the line; empty at the end."""
+    """A request of a client or an answer, as it stands on the line; empty if there is none, or not all of it."""
     head = b"".join(_lines(file))
     if not head.endswith(b"\r\n\r\n"):
         return b""
@@ -149,13 +152,19 @@ def read_message(file: BinaryIO, client: socket.socket | None = None, method: by
     if client is not None and fields.get(b"expect", b"").strip().lower() == b"100-continue":
         client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
     if b"chunked" in fields.get(b"transfer-encoding", b""):
-        parts = [head]
-        while True:
-            size = file.readline()
-            parts += [size, file.read(int(size, 16) + 2)]
-            if int(size, 16) == 0:
-                return b"".join(parts)
-    return head + file.read(int(fields.get(b"content-length", b"0")))
+        body = b"".join(_chunks(file))
+        return head + body if body.endswith(_LAST_CHUNK) else b""
+    length = int(fields.get(b"content-length", b"0"))
+    body = file.read(length)
+    return head + body if len(body) == length else b""
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while size := file.readline():
+        chunk = size + file.read(int(size, 16) + 2)
+        yield chunk
+        if chunk == _LAST_CHUNK:
+            return
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

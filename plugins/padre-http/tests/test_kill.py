@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -18,7 +19,7 @@ import padre_core as padre
 from padre_core.errors import BackendError
 from padre_core.streams import spool
 from padre_core.testing import samples
-from padre_http import blobs
+from padre_http import blobs, transport
 
 CHILD = Path(__file__).parent / "child.py"
 
@@ -28,11 +29,33 @@ def begin(address, *job):
     return subprocess.Popen([sys.executable, str(CHILD), task], stdout=subprocess.PIPE, text=True)
 
 
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def uploaded(served):
+    """How many bytes of unfinished uploads there are."""
+    size = 0
+    for path in served.uploads:
+        with contextlib.suppress(FileNotFoundError):  # it was finished since it was listed
+            size += path.stat().st_size
+    return size
+
+
 @pytest.fixture
 def proxy(server):
     proxy = Proxy(server.url)
     yield proxy
     proxy.close()
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Short pauses before a server that is away is asked again."""
+    monkeypatch.setattr(transport, "BACKOFF_SECONDS", 0.01)
 
 
 def test_what_a_killed_process_logged_is_shipped_by_the_next_opening(server, proxy, tmp_path):
@@ -56,8 +79,9 @@ def test_what_a_killed_process_logged_is_shipped_by_the_next_opening(server, pro
     assert lines[:count] == [f"line {number}" for number in range(count)]
 
 
+@pytest.mark.usefixtures("short")
 def test_logging_goes_on_while_the_server_is_away_and_is_shipped_when_it_is_back(server, proxy):
-    with type(server)(proxy.url, server.token).open(timeout=2) as backend:
+    with type(server)(proxy.url, server.token).open() as backend:
         run = backend.put(samples.run()).id
         writer = backend.open_writer(run)
         proxy.spoil_all("refuse")
@@ -77,9 +101,7 @@ def test_what_is_logged_arrives_without_a_flush(server, monkeypatch):
         run = backend.put(samples.run()).id
         writer = backend.open_writer(run)
         samples.log(writer, 5)
-        end = time.monotonic() + 10
-        while not samples.points_by_writer(other, run) and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda: samples.points_by_writer(other, run))
         assert samples.points_by_writer(other, run) == {writer.id: samples.logged(5)[0]}
 
 
@@ -101,16 +123,14 @@ def test_a_writer_that_writes_nothing_says_that_it_lives(server, proxy, monkeypa
     monkeypatch.setattr(spool, "BEAT_SECONDS", 0.05)
     with type(server)(proxy.url, server.token).open() as backend:
         writer = backend.open_writer(backend.put(samples.run()).id)
-        end = time.monotonic() + 10
-        while sum("/streams/" in request for request in proxy.requests) < 3 and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda: sum("/streams/" in request for request in proxy.requests) >= 3)
         writer.close()
-    assert sum("/streams/" in request for request in proxy.requests) >= 3
 
 
+@pytest.mark.usefixtures("short")
 def test_what_waits_when_the_store_is_closed_is_shipped_when_it_is_opened_again(server, proxy):
     here = type(server)(proxy.url, server.token)
-    backend = here.open(timeout=2)
+    backend = here.open()
     run = backend.put(samples.run()).id
     writer = backend.open_writer(run)
     samples.log(writer, 5)
@@ -123,8 +143,9 @@ def test_what_waits_when_the_store_is_closed_is_shipped_when_it_is_opened_again(
         assert samples.points_by_writer(other, run) == {writer.id: samples.logged(5)[0]}
 
 
+@pytest.mark.usefixtures("short")
 def test_what_waits_on_this_machine_is_told_until_the_server_has_it(server, proxy):
-    with type(server)(proxy.url, server.token).open(timeout=2) as backend:
+    with type(server)(proxy.url, server.token).open() as backend:
         run = backend.put(samples.run()).id
         writer = backend.open_writer(run)
         samples.log(writer, 5)
@@ -169,9 +190,7 @@ def test_a_forked_child_logs_as_a_writer_of_its_own(server):
 def test_a_client_that_is_killed_while_it_uploads_leaves_no_blob(served):
     with begin(served.address, "upload") as child:
         child.stdout.readline()
-        end = time.monotonic() + 20
-        while not (served.uploads and served.uploads[0].stat().st_size > 500_000) and time.monotonic() < end:
-            time.sleep(0.02)
+        until(lambda: uploaded(served) > 500_000)
         child.kill()
     with served.address.open() as backend:
         assert list(backend.blobs()) == []
@@ -195,13 +214,11 @@ def test_an_upload_goes_on_when_its_server_was_killed_and_started_again(served, 
         thread = threading.Thread(target=upload)
         thread.start()
         for _ in range(2):
-            size = sum(path.stat().st_size for path in served.uploads)
-            end = time.monotonic() + 20
-            while sum(path.stat().st_size for path in served.uploads) < size + 500_000 and time.monotonic() < end:
-                time.sleep(0.01)
+            size = uploaded(served)
+            until(lambda size=size: uploaded(served) >= size + 500_000 or results)
             served.kill()
             served.start()
-        thread.join(60)
+        thread.join()
         (result,) = results
         assert not isinstance(result, BackendError), result
         with backend.open_blob(result.digest) as file:

@@ -50,7 +50,7 @@ def port(certificate):
 
 def test_a_server_that_proves_who_it_is_is_talked_to(certificate, port):
     with contextlib.closing(Client(f"padre+https://localhost:{port}", ca_file=str(certificate[0]))) as client:
-        assert client.online()
+        client.probe(60)
         assert client.info.version == "1"
         assert client.get("/v1/info").status == 200
 

@@ -104,7 +104,7 @@ class Served:
     def log(self) -> str:
         return self.errors.read_text()
 
-    def stop(self, number: int = signal.SIGTERM, *, wait: float = 40) -> int:
+    def stop(self, number: int = signal.SIGTERM, *, wait: float = 120) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(wait)

@@ -23,7 +23,7 @@ def refused(*options: str, folder: Path) -> str:
     found = subprocess.run(
         [sys.executable, "-c", "from padre_core.cli import main; main()", "serve", "--port", "0", "--state",
          str(folder / "state"), "--store", f"file://{folder / 'store'}", *options],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert found.returncode != 0
     assert "Traceback" not in found.stderr
@@ -85,7 +85,7 @@ def test_tls_in_the_process(start: Start, tmp_path: Path) -> None:
     assert served.url.startswith("https://")
     trust = ssl.create_default_context()
     authority.configure_trust(trust)
-    client = Client(served.url, served.token, urllib3.PoolManager(retries=False, timeout=20, ssl_context=trust))
+    client = Client(served.url, served.token, urllib3.PoolManager(retries=False, timeout=60, ssl_context=trust))
     wait_for(lambda: client("GET", "/readyz").status == 200)
     assert client("GET", "/v1/whoami").status == 200
 

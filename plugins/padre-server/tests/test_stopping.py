@@ -115,7 +115,7 @@ def test_a_request_that_is_under_way_is_finished_before_the_end(start: Start) ->
     def slowly() -> None:
         def parts() -> object:
             yield data[:500_000]
-            told.wait(20)
+            told.wait(300)
             yield data[500_000:]
 
         headers = {"Authorization": f"Bearer {served.token}", "Content-Type": "application/octet-stream"}
@@ -150,4 +150,4 @@ def test_a_server_that_is_told_to_stop_while_it_starts_stops(tmp_path: Path, wor
         assert process.stdout is not None
         assert process.stdout.readline().startswith("listening on ")
         process.terminate()
-        process.wait(30)
+        process.wait(120)
