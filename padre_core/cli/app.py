@@ -11,6 +11,7 @@ import click
 from padre_core import __version__
 from padre_core.cli.errors import ReaderGoneError, run
 from padre_core.cli.progress import patient_bar
+from padre_core.cli.stopping import Stop, StoppedError
 from padre_core.cli.terminal import safe
 from padre_core.errors import PluginLoadError
 from padre_core.progress import watched
@@ -64,6 +65,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise ReaderGoneError from error
+        except KeyboardInterrupt as error:
+            raise StoppedError from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -102,5 +105,7 @@ def cli() -> None:
 
 def main() -> None:
     """Runs `padre` and ends the process with its exit code."""
-    with watched(patient_bar):
-        sys.exit(run(lambda: cli.main(prog_name="padre", standalone_mode=False)))
+    stop = Stop()
+    with stop.heard(), watched(patient_bar):
+        code = run(lambda: cli.main(prog_name="padre", standalone_mode=False, obj=stop), stop)
+    sys.exit(code)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import click
 
 from padre_core import errors
+from padre_core.cli.stopping import Stop, StoppedError
 from padre_core.cli.terminal import safe_lines
 
 PROBLEMS = 1
@@ -34,22 +35,32 @@ def exit_code(error: errors.PadreError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), PROBLEMS)
 
 
-def run(command: Callable[[], int | None]) -> int:
+def run(command: Callable[[], int | None], stop: Stop) -> int:
     """Runs a command, tells its errors on standard error, and returns its exit code."""
     try:
         code = command()
         sys.stdout.flush()
-    except click.ClickException as error:
+    except (StoppedError, click.Abort, KeyboardInterrupt):
+        return stop.tell()
+    except Exception as error:
+        if stop.number:  # what was broken off may fail in any way, such as a statement of a database
+            return stop.tell()
+        code = _tell(error)
+        if code is None:
+            raise
+    return code or 0
+
+
+def _tell(error: Exception) -> int | None:
+    """Tells an error that was foreseen, and returns its exit code."""
+    if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
-    except errors.PadreError as error:
+    if isinstance(error, errors.PadreError):
         click.echo(f"padre: {safe_lines(str(error))}", err=True)
         return exit_code(error)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("padre: interrupted", err=True)
-        return 130
-    except (BrokenPipeError, ReaderGoneError):
+    if isinstance(error, BrokenPipeError | ReaderGoneError):
         # The interpreter must not complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    return code or 0
+    return None

@@ -11,6 +11,7 @@ import click
 
 from padre_core.cli.errors import PROBLEMS
 from padre_core.cli.progress import phase_bar
+from padre_core.cli.stopping import stoppable
 from padre_core.cli.stored import json_option, with_workspace
 from padre_core.cli.terminal import print_fields, print_json, safe
 from padre_core.configuration import CONFIGURATION, DEFAULT_URL
@@ -53,6 +54,7 @@ def init(url: str, as_json: bool) -> None:
 @click.option("--where", metavar="FILTER", help="Only runs that this filter finds, and what lies in them.")
 @click.option("--within", metavar="OBJECT", help="Only what lies below this object of the source.")
 @json_option
+@stoppable("what was copied stays in the target, and the same command copies the rest")
 def copy(source: str, target: str, where: str | None, within: str | None, as_json: bool) -> None:
     """Copy the store at SOURCE into the one at TARGET, and prove afterwards that both say the same.
 
@@ -70,6 +72,7 @@ def copy(source: str, target: str, where: str | None, within: str | None, as_jso
 @click.option("--quarantine", is_flag=True, help="Move damaged files aside, so that the rest works.")
 @click.option("--remote", metavar="NAME", help="Compare everything with this remote instead.")
 @json_option
+@stoppable("only what was told above is known, and the same command checks everything anew")
 @with_workspace()
 def verify(workspace: Workspace, quarantine: bool, remote: str | None, as_json: bool) -> None:
     """Read and check everything in a store; exit with 1 if anything is wrong."""
@@ -94,6 +97,7 @@ def verify(workspace: Workspace, quarantine: bool, remote: str | None, as_json: 
 @click.command()
 @click.option("--accept-edits", is_flag=True, help="Take files that somebody edited as new versions.")
 @json_option
+@stoppable("what was found counts, and the same command looks for the rest")
 @with_workspace()
 def refresh(workspace: Workspace, accept_edits: bool, as_json: bool) -> None:
     """Look for what others put into a store, past PaDRe."""
@@ -107,6 +111,7 @@ def refresh(workspace: Workspace, accept_edits: bool, as_json: bool) -> None:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Change nothing, and show what would be removed.")
 @json_option
+@stoppable("the store says what it said before, and the same command does the rest")
 @with_workspace()
 def maintain(workspace: Workspace, dry_run: bool, as_json: bool) -> None:
     """Make a store smaller and faster to read; others may go on using it.
@@ -138,6 +143,7 @@ def maintain(workspace: Workspace, dry_run: bool, as_json: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Change nothing, and show what would be removed.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
+@stoppable("what was removed is gone, and the same command removes the rest")
 @with_workspace()
 def purge(workspace: Workspace, older_than: int, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Remove for good what was deleted long ago, with all that lies below it; nothing brings it back.

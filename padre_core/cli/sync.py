@@ -11,6 +11,7 @@ import click
 
 from padre_core.cli.errors import PROBLEMS
 from padre_core.cli.progress import tally_bar
+from padre_core.cli.stopping import stoppable
 from padre_core.cli.stored import as_data, json_option, kind_option, with_workspace
 from padre_core.cli.terminal import print_json, print_table, safe
 from padre_core.errors import InvalidObjectError
@@ -22,6 +23,7 @@ from padre_core.workspace import Workspace
 _objects = click.argument("objects", metavar="[OBJECT]...", nargs=-1)
 _where = click.option("--where", metavar="FILTER", help="Only runs that this filter finds, and what lies in them.")
 _remote = click.option("--remote", "remotes", metavar="NAME", multiple=True, help="Only this one; repeatable.")
+_resumed = stoppable("what arrived is stored, and the same command goes on with the rest")
 _dry = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 
 
@@ -62,6 +64,7 @@ _ALL_WELL = "everything is where it should be"
 
 @click.command()
 @_dry
+@_resumed
 @_choosing()
 def push(chosen: _Chosen, dry_run: bool, as_json: bool) -> None:
     """Upload objects, with all that lies below them and all that they refer to, to the default remote.
@@ -77,6 +80,7 @@ def push(chosen: _Chosen, dry_run: bool, as_json: bool) -> None:
 
 @click.command()
 @_dry
+@_resumed
 @_choosing(make=True)
 def pull(chosen: _Chosen, dry_run: bool, as_json: bool) -> None:
     """Download objects, with all that lies below them; without any, everything that the remotes have."""
@@ -88,6 +92,7 @@ def pull(chosen: _Chosen, dry_run: bool, as_json: bool) -> None:
 @click.command()
 @_dry
 @click.option("--everything", is_flag=True, help="Also download what is not here, and look at each object.")
+@_resumed
 @_choosing()
 def sync(chosen: _Chosen, dry_run: bool, everything: bool, as_json: bool) -> None:
     """Upload and download what changed, merge what changed on both sides, and carry out deletes.
