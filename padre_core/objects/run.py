@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.base import BlobReference, JsonMap, PadreObject, Part, Reference
 from padre_core.objects.record import Record
 from padre_core.objects.summary import Summary, combine
+
+_LONG = 16 * 1024
+"""From so many bytes on the JSON of an environment is not remembered."""
 
 
 class RunStatus(StrEnum):
@@ -92,10 +97,45 @@ class Run(PadreObject):
     error: RunError | None = None
     moved_from: tuple[str, ...] = ()
 
+    @classmethod
+    def from_stored(cls, contents: Iterable[bytes]) -> list[Self]:
+        """As for all kinds; runs whose environments are equal to the letter share one, for it is half of a run."""
+        contents = tuple(contents)
+        parts = [_without_environment(content) for content in contents]
+        try:
+            runs = super().from_stored([content for content, _ in parts])
+        except InvalidObjectError:
+            return super().from_stored(contents)  # says what is wrong, and where
+        for run, (_, environment) in zip(runs, parts, strict=True):
+            if environment is not None and run.environment is None:
+                run.__dict__["environment"] = environment
+                run.__pydantic_fields_set__.add("environment")
+        return runs
+
     @property
     def metrics(self) -> dict[str, Summary]:
         """What the run's points came to, by metric, when the run was read; `runs.metrics` looks anew."""
         return combine(self._stored.record.summaries) if self._stored else {}
+
+
+def _without_environment(content: bytes) -> tuple[bytes, Environment | None]:
+    """The content of a run without its environment, and that; all of it where it does not look as services write it."""
+    start = content.find(b"{", 1)
+    if content[start - 15 : start] not in (b',"environment":', b'{"environment":'):
+        return content, None
+    end = content.find(b'},"e', start) + 1  # in canonical order the error follows, or the execution
+    environment = _environment(content[start:end]) if end - start < _LONG else None
+    return (content, None) if environment is None else (content[: start - 14] + content[end + 1 :], environment)
+
+
+@functools.lru_cache(maxsize=64)
+def _environment(text: bytes) -> Environment | None:
+    """The environment of a JSON text; None if the text is not one, and no more."""
+    try:
+        found: Environment = Environment.__pydantic_validator__.validate_json(text)
+    except ValidationError:
+        return None
+    return found
 
 
 def is_running(record: Record) -> bool:
