@@ -19,7 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from padre_core.objects.code import Code, CodeType
+from padre_core.objects.execution import Execution
+from padre_core.objects.experiment import Experiment
+from padre_core.objects.project import Project
 from padre_core.objects.run import Environment, Run
+from padre_core.pausing import collector_paused
 
 GIT_TIMEOUT = 5
 """Seconds that git may take for one answer before the code counts as outside of any repository."""
@@ -64,6 +68,7 @@ class Capture:
 
 
 @functools.cache
+@collector_paused()  # what is made here stays, the classes before all
 def capture() -> Capture:
     """The code, the command and the environment of this process.
 
@@ -75,6 +80,7 @@ def capture() -> Capture:
     script = _main_script()
     root = _repository(script) if script else None
     version = _git_version_beside(root) if root else None
+    _build_models()
     commit, changes = version or (None, None)
     if script and root and version:
         file = script.relative_to(root).as_posix()
@@ -161,7 +167,7 @@ def _repository(script: Path) -> Path | None:
 
 
 def _git_version_beside(root: Path) -> tuple[str, str | None] | None:
-    """The same as `_git_version`; while git looks, the models of which every run is made are built."""
+    """The same as `_git_version`; while git looks, the models are built."""
     from concurrent.futures import ThreadPoolExecutor  # used once, and only where there is a repository
 
     with ThreadPoolExecutor(1, "padre-git") as beside:
@@ -169,9 +175,14 @@ def _git_version_beside(root: Path) -> tuple[str, str | None] | None:
             version = beside.submit(_git_version, root)
         except RuntimeError:  # the interpreter is ending, and starts no thread
             return _git_version(root)
-        for model in (Environment, Code, Run):
-            model.model_rebuild()
+        _build_models()
         return version.result()
+
+
+def _build_models() -> None:
+    """Makes the classes ready of which the first run of a process makes objects."""
+    for model in (Project, Experiment, Code, Execution, Environment, Run):
+        model.model_rebuild()
 
 
 def _git_version(root: Path) -> tuple[str, str | None] | None:

@@ -23,6 +23,7 @@ from padre_core.objects import canonical
 from padre_core.objects.identity import check_id, is_id
 from padre_core.objects.record import Record, decode, united, with_further
 from padre_core.objects.summary import WriterSummary, further
+from padre_core.pausing import collector_paused
 from padre_core.query.cursor import encode_cursor
 from padre_core.query.model import Query
 
@@ -229,6 +230,7 @@ class Index:
 
     # Writing
 
+    @collector_paused()  # each record makes some thirty tuples, and all are gone afterwards
     def _put(self, records: Iterable[Record], stamps: Mapping[Ref, str]) -> int:
         newest: dict[Ref, Record] = {}
         for record in records:

@@ -15,9 +15,9 @@ from padre_core.errors import InvalidObjectError
 from padre_core.objects.artifact import Artifact
 from padre_core.objects.base import PadreObject
 from padre_core.objects.identity import is_run_id
+from padre_core.pausing import collector_paused
 from padre_core.query.model import Compare, Field, Operator
 from padre_core.services.files import Progress, Source, Target, open_source, pieces
-from padre_core.services.pausing import collector_paused
 from padre_core.services.service import Service
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from padre_core.errors import UnsupportedError
 from padre_core.objects.base import PadreObject
+from padre_core.pausing import collector_paused
 from padre_core.query.model import Query
 from padre_core.services.lookup import T
-from padre_core.services.pausing import collector_paused
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -78,7 +78,7 @@ class LogView:
         """Takes up what another view of the same log has read."""
         self.records, self.blobs, self._metrics = dict(other.records), dict(other.blobs), dict(other._metrics)
         self.writers = {
-            key: replace(writer, next=dict(writer.next), parts=list(writer.parts))
+            key: replace(writer, next=dict(writer.next), parts=list(writer.parts)) if writer.open else writer
             for key, writer in other.writers.items()
         }
         for writer in self.writers.values():

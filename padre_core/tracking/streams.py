@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from time import time_ns
 
 from pydantic import ValidationError
@@ -125,7 +125,7 @@ class RunStreams:
         self._lock = threading.RLock()
         self._steps: dict[str, int] = {}
         self._writer: StreamWriter | None = None
-        self._point: Callable[[str, int, float, int], None] = self._first_point
+        self.__dict__.pop("_point", None)
 
     def _current_writer(self) -> StreamWriter:
         """The writer of this process.
@@ -138,18 +138,20 @@ class RunStreams:
         with self._lock:
             if self._writer is None:
                 self._writer = self._home.records.backend.open_writer(self.id)
-                self._point = self._writer.point
+                # In the place of this object's own method, which no attribute holds: such a circle would keep each run
+                # that ended, and all that it knows, until Python looks for garbage.
+                self._point = self._writer.point  # type: ignore[method-assign]
             return self._writer
 
     def _close_writer(self) -> None:
         """Ends this process's part of the streams; logging is refused from now on."""
         with self._lock:
             self.ended = True
-            self._point = self._first_point
+            self.__dict__.pop("_point", None)
             if self._writer is not None:
                 self._writer.close()
 
-    def _first_point(self, metric: str, step: int, value: float, time: int) -> None:
+    def _point(self, metric: str, step: int, value: float, time: int) -> None:
         self._current_writer().point(metric, step, value, time)
 
     def _new_metric(self, name: str) -> str:

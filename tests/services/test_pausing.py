@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from padre_core.services.pausing import _Pause, collector_paused
+from padre_core.pausing import _Pause, collector_paused
 
 
 @pytest.fixture(autouse=True)

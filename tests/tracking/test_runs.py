@@ -1,7 +1,9 @@
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 
@@ -24,6 +26,18 @@ def test_runs_of_one_process_share_the_execution(workspace):
     runs = [workspace.start_run("iris/svc").finish() for _ in range(2)]
     assert runs[0].execution == runs[1].execution
     assert runs[0].id != runs[1].id
+
+
+def test_a_run_that_ended_is_let_go_without_a_search_for_garbage(workspace):
+    gc.disable()
+    try:
+        with workspace.start_run() as run:
+            run.log_metric("loss", 0.5)
+        gone = weakref.ref(run)
+        del run
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_without_an_experiment_it_is_the_default_one(workspace):
