@@ -31,10 +31,16 @@ SMALL_BLOB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One record to put, and the version it must follow."""
+    """One record to put, and the version it must follow.
+
+    Attributes:
+        notes: What the store may note about the remotes of an object of which it has nothing yet, in the same step; one
+            that does not is told by `set_envelopes`. Never travels.
+    """
 
     record: Record
     if_match: IfMatch = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

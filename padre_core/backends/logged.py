@@ -133,13 +133,13 @@ class LoggedBackend(ByteStoreBackend):
 
     def put(self, record: Record, *, if_match: IfMatch = None) -> Record:
         self._writable()
-        head = self._put(record, if_match)
+        head = self._put(Write(record, if_match))
         self._barrier([head])
         return head
 
     def put_many(self, writes: Sequence[Write]) -> list[Record | PadreError]:
         with self.batch(f"Store {len(writes)} objects"):
-            return self._together([partial(self._put, write.record, write.if_match) for write in writes])
+            return self._together([partial(self._put, write) for write in writes])
 
     def _together(self, steps: Sequence[Callable[[], Record]]) -> list[Record | PadreError]:
         """Takes many steps, each of which makes a head or fails by itself."""
@@ -157,10 +157,11 @@ class LoggedBackend(ByteStoreBackend):
             self._barrier(heads)
         return results
 
-    def _put(self, record: Record, if_match: IfMatch) -> Record:
+    def _put(self, write: Write) -> Record:
+        record, if_match, notes = write.record, write.if_match, write.notes
         layout.check_reference(record.kind, record.id)
-        unborn = if_match is UNBORN
-        head = self._replace(record.kind, record.id, lambda current: resolve(current, record, if_match), unborn=unborn)
+        change: Change = lambda current: resolve(current, record, if_match, notes)  # noqa: E731  # as in the class above
+        head = self._replace(record.kind, record.id, change, unborn=if_match is UNBORN)
         if head.kind == "run" and not is_running(head):
             self._folding.run_ended()
         return head

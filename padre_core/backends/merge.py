@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from padre_core.backends.bytestore import Absent, IfMatch
 from padre_core.errors import AlreadyExistsError, ConflictError, NotFoundError
@@ -10,8 +13,13 @@ from padre_core.objects.envelope import keeping_base
 from padre_core.objects.record import LINEAGE, MAX_LINEAGE, Conflict, Record, check, kept, vacancy
 
 
-def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record:
+def resolve(
+    current: Record | None, record: Record, if_match: IfMatch, notes: Mapping[str, Any] = MappingProxyType({})
+) -> Record:
     """The head after a put; the current record itself if the put changes nothing.
+
+    Args:
+        notes: The envelope of an object that is new.
 
     Raises:
         InvalidObjectError: The record's content does not belong to its etag.
@@ -22,7 +30,7 @@ def resolve(current: Record | None, record: Record, if_match: IfMatch) -> Record
         if isinstance(if_match, str):
             raise ConflictError(f"{record.kind} {record.id} is not here, so it cannot be at {if_match}")
         last = 0 if current is None else current.version
-        return kept(record, version=last + 1, envelope={}, summaries=(), evicted=last)
+        return kept(record, version=last + 1, envelope=dict(notes), summaries=(), evicted=last)
     head = _head(current, record, if_match)
     if head.etag == current.etag and head == current:
         return current

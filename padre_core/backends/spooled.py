@@ -165,7 +165,7 @@ class SpooledBackend(NotedBackend):
             for place, write in writes.items():
                 ref = write.record.kind, write.record.id
                 try:
-                    head = resolve(heads.get(ref), write.record, write.if_match)
+                    head = resolve(heads.get(ref), write.record, write.if_match, write.notes)
                     results[place] = heads[ref] = self._completed(heads.get(ref), head, write.if_match)
                 except PadreError as error:
                     results[place] = error

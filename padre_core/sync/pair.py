@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from padre_core.backends.backend import Backend, Note
+from padre_core.backends.backend import Backend, Note, Write
+from padre_core.backends.bytestore import ABSENT
 from padre_core.errors import AuthenticationError, ConflictError, NotFoundError, PadreError, UnavailableError
 from padre_core.objects.envelope import Envelope, Intent, Refusal, RemoteEntry, parse
 from padre_core.objects.record import Record
@@ -97,14 +98,18 @@ class Pair:
         """
         results: list[Record | PadreError | None] = [both.ours for both, _ in pairs]
         for carrier, side in ((self.down, _ours), (self.up, _theirs)):
-            moves = [
-                (place, (head, seen))
-                for place, (both, head) in enumerate(pairs)
-                if not isinstance(results[place], PadreError)
-                and ((seen := side(both)) is None or not alike(seen, head))
-            ]
+            moves: dict[int, Write] = {}
+            for place, (both, head) in enumerate(pairs):
+                seen = side(both)
+                if isinstance(results[place], PadreError) or (seen is not None and alike(seen, head)):
+                    continue
+                if seen is not None:
+                    moves[place] = Write(head, seen.etag)
+                else:  # what comes from there is stored with the note that both sides have it
+                    notes = self._agreed(head, Envelope(), head).as_json() if carrier is self.down else {}
+                    moves[place] = Write(head, ABSENT, notes)
             if moves:
-                for (place, _), result in zip(moves, carrier.records([move for _, move in moves]), strict=True):
+                for place, result in zip(moves, carrier.records(list(moves.values())), strict=True):
                     if carrier is self.down or isinstance(result, PadreError):
                         results[place] = result
         return results

@@ -9,7 +9,6 @@ from typing import BinaryIO, TypeVar, cast
 
 from padre_core.backends.backend import Backend, Write
 from padre_core.backends.blobs import verified
-from padre_core.backends.bytestore import ABSENT
 from padre_core.errors import InvalidObjectError, NotFoundError, PadreError
 from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record
@@ -67,12 +66,12 @@ class Carrier:
     def __init__(self, source: Backend, target: Backend, tally: Tally) -> None:
         self.source, self.target, self.tally = source, target, tally
 
-    def records(self, moves: Sequence[tuple[Record, Record | None]]) -> list[Record | PadreError]:
+    def records(self, writes: Sequence[Write]) -> list[Record | PadreError]:
         """Stores versions, each over the one that was seen in the target; what fails stands as its error."""
-        failures = [_malformed(record) for record, _ in moves]
-        sound = [move for move, failure in zip(moves, failures, strict=True) if failure is None]
-        self.blobs(record for record, _ in sound)
-        stored = self.target.put_many([Write(record, seen.etag if seen else ABSENT) for record, seen in sound])
+        failures = [_malformed(write.record) for write in writes]
+        sound = [write for write, failure in zip(writes, failures, strict=True) if failure is None]
+        self.blobs(write.record for write in sound)
+        stored = self.target.put_many(sound)
         self.tally.add(objects=sum(isinstance(result, Record) for result in stored))
         remaining = iter(stored)
         return [failure or next(remaining) for failure in failures]

@@ -281,6 +281,14 @@ class Envelopes(BackendSuite, level="base"):
     def test_an_envelope_that_is_put_stays_behind(self, backend: Backend) -> None:
         assert backend.put(replace(project(), envelope=self.ENVELOPE, version=7)).envelope == {}
 
+    def test_notes_of_a_write_are_kept_at_most_of_what_is_new(self, backend: Backend) -> None:
+        there = backend.put(project("there"))
+        sent = [project("there"), edited(there, title="new title"), project("new")]
+        for head in backend.put_many([Write(record, notes=self.ENVELOPE) for record in sent]):
+            assert isinstance(head, Record)
+            assert head.envelope in (({},) if head.id == there.id else ({}, self.ENVELOPE))
+            assert backend.get("project", head.id).envelope == head.envelope
+
     def test_what_is_not_there_has_no_envelope(self, backend: Backend) -> None:
         with pytest.raises(NotFoundError):
             backend.set_envelope("project", UNKNOWN, self.ENVELOPE)
