@@ -218,21 +218,20 @@ class ByteStore(ABC):
             with self.open_writer(lambda key=key: key) as file:  # type: ignore[misc]  # bound now
                 file.write(data)
 
-    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[str | None]:
+    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[Sequence[str] | None]:
         """Stores bytes under keys below prefixes under which nothing lies yet, prefix by prefix.
 
         Args:
             folders: All that is to lie below one prefix, by key; best in the order of the prefixes.
 
         Returns:
-            For each prefix the version of its last key; None, with nothing stored, where something lies below it.
+            For each prefix the versions of its keys; None, with nothing stored, where something lies below it.
         """
         for files in folders:
-            version: str | None = None
             if next(self.list(next(iter(files)).rpartition("/")[0] + "/"), None) is None:
-                for key, data in files.items():
-                    version = self.write(key, data)
-            yield version
+                yield [self.write(key, data) for key, data in files.items()]
+            else:
+                yield None
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """At most `length` bytes from `start` on; fewer at the end."""

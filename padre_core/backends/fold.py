@@ -73,10 +73,13 @@ def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
             runs.setdefault(record.id, [])
         else:
             files.setdefault(layout.record_key(record.kind, record.id), []).append(record)
-    begun = dict(_begin(runs, view, tree))
+    begun: set[str] = set()
+    for entries in _begin(runs, files, view, tree):
+        begun.add(entries[0][1].id)
+        yield from entries
     for run, writers in runs.items():
         if run in begun:
-            yield begun[run]
+            files.pop(layout.children_key(run), None)
             continue
         after = view.records.get(("run", run))
         if after is None or any(writer.evicted > after.evicted for writer in writers):
@@ -86,9 +89,15 @@ def _fold(view: LogView, tree: Tree, head: Head) -> Iterator[Entry]:
         yield from _merge(key, records, tree)
 
 
-def _begin(runs: Mapping[str, list[LoggedWriter]], view: LogView, tree: Tree) -> Iterator[tuple[str, Entry]]:
-    """Folds those runs of which the tree holds nothing yet, which are most, in the order of their folders."""
-    begun: list[tuple[Record, list[list[Segment]]]] = []
+def _begin(
+    runs: Mapping[str, list[LoggedWriter]], files: Mapping[str, list[Record]], view: LogView, tree: Tree
+) -> Iterator[list[Entry]]:
+    """Folds those runs of which the tree holds nothing yet, which are most, in the order of their folders.
+
+    Returns:
+        Of each its record, and behind it what lives in it.
+    """
+    begun: list[tuple[Record, list[list[Segment]], list[Record]]] = []
     for run in sorted(runs, key=layout.run_folder):
         record = view.records.get(("run", run))
         if record is None or record.evicted or any(writer.evicted for writer in runs[run]):
@@ -98,10 +107,8 @@ def _begin(runs: Mapping[str, list[LoggedWriter]], view: LogView, tree: Tree) ->
             continue  # it goes on
         if news or record.summaries:
             record = with_summaries(replace(record, summaries=()), itertools.chain.from_iterable(news))
-        begun.append((record, news))
-    for (record, _), version in zip(begun, tree.begin(begun), strict=True):
-        if version is not None:
-            yield record.id, (version, record)
+        begun.append((record, news, files.get(layout.children_key(run), [])))
+    return filter(None, tree.begin(begun))
 
 
 def _fold_run(run: str, writers: list[LoggedWriter], after: Record | None, tree: Tree) -> Iterator[Entry]:

@@ -80,22 +80,32 @@ class Tree:
         """Whether anything of a run is in the tree: its record, what lives in it, or a part of a stream."""
         return next(self.store.list(layout.run_folder(run)), None) is not None
 
-    def begin(self, runs: Iterable[tuple[Record, Iterable[Sequence[Segment]]]]) -> Iterator[str | None]:
-        """Writes runs of which the tree holds nothing, and says the version of each record's file.
+    def begin(
+        self, runs: Iterable[tuple[Record, Iterable[Sequence[Segment]], list[Record]]]
+    ) -> Iterator[list[tuple[str, Record]] | None]:
+        """Writes runs of which the tree holds nothing, and gives all records of each with the versions of their files.
 
         Args:
-            runs: The record of each, never evicted, and its streams in chains; best in the order of the runs' folders.
+            runs: The record of each, never evicted, its streams in chains, and the records of what lives in it; best
+                in the order of the runs' folders.
 
         Returns:
             None, with nothing written, for a run of which there is something.
         """
-        return self.store.write_folders(
+        runs = list(runs)
+        begun = self.store.write_folders(
             {
                 **{_segment_key(record.id, chain, 0): _encoded(chain) for chain in streams},
+                **({layout.children_key(record.id): layout.encode_children(children)} if children else {}),
                 layout.record_key("run", record.id): encode(record) + b"\n",
             }
-            for record, streams in runs
+            for record, streams, children in runs
         )
+        for (record, _, children), versions in zip(runs, begun, strict=True):
+            if versions is None:
+                yield None
+            else:
+                yield [(versions[-1], record), *((versions[-2], child) for child in children)]
 
     def segments(self, run: str, stream: Stream, evicted: int) -> dict[str, list[tuple[int, str, int]]]:
         """First sequence number, key and size of each part of a stream, in order, by writer.

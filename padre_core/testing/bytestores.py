@@ -129,7 +129,8 @@ class Bytes(ByteStoreSuite, level="base"):
         store.write("runs/b/old", b"old")
         folders = [{f"runs/{name}/points": b"1", f"runs/{name}/run.json": name.encode()} for name in ("a", "b", "c/d")]
         versions = list(store.write_folders(folders))
-        assert versions == [store.stat("runs/a/run.json").version, None, store.stat("runs/c/d/run.json").version]
+        a, d = ([store.stat(f"runs/{name}/{file}").version for file in ("points", "run.json")] for name in ("a", "c/d"))
+        assert versions == [a, None, d]
         assert [entry.key for entry in listed(store)] == [
             "runs/a/points", "runs/a/run.json", "runs/b/old", "runs/c/d/points", "runs/c/d/run.json",
         ]  # fmt: skip

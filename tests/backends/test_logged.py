@@ -161,6 +161,49 @@ def test_folding_half_and_again_changes_nothing(opened, folder, tmp_path):
     assert ids(backend) == {id}
 
 
+@pytest.mark.parametrize("written", [["points"], ["points", "children.json"], []], ids=["points", "children", "folder"])
+def test_a_run_that_was_folded_by_half_is_finished_by_the_next_opening(opened, folder, tmp_path, written):
+    pipe = processes.SimpleQueue()
+
+    def work():
+        backend = opened()
+        id = put_run(backend)
+        made = Artifact(owner=id, path="a", digest="0" * 64, size=1)
+        child = run_child_id(id, "artifact", *made.key())
+        backend.put(records.first("artifact", child, made.content(), (id,), by="ada", at=AT))
+        pipe.put((id, child))
+
+    in_child(work)
+    id, child = pipe.get()
+    (name,) = logs(folder)
+    shutil.copy(folder / "log" / name, tmp_path / "copy")
+    opened().close()
+    before = {path: path.read_bytes() for path in folder.glob("runs/**/*") if path.is_file()}
+    assert {path.name.rpartition(".")[2] for path in before} == {"points", "json"}
+    for path in before:
+        if not path.name.endswith(tuple(written)):
+            path.unlink()  # as if the process had died before it wrote them
+    for note in folder.glob("log/*.notes"):
+        note.unlink()
+    shutil.copy(tmp_path / "copy", folder / "log" / name)
+    backend = opened()
+    assert {path: path.read_bytes() for path in folder.glob("runs/**/*") if path.is_file()} == before
+    assert ids(backend) == {id}
+    assert ids(backend, "artifact") == {child}
+
+
+def test_what_is_noted_of_a_new_object_is_stored_in_one_step_with_it(opened):
+    backend = opened()
+    there = backend.put(project("there"), if_match=ABSENT)
+    notes = {"remotes": {"lab": {"intent": "track", "base": there.etag}}}
+    same, new = backend.put_many([Write(project("there"), notes=notes), Write(project("new"), ABSENT, notes)])
+    assert (same.envelope, same.version) == ({}, 1)
+    assert (new.envelope, new.version) == (notes, 1)
+    backend.evict("project", new.id, if_match=new.etag)
+    (again,) = backend.put_many([Write(project("new"), ABSENT)])
+    assert again.envelope == {}
+
+
 def test_a_torn_end_of_points_is_cut_when_its_log_is_folded_again(opened, folder, tmp_path):
     pipe = processes.SimpleQueue()
     in_child(lambda: pipe.put(put_run(opened())))

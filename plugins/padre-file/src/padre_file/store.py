@@ -91,18 +91,19 @@ class FileStore(ByteStore):
             self._wrote(key)
             return _version(status)
 
-    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[str | None]:
+    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[Sequence[str] | None]:
         trail = Trail(self._root, self._made)
         try:
             for files in folders:
+                versions: list[str] = []
                 with self._mapped("a new folder"), self._exclusive():
                     folder = next(iter(files)).rpartition("/")[0]
                     parent = trail.make(folder)
                     if parent is not None:
                         for key, data in files.items():
-                            status = _replace(parent, key.rpartition("/")[2], data, None)
+                            versions.append(_version(_replace(parent, key.rpartition("/")[2], data, None)))
                             self._wrote(key)
-                yield None if parent is None else _version(status)
+                yield None if parent is None else versions
         finally:
             trail.leave()
 

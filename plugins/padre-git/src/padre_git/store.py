@@ -8,7 +8,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -136,12 +136,12 @@ class GitStore(ByteStore):
                 self._change(_ATTRIBUTES, b"* -text\n", None)
             return str(self._change(key, data, if_match))
 
-    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[str | None]:
+    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[Sequence[str] | None]:
         for files in folders:
             folder = next(iter(files)).rpartition("/")[0]
             with self.batch(f"Store {folder}"):
-                version = self._begin(self._local.batch.change, folder, files)
-            yield version
+                versions = self._begin(self._local.batch.change, folder, files)
+            yield versions
 
     def delete(self, key: str) -> None:
         self._change(key, None, None, f"Remove {key}")
@@ -315,16 +315,16 @@ class GitStore(ByteStore):
         change.set(key, id)
         return id
 
-    def _begin(self, change: Change, folder: str, files: Mapping[str, bytes]) -> str | None:
-        """Lets a folder hold files if it holds nothing, and returns the version of the last."""
+    def _begin(self, change: Change, folder: str, files: Mapping[str, bytes]) -> Sequence[str] | None:
+        """Lets a folder hold files if it holds nothing, and returns their versions."""
         if folder in change.folders or self.branch.folders.find(change.root, folder) is not None:
             return None
-        version: str | None = None
+        versions: list[str] = []
         change.guards[folder] = None
         for key, data in files.items():
-            version = change.pack.add("blob", data)
-            change.set(key, version)
-        return version
+            versions.append(change.pack.add("blob", data))
+            change.set(key, versions[-1])
+        return versions
 
     def _after_fork(self) -> None:
         # Open packs and locks may be in the middle of something that another thread of the parent does.
