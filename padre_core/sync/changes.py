@@ -112,7 +112,7 @@ def news(backend: Backend, cursor: str | None) -> News:
     return News(etags, cursor or "", whole)
 
 
-def past_own(backend: Backend, cursor: str, own: Mapping[Ref, str]) -> str:
+def past_own(backend: Backend, cursor: str | None, own: Mapping[Ref, str | None]) -> str | None:
     """A cursor moved past what this sync wrote itself, up to the first page with anything else."""
     while True:
         part = backend.changes(cursor)

@@ -17,7 +17,14 @@ from padre_core.sync.kin import needed, subtree
 from padre_core.sync.pair import AWAY, Both, Pair, apart
 from padre_core.sync.passes import CHUNK, Pass, Step, Way
 from padre_core.sync.plan import Action
+from padre_core.sync.states import Local, Remote
 from padre_core.sync.transfer import Progress, Tally
+
+NOTED = 5000
+"""Beyond how many objects a pass that went one way notes how far both sides are equal.
+
+For that it waits until both have brought all of them into their indexes; fewer are soon compared by the next sync.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,20 +254,26 @@ class Stores:
         return due, (here, there)
 
     def _remember(self, pair: Pair, cursors: Cursors, found: tuple[News, News] | None, steps: Sequence[Step]) -> None:
-        """Notes what could not be done and, after a pass in both directions, how far that came."""
-        failed = {step.ref: str(step.error) for step in steps if step.error is not None}
-        if found is None:
+        """Notes what could not be done, and how far a pass came.
+
+        Args:
+            found: The news that a pass in both directions began with.
+        """
+        waiting = {step.ref: str(step.error) for step in steps if step.error is not None}
+        if found is not None:
+            here, there = found
+            now = replace(cursors, local=here.cursor, remote=there.cursor, waiting=waiting)
+            own = {step.ref: step.etag for step in steps if _done(step)}
+        else:
             done = {step.ref for step in steps}
-            before = {ref: why for ref, why in cursors.waiting.items() if ref not in done}
-            if before | failed != cursors.waiting:
-                self.cursors.save(pair.name, replace(cursors, waiting=before | failed))
-            return
-        own = {
-            step.ref: step.etag for step in steps if step.error is None and not step.growing and step.etag is not None
-        }
-        here, there = found
-        local, remote = past_own(self.local, here.cursor, own), past_own(pair.remote, there.cursor, own)
-        self.cursors.save(pair.name, replace(cursors, local=local, remote=remote, waiting=failed))
+            waiting |= {ref: why for ref, why in cursors.waiting.items() if ref not in done}
+            now = replace(cursors, waiting=waiting)
+            own = {step.ref: step.etag for step in steps if _done(step) and _equal(step)}
+        if found is not None or len(own) > NOTED:
+            local, remote = past_own(self.local, now.local, own), past_own(pair.remote, now.remote, own)
+            now = replace(now, local=local, remote=remote)
+        if found is not None or now != cursors:
+            self.cursors.save(pair.name, now)
 
     def _family(self, pair: Pair, way: Way, refs: Sequence[Ref], unread: dict[Ref, PadreError]) -> list[Both]:
         found = dict.fromkeys(refs)
@@ -326,6 +339,20 @@ def _brought(step: Step) -> bool:
     """Whether an object may have become another one here."""
     joined = step.action is Action.AGREE and step.state is not None and not step.state.settled
     return step.error is None and (joined or step.action in _NEWS)
+
+
+def _done(step: Step) -> bool:
+    """Whether nothing is left to do about an object, as far as the pass went that way."""
+    return step.error is None and not step.growing and step.etag is not None
+
+
+def _equal(step: Step) -> bool:
+    """Whether both sides are known to have had the same at the end of a pass, though it went one way only."""
+    state = step.state
+    if state is None or not (step.action or state.settled):
+        return False
+    # Of a run that both had before, the side that it did not come to may lack some of its points.
+    return step.ref[0] != "run" or state.local is Local.ABSENT or state.remote is Remote.ABSENT
 
 
 def _followed(before: Sequence[Step], after: Sequence[Step]) -> list[Step]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from padre_core.backends.bytestore import ABSENT
+from padre_core.backends.logged import LoggedBackend
 from padre_core.errors import ConflictError, CorruptObjectError, InvalidObjectError, NotFoundError, UnavailableError
 from padre_core.objects import record as records
 from padre_core.objects.artifact import Artifact
@@ -17,7 +18,7 @@ from padre_core.streams.columns import Line, Lines, make_points
 from padre_core.sync import Action, CursorFile, conflicted, decision, resolved
 from padre_core.sync.kin import needed
 
-from .sides import AT, buried, edited, engine, entry, experiment, find, memory, project, put, ref, shown
+from .sides import AT, buried, edited, engine, entry, experiment, find, memory, project, put, ref, shown, without_notes
 from .wire import Fate, Wire
 
 
@@ -735,16 +736,95 @@ def test_a_sync_with_nothing_to_do_asks_for_no_record(two):
     mine = engine(one, ("lab", remote))
     sync(mine)
 
-    class Counting(Wire):
-        calls = []
-
-        def _call(self, name, *args, **options):
-            self.calls.append(name)
-            return super()._call(name, *args, **options)
-
-    counting = Counting(remote, Fate(), network=True)
+    counting = Counting(remote)
     sync(engine(one, ("lab", counting), cursors=mine.cursors))
     assert set(counting.calls) == {"changes"}
+
+
+class Counting(Wire):
+    """A remote that remembers what it was called for."""
+
+    def __init__(self, backend):
+        super().__init__(backend, Fate(), network=True)
+        self.calls = []
+
+    def _call(self, name, *args, **options):
+        self.calls.append(name)
+        return super()._call(name, *args, **options)
+
+
+def finished(above, number):
+    """An experiment with a run that ended, and its points."""
+    made = experiment(above, f"e{number}")
+    return made, a_run((*made.ancestors, made.id), status="finished")
+
+
+def many(one, count=4):
+    """A project in which there is more than goes together in one request."""
+    above = put(one, project())
+    runs = []
+    for number in range(count):
+        made, run = finished(above, number)
+        put(one, made)
+        runs.append(put(one, run))
+        one.append_stream(run.id, "a" * 16, 0, make_points("loss", [1.0, 0.5], None, None, 0))
+    return above, runs
+
+
+@pytest.mark.parametrize("way", ["push", "pull"])
+def test_what_went_one_way_as_a_whole_is_not_compared_again_by_the_first_sync(two, monkeypatch, way):
+    one, _, remote = two
+    monkeypatch.setattr("padre_core.sync.stores.NOTED", 2)
+    many(one if way == "push" else remote)
+    mine = engine(one, ("lab", remote))
+    assert not getattr(mine, way)().failed
+    counting = Counting(remote)
+    sync(engine(one, ("lab", counting), cursors=mine.cursors))
+    assert set(counting.calls) == {"changes"}
+
+
+def test_what_others_change_while_a_push_goes_on_is_seen_by_the_first_sync(two, monkeypatch):
+    one, _, remote = two
+    monkeypatch.setattr("padre_core.sync.stores.NOTED", 2)
+    above, _ = many(one)
+
+    class Meanwhile(Wire):
+        """A remote where somebody else changes what was pushed before the push is over."""
+
+        changed = False
+
+        def changes(self, *args, **options):
+            if not self.changed and find(remote, above) is not None:
+                self.changed = True
+                put(remote, edited(find(remote, above), title="theirs"))
+            return super().changes(*args, **options)
+
+    mine = engine(one, ("lab", Meanwhile(remote, Fate(), network=True)))
+    assert not mine.push().failed
+    sync(engine(one, ("lab", remote), cursors=mine.cursors))
+    assert find(one, above).data()["title"] == "theirs"
+
+
+def test_points_that_only_the_remote_has_of_what_was_pushed_come_with_the_first_sync(two, monkeypatch):
+    one, _, remote = two
+    monkeypatch.setattr("padre_core.sync.stores.NOTED", 2)
+    _, runs = many(one)
+    put(remote, without_notes(runs[0]))
+    remote.append_stream(runs[0].id, "b" * 16, 0, make_points("loss", [7.0], None, None, 0))
+    mine = engine(one, ("lab", remote))
+    assert not mine.push().failed
+    assert 7.0 not in values(one, runs[0])
+    sync(engine(one, ("lab", remote), cursors=mine.cursors))
+    assert 7.0 in values(one, runs[0])
+
+
+def test_what_is_fetched_is_noted_in_the_step_that_stores_it(two):
+    one, _, remote = two
+    made = put(remote, project())
+    assert not engine(one, ("lab", remote)).pull().failed
+    assert entry(one, made).base == made.etag
+    if isinstance(one, LoggedBackend):  # others are told by a second step
+        assert find(one, made).version == 1
 
 
 def test_what_lives_in_a_run_travels_with_it_and_after_what_lies_outside_of_runs(two, monkeypatch):
