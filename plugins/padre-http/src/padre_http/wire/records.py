@@ -154,7 +154,7 @@ def split_page(data: bytes) -> tuple[list[bytes], str | None]:
 
 
 def decode_records(lines: Sequence[bytes]) -> list[Record]:
-    """The records of a page, whose contents belong to their etags.
+    """The records of an answer, whose contents belong to their etags.
 
     They are to be shown: whether a content is one that stores keep is found out when an object is made of it, or a
     store is to keep it.
@@ -195,7 +195,8 @@ def decode_heads(data: bytes) -> list[Record | None]:
         InvalidObjectError: It is no such answer.
     """
     lines, _ = _split("records", data)
-    return [None if line == b"null" else decode_record(line) for line in lines]
+    heads = iter(decode_records([line for line in lines if line != b"null"]))
+    return [None if line == b"null" else next(heads) for line in lines]
 
 
 def encode_writes(writes: Iterable[Write]) -> bytes:
@@ -239,7 +240,9 @@ def decode_results(data: bytes) -> list[Record | PadreError]:
         InvalidObjectError: It is no such answer.
     """
     lines, _ = _split("results", data)
-    return [errors.decode_error(line) if errors.is_error(line) else decode_record(line) for line in lines]
+    refused = [errors.is_error(line) for line in lines]
+    heads = iter(decode_records([line for line, error in zip(lines, refused, strict=True) if not error]))
+    return [errors.decode_error(line) if error else next(heads) for line, error in zip(lines, refused, strict=True)]
 
 
 def entity_tag(etag: str, body: bytes) -> str:
