@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from padre_core.errors import BackendError, PadreError, UnavailableError
+from padre_core.errors import AuthenticationError, BackendError, PadreError, UnavailableError
 from padre_core.places import state_folder
 from padre_core.streams.columns import Columns, Stream, concatenate, stream_of
 from padre_core.streams.journal import Journal, JournalWriter, is_log
@@ -107,7 +107,7 @@ class Spool:
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._views: dict[str, LogView] = {}
-        self._waiting: list[Part] = []
+        self._waiting: list[tuple[str, Part]] = []
         self._writers: dict[int, SpoolWriter] = {}
         self._beaten: dict[int, float] = {}
 
@@ -127,11 +127,12 @@ class Spool:
                 try:
                     view = LogView(self._folder / name)
                     try:
-                        for part in _parts(view):
-                            self._send(part)
+                        refused = self._send_each([(name, part) for part in _parts(view)])
                         damaged = view.reader.damaged
                     finally:
                         view.reader.close()
+                    for error in refused.values():
+                        raise error
                     self._recovered |= {(w.run, w.writer) for w in view.writers.values() if w.open}
                     journal.forget(name, damaged=damaged)
                 except PadreError as error:
@@ -210,8 +211,11 @@ class Spool:
         if known is not None and self._on_end is not None:
             self._on_end(writer.run, writer.id)
 
-    def ship(self) -> None:
-        """Brings all that is in the log to the store.
+    def ship(self, run: str | None = None) -> None:
+        """Brings all that is in the log to the store. What it refuses of one run keeps no other run waiting.
+
+        Args:
+            run: Whose refusals are raised; None for all.
 
         Raises:
             PadreError: It was not all; what is left stays in the log.
@@ -220,19 +224,29 @@ class Spool:
             journal = self._journal
             if journal is None:
                 return
-            while True:
-                while self._waiting:
-                    self._send(self._waiting[0])
-                    self._waiting.pop(0)
-                if not self._next(journal):
-                    break
+            refused = self._send_each(self._waiting)
+            while self._next(journal):
+                refused |= self._send_each(self._waiting)
             if self._sent is not None:
                 self._sent()
+        for of, error in refused.items():
+            if run in (None, of):
+                raise error
 
     def ship_quietly(self) -> bool:
-        """Whether all was shipped; a store that cannot be reached gets it later."""
+        """Whether all was shipped; what could not be is later."""
         try:
             self.ship()
+        except PadreError as error:
+            level = logging.INFO if isinstance(error, UnavailableError) else logging.WARNING
+            logger.log(level, "points wait in %s: %s", self._folder, error)
+            return False
+        return True
+
+    def flush(self, run: str | None = None) -> bool:
+        """Whether all was shipped; a store that cannot be reached gets it later. Takes and raises what `ship` does."""
+        try:
+            self.ship(run)
         except UnavailableError as error:
             logger.info("points wait in %s: %s", self._folder, error)
             return False
@@ -250,7 +264,7 @@ class Spool:
                 with journal.lock:
                     journal.writers.clear()
                     journal.seal()
-                if not self.ship_quietly():
+                if not self.flush():
                     logger.warning("points wait in %s until the store is opened again", self._folder)
             finally:
                 for view in self._views.values():
@@ -268,6 +282,29 @@ class Spool:
                 self._journal = Journal(self._folder, readonly=False)
             return self._journal
 
+    def _send_each(self, waiting: list[tuple[str, Part]]) -> dict[str, PadreError]:
+        """Sends parts, and takes out of the list what the store has now; returns of which runs it refuses some.
+
+        Raises:
+            UnavailableError: The store cannot be reached.
+            AuthenticationError: It does not know who asks.
+        """
+        refused: dict[str, PadreError] = {}
+        place = 0
+        while place < len(waiting):
+            _, part = waiting[place]
+            if part.run not in refused:
+                try:
+                    self._send(part)
+                    del waiting[place]
+                    continue
+                except (UnavailableError, AuthenticationError):
+                    raise
+                except PadreError as error:
+                    refused[part.run] = error
+            place += 1  # nothing of a run goes before what was logged earlier
+        return refused
+
     def _next(self, journal: Journal) -> bool:
         """Reads on in the oldest log that has something new, and removes those that were shipped and are sealed."""
         with journal.lock:
@@ -279,10 +316,11 @@ class Spool:
                 if name not in self._views:
                     self._views[name] = LogView(log.path)
                 view = self._views[name]
-                self._waiting = list(_parts(view))
-            if self._waiting:
+                found = [(name, part) for part in _parts(view)]
+            self._waiting += found
+            if found:
                 return True
-            if sealed:
+            if sealed and all(name != other for other, _ in self._waiting):
                 if self._sent is not None:  # before the log goes, which would make good for it
                     self._sent()
                 self._views.pop(name).reader.close()
@@ -293,11 +331,11 @@ class Spool:
         """The thread that ships."""
         wait, slowest = self._pace or (SHIP_SECONDS, SHIP_SECONDS)
         while not ended.wait(wait):
+            shipped = self.ship_quietly()
             try:
-                shipped = self.ship_quietly()
                 self._tell_who_lives()
             except PadreError as error:
-                logger.warning("points wait in %s: %s", self._folder, error)
+                logger.info("the store does not hear that a run goes on: %s", error)
                 shipped = False
             wait = min(2 * wait, slowest if shipped else max(slowest, MAX_WAIT_SECONDS))
 
@@ -338,13 +376,13 @@ class SpoolWriter:
         Raises:
             PadreError: The store refuses what was added.
         """
-        self._spool.ship_quietly()
+        self._spool.flush(self.run)
 
     def close(self) -> None:
         """Flushes; the writer must not be used afterwards."""
         self._inner.close()
         self._spool.end(self)
-        self._spool.ship_quietly()
+        self._spool.flush(self.run)
 
 
 def _parts(view: LogView) -> Iterator[Part]:

@@ -10,16 +10,21 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from http_proxy import Proxy
 
 import padre_core as padre
-from padre_core.errors import BackendError
+from padre_core.errors import BackendError, NotFoundError
 from padre_core.streams import spool
 from padre_core.testing import samples
 from padre_http import blobs, transport
+from padre_http.client import Client
+from padre_http.secret import Secret
+from padre_server.database import Database
+from padre_server.users import Users
 
 CHILD = Path(__file__).parent / "child.py"
 
@@ -243,3 +248,63 @@ class _Slow(io.BytesIO):
     def read(self, size: int | None = -1) -> bytes:
         time.sleep(0.05)
         return super().read(size)
+
+
+@pytest.fixture
+def shared(serve, tmp_path):
+    """A server, and a user of it who may write in two projects."""
+    server = serve((tmp_path / "store").as_uri())
+    (state,) = tmp_path.glob("server-*")
+    with closing(Database(state / "server.db")) as database, closing(Client(server.url)) as client:
+        with padre.open(server.url, token=server.token) as admin:
+            projects = [admin.projects.put(padre.Project(name=name)).id for name in ("first", "second")]
+        users = Users(database)
+        users.add("ada", "correct horse battery")
+        for project in projects:
+            users.set_role("ada", project, "editor")
+        client.sign_in("ada", Secret("correct horse battery"))
+        yield server, users, projects
+
+
+def test_what_is_refused_of_one_run_keeps_no_other_run_waiting(shared):
+    server, users, (first, _) = shared
+    with padre.open(server.url) as workspace, padre.open(server.url, token=server.token) as admin:
+        stays = workspace.start_run("first/svc")
+        goes_on = workspace.start_run("second/svc")
+        users.set_role("ada", first, None)
+        for run in (stays, goes_on):
+            run.log_points("loss", [1.0, 0.5])
+        with pytest.raises(NotFoundError):
+            stays.flush()
+        goes_on.flush()
+        assert list(admin.runs.points(goes_on.id, "loss").values) == [1.0, 0.5]
+        goes_on.finish()
+        users.set_role("ada", first, "editor")
+        stays.finish()
+        assert list(admin.runs.points(stays.id, "loss").values) == [1.0, 0.5]
+
+
+def test_what_is_refused_of_an_earlier_run_waits_alone(shared):
+    server, users, (first, _) = shared
+    with closing(Proxy(server.url)) as proxy, padre.open(server.url, token=server.token) as admin:
+        with padre.open(server.url) as workspace:
+            runs = [workspace.start_run(path).id for path in ("first/svc", "second/svc")]
+        token = default_token(server)
+        here = type(server)(proxy.url, token)
+        with here.open(timeout=2) as backend:
+            for run in runs:
+                samples.log(backend.open_writer(run), 5)
+            proxy.spoil_all("refuse")
+        proxy.spoil_all(None)
+        users.set_role("ada", first, None)
+        here.open().close()
+        assert [len(admin.runs.points(run, "loss")) for run in runs] == [0, 5]
+        users.set_role("ada", first, "editor")
+        here.open().close()
+        assert [len(admin.runs.points(run, "loss")) for run in runs] == [5, 5]
+
+
+def default_token(server):
+    """The token that was kept when somebody signed in to a server."""
+    with closing(Client(server.url)) as client:
+        return client._source.token().secret.reveal()
