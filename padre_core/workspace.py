@@ -410,8 +410,9 @@ def _remotes(backend: Backend, settings: StoreSettings, actor: str | None, polic
         RemoteStore(item.name, item.url, partial(plugins.open_backend, item.url, policy=policy), item.policy == "auto")
         for item in settings.remotes.values()
     ]
-    place = hashlib.sha256(settings.url.encode()).hexdigest()[:16]
-    cursors = CursorFile(state_folder() / "sync" / f"{backend.info().store}-{place}.json")
+    # A server says its id itself, which therefore is no part of a path.
+    place = hashlib.sha256(f"{settings.url} {backend.info().store}".encode()).hexdigest()[:32]
+    cursors = CursorFile(state_folder() / "sync" / f"{place}.json")
     return Remotes(Engine(backend, stores, cursors=cursors, actor=actor), default=settings.default or stores[0].name)
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from padre_core.errors import CorruptObjectError, InvalidObjectError
 from padre_core.objects import canonical
-from padre_core.objects.identity import check_digest, check_id, run_of
+from padre_core.objects.identity import check_digest, check_id, is_id, run_of
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record, decode, decode_edited, encode, successor
 from padre_core.streams.columns import Stream
@@ -158,7 +158,7 @@ def decode_marker(data: bytes, where: str) -> str:
         raise InvalidObjectError(
             f"{where} has format {format}, newer than {FORMAT}: upgrade padre-core to open it; nothing was changed"
         )
-    if data != encode_marker(store):
+    if not is_id(store) or data != encode_marker(store):  # files on this machine are named after it
         raise CorruptObjectError(f"{where}: {MARKER} is damaged; take it from a copy of the store")
     return store
 

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 import padre_core as padre
+from padre_core.backends.layout import encode_marker
 
 from .conftest import fill
 
@@ -79,6 +80,14 @@ def test_a_damaged_marker_is_refused_and_nothing_is_written(store):
     with pytest.raises(padre.PadreError):
         padre.open(store)
     assert {path: path.read_bytes() for path in files_of(store)} == before
+
+
+def test_the_id_of_a_store_is_no_path(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("PADRE_CACHE", str(tmp_path / "cache"))
+    (store / "padre.json").write_bytes(encode_marker("../elsewhere/x"))
+    with pytest.raises(padre.CorruptObjectError), padre.open(store) as workspace:
+        workspace.projects.count()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 DIES = """
