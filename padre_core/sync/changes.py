@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from pathlib import Path
 from padre_core.backends.backend import Backend
 from padre_core.objects import canonical
 from padre_core.objects.references import Ref
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class CursorFile:
         return kept if kept is not None and kept.stores == stores else Cursors(stores)
 
     def save(self, remote: str, cursors: Cursors) -> None:
-        """Notes cursors; the greater of two saved at once may be lost, which costs a second look."""
+        """Notes cursors; what is lost, on a full disk or of two saved at once, costs a second look."""
         self._kept = {**self._read(), remote: cursors}
         if self.path is None:
             return
@@ -69,16 +72,10 @@ class CursorFile:
             }
             for name, kept in self._kept.items()
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=self.path.name)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(canonical.to_json(data))
-            os.replace(name, self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
+            _replace(self.path, canonical.to_json(data))
+        except OSError as error:
+            logger.warning("what was synced is not noted in %s, and is compared again: %s", self.path, error.strerror)
 
     def _read(self) -> dict[str, Cursors]:
         if self.path is None:
@@ -96,6 +93,19 @@ class CursorFile:
             }
         except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
             return {}
+
+
+def _replace(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(name, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
 
 
 def news(backend: Backend, cursor: str | None) -> News:

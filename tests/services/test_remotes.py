@@ -53,6 +53,16 @@ def test_a_put_to_a_remote_uploads_all_below_and_notes_the_url(here, lab):
         assert [line.text for line in remote.runs.lines(found)] == ["done"]
 
 
+def test_a_sync_that_cannot_be_noted_is_done_all_the_same(lab, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PADRE_STATE", str(tmp_path / "file"))
+    with padre.open(tmp_path / "here", remotes={"lab": lab}) as workspace:
+        workspace.projects.put(padre.Project(name="iris"), remote="lab")
+        workspace.remotes.sync()
+    with padre.open(lab, readonly=True) as remote:
+        assert remote.projects.get("iris").name == "iris"
+
+
 def test_a_name_that_was_deleted_on_a_remote_is_put_there_as_the_next_of_its_name(here, lab, tmp_path):
     with padre.open(lab) as remote:
         old = remote.experiments.put(padre.Experiment(name="svc", project="iris", description="old"))
