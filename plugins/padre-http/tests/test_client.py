@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import io
 import os
+import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -138,6 +140,48 @@ def test_a_token_whose_time_has_come_is_exchanged_and_kept(server, make):
     kept = keep.load(client.origin)
     assert kept.secret != Secret(server.token)
     assert make(server.url).whoami().user
+
+
+def test_who_cannot_exchange_a_token_now_goes_on_with_it_and_asks_again_later(server, proxy, make):
+    client = make(proxy.url, timeout=4)
+    client.sign_in_with(Secret(server.token))
+    FileKeep(TokenFile(default_path())).save(client.origin, Token(Secret(server.token), datetime.now(UTC)))
+    proxy.spoil("hang", "hang", "hang", only=b"/v1/session/refresh")
+    for _ in range(3):
+        assert client.whoami().user
+    assert sum("/v1/session/refresh" in request for request in proxy.requests) == 1
+
+
+def test_who_cannot_keep_a_new_token_goes_on_with_it(server, make):
+    client = make(server.url)
+    client.sign_in_with(Secret(server.token))
+    FileKeep(TokenFile(default_path())).save(client.origin, Token(Secret(server.token), datetime.now(UTC)))
+    with no_disk():
+        assert client.whoami().user
+    assert client._source.token().secret != Secret(server.token)
+    assert client.whoami().user
+
+
+@contextlib.contextmanager
+def no_disk():
+    """No file of this process may grow."""
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_the_id_that_a_server_gives_its_store_is_no_path(server, proxy, tmp_path):
+    with HttpBackend(server.url, token=server.token) as backend:
+        honest = encode_model(backend.client.info)
+    lie = honest.replace(backend.info().store.encode(), b"../../elsewhere/x")
+    proxy.spoil(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(lie), lie), only=b"/v1/info")
+    with padre.open(proxy.url, token=server.token, remotes={"nas": (tmp_path / "nas").as_uri()}) as workspace:
+        workspace.remotes.sync()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_threads_exchange_a_token_once(server, make):

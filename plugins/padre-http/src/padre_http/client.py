@@ -7,6 +7,7 @@ import http.client
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -33,6 +34,12 @@ TIMEOUT: Final = 60.0
 
 ATTEMPTS: Final = 5
 PROBE_SECONDS: Final = 2.0
+
+RENEW_SECONDS: Final = 5.0
+"""How long a call waits at most for its token to be exchanged, which is good for long yet."""
+
+RENEW_AGAIN_SECONDS: Final = 60.0
+"""After how long that is tried again if it failed."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _PATH = re.compile(r"/v1/[!-~]*|/(healthz|readyz|openapi\.json)")
@@ -71,7 +78,8 @@ class Client:
         self._file = TokenFile(default_path())
         self._source: Source = source_for(self.origin, token, token_file, file=self._file)
         self._transport = Transport(self.origin, ca_file=ca_file)
-        self._renewal = threading.RLock()
+        self._renewal = threading.Lock()
+        self._renew_from = 0.0
         self._info: ServerInfo | None = None
 
     @property
@@ -195,7 +203,7 @@ class Client:
         Raises:
             AuthenticationError: They are wrong.
         """
-        return self._session("/v1/session", info.encode_sign_in(name, password), None)
+        return self._session("/v1/session", info.encode_sign_in(name, password), None, self.timeout)
 
     def sign_in_with(self, token: Secret) -> Identity:
         """Keeps a token that was made on the server.
@@ -203,7 +211,7 @@ class Client:
         Raises:
             AuthenticationError: It is not valid.
         """
-        before, self._source = self._source, Given(token)
+        before, self._source = self._source, Given(Token(token))
         try:
             identity = self.whoami()
         except PadreError:
@@ -218,10 +226,7 @@ class Client:
         Raises:
             AuthenticationError: It is no longer valid.
         """
-        token = self._source.token()
-        if token is None:
-            raise signed_out(self.origin)
-        return self._session("/v1/session/refresh", b"{}", token.secret)
+        return self._refresh(self.timeout)
 
     def sign_out(self) -> None:
         """Revokes the token on the server, and forgets it."""
@@ -265,26 +270,37 @@ class Client:
         token = self._source.token()
         if token is None:
             return None
-        if not token.due:
+        due = token.due and time.monotonic() >= self._renew_from
+        if not (due and self._renewal.acquire(blocking=False)):  # who cannot exchange it now does well with this one
             return token.secret
         try:
-            with self._renewal, self._file.locked():
+            with self._file.locked(wait=False):
                 current = self._source.renew(token.secret) or token
-                if current.secret != token.secret:  # another thread or process was first
+                if current.secret != token.secret:  # another process was first
                     return current.secret
-                return self.refresh().token
+                return self._refresh(min(RENEW_SECONDS, self.timeout / 4)).token
         except PadreError:  # the present token says by itself whether it is still good
+            self._renew_from = time.monotonic() + RENEW_AGAIN_SECONDS
             return token.secret
+        finally:
+            self._renewal.release()
 
-    def _session(self, path: str, body: bytes, token: Secret | None) -> Session:
+    def _refresh(self, seconds: float) -> Session:
+        token = self._source.token()
+        if token is None:
+            raise signed_out(self.origin)
+        return self._session("/v1/session/refresh", b"{}", token.secret, seconds)
+
+    def _session(self, path: str, body: bytes, token: Secret | None, seconds: float) -> Session:
         """Gets a token and keeps it. Asked for once only, for another answer would be another token."""
-        answer = self._once(self._request("POST", path, {"Content-Type": JSON}, body, token), self.timeout)
+        answer = self._once(self._request("POST", path, {"Content-Type": JSON}, body, token), seconds)
         session = self.read(info.decode_session, answer.body)
         self._save(Token.of_session(checked(session.token.reveal()), _end(session)))
         return session
 
     def _save(self, token: Token) -> None:
         keep = self._source.keep or keeps(self._file)[0]
+        self._source = Given(token)  # the one before ends soon, whether this one can be kept or not
         keep.save(self.origin, token)
         self._source = Kept(keep, self.origin)
 

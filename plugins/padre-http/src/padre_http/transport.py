@@ -265,5 +265,5 @@ def _retry_after(answer: Answer) -> float:
         return float(text[:9])
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # a zone so far away that there is no such time
         return 0.0

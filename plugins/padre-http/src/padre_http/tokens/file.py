@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from padre_core.errors import AccessDeniedError, BackendError
+from padre_core.errors import AccessDeniedError, BackendError, UnavailableError
 from padre_core.places import settings_folder
 
 MAX_SIZE = 1024 * 1024
@@ -106,8 +106,13 @@ class TokenFile:
                 raise BackendError(f"{self.path} cannot be written: {error.strerror}") from error
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """While held, no other process changes the file, or gets a new token to put into it. May be held again."""
+    def locked(self, *, wait: bool = True) -> Iterator[None]:
+        """While held, no other process changes the file, or gets a new token to put into it. May be held again.
+
+        Raises:
+            UnavailableError: Another process holds it, and `wait` is not set.
+            BackendError: There is no place for the file.
+        """
         held = getattr(_HELD, "paths", None)
         if held is None:
             held = _HELD.paths = set()
@@ -122,7 +127,11 @@ class TokenFile:
         except OSError as error:
             raise BackendError(f"{self.path} cannot be written: {error.strerror}") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UnavailableError(f"another process is changing {self.path}") from None
+        try:
             held.add(self.path)
             yield
         finally:

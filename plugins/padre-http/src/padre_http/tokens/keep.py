@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from padre_core.errors import InvalidObjectError
+from padre_core.errors import BackendError, InvalidObjectError
 from padre_core.objects import canonical
 from padre_http.origin import Origin
 from padre_http.secret import Secret
@@ -150,8 +150,11 @@ class KeyringKeep:
         return token
 
     def save(self, origin: Origin, token: Token) -> None:
+        try:
+            self._keyring.set_password(SERVICE, origin.url, json.dumps(token.as_json()))
+        except Exception as error:  # as above
+            raise BackendError(f"{self.name} does not take the token: {type(error).__name__}") from error
         self._known[origin] = token
-        self._keyring.set_password(SERVICE, origin.url, json.dumps(token.as_json()))
 
     def forget(self, origin: Origin) -> None:
         self._known.pop(origin, None)

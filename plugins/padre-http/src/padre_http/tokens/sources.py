@@ -43,10 +43,10 @@ class Source(ABC):
 
 
 class Given(Source):
-    """A token that never changes."""
+    """One token, and no other."""
 
-    def __init__(self, secret: Secret) -> None:
-        self._token = Token(secret)
+    def __init__(self, token: Token) -> None:
+        self._token = token
 
     def token(self) -> Token:
         return self._token
@@ -126,12 +126,12 @@ def source_for(origin: Origin, token: Any = None, token_file: Any = None, *, fil
         InvalidObjectError: An option is malformed.
     """
     if token is not None:
-        return Called(token) if callable(token) else Given(_secret(token))
+        return Called(token) if callable(token) else Given(Token(_secret(token)))
     if token_file is not None:
         return FromFile(Path(os.fspath(token_file)))
     secret = _from_environment(origin)
     if secret is not None:
-        return Given(secret)
+        return Given(Token(secret))
     found = keeps(file)
     for keep in found:
         if keep.load(origin) is not None:
