@@ -17,6 +17,7 @@ from padre_core import AuthenticationError, BackendError
 from padre_core.objects.record import Record
 from padre_http.wire.records import encode_record
 from padre_server.database import Database
+from padre_server.errors import DiskFullError
 from padre_server.tokens import Tokens
 
 from .samples import deleted, experiment, path, project
@@ -69,6 +70,27 @@ def test_a_database_of_a_newer_server_is_left_alone(tmp_path: Path) -> None:
         Database(path)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (99,)
+
+
+def test_a_damaged_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "server.db"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(BackendError, match=r"server\.db cannot be used"):
+        Database(path)
+
+
+def test_a_full_disk_takes_no_token_and_harms_nothing(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "server.db")) as database:
+        tokens, connection = Tokens(database), database.reading()
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")  # which SQLite tells like a full disk
+        made: list[str] = []
+        with pytest.raises(DiskFullError):
+            made.extend(tokens.create("test", scopes=["read"])[0] for _ in range(1000))
+        connection.execute("PRAGMA max_page_count = 1000000")
+        assert [tokens.caller(text).name for text in made] == ["test"] * len(made)
+        text, _ = tokens.create("test", scopes=["read"])
+        assert tokens.caller(text).name == "test"
 
 
 def sign_in(own: Served, name: str, password: str = PASSWORD) -> Answer:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from padre_core import BackendError, UnavailableError
+from padre_server.errors import DiskFullError
 
 FORMAT = 1
 WAIT_SECONDS = 10
@@ -69,6 +70,9 @@ class Database:
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise BackendError(f"{path} cannot be used: {error}; take it from a backup") from error
         except BaseException:
             self.close()
             raise
@@ -86,6 +90,7 @@ class Database:
 
         Raises:
             UnavailableError: Somebody else keeps writing.
+            DiskFullError: There is no room; nothing was written.
         """
         connection = self.reading()
         try:
@@ -94,10 +99,13 @@ class Database:
             raise UnavailableError(f"the server's database is busy: {error}") from error
         try:
             yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
+            connection.execute("COMMIT")
+        except BaseException as error:
+            if connection.in_transaction:  # some errors end it by themselves
+                connection.execute("ROLLBACK")
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+                raise DiskFullError("the server's disk is full: nothing was stored") from error
             raise
-        connection.execute("COMMIT")
 
     def close(self) -> None:
         """Closes the connections of all threads, which must be idle."""
