@@ -173,6 +173,28 @@ def test_two_kinds_of_one_name_are_refused():
         register_kind(Other)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "My Kind"}, {"kind": "../x"}, {"folder": "a/b"}, {"folder": ".."}, {"folder": None},
+        {"folder": "blobs"}, {"folder": "log"}, {"folder": "snapshots"}, {"parents": ("horse",)},
+        {"parent_field": "stable"},
+    ],
+)  # fmt: skip
+def test_a_class_that_cannot_be_a_kind_is_refused_before_it_is_one(wrong):
+    said = {"kind": "horse_shoe", "folder": "horse_shoes", "parents": ("run",), "parent_field": "run", **wrong}
+    model = type("Wrong", (PadreObject,), {"__annotations__": {"run": str}, "__module__": __name__, **said})
+    before = kinds()
+    with pytest.raises((InvalidObjectError, PluginConflictError), match="Wrong"):
+        register_kind(model)
+    assert kinds() == before
+
+
+def test_what_is_no_class_of_objects_is_no_kind():
+    with pytest.raises(InvalidObjectError, match="subclass of PadreObject"):
+        register_kind(dict)
+
+
 def test_an_unknown_kind_names_those_that_are():
     with pytest.raises(InvalidObjectError, match="project, dataset"):
         kind_of("horse")

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from padre_core.objects.kinds import RESERVED, kinds
 from padre_server.openapi import document
 from padre_server.rights import Scope
 from padre_server.routes import TABLE
@@ -30,6 +31,12 @@ def test_every_route_is_described_with_its_scope() -> None:
         if route.scope not in (Scope.PUBLIC, Scope.ANY):
             assert f"`{route.scope}`" in described[route.name]["description"]
         assert {} in described[route.name]["security"] or route.scope is not Scope.PUBLIC
+
+
+def test_no_kind_of_a_plugin_can_take_the_place_of_a_route() -> None:
+    folders = {model.folder for model in kinds()}
+    first = {route.path.split("/")[2] for route in TABLE if route.path.startswith("/v1/")}
+    assert first - folders - {"{folder}"} <= RESERVED
 
 
 def test_names_of_operations_are_unique_and_references_lead_somewhere() -> None:
