@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pluggy
 
+from padre_core import query
 from padre_core.backends.backend import Page
-from padre_core.errors import PluginError
+from padre_core.errors import InvalidObjectError, PluginError
 from padre_core.hookspecs import (
     CRUD,
     EVENT_HOOKS,
@@ -113,7 +114,7 @@ class Hooks:
             extend: Makes the request for the next extension from a record.
         """
         for implementation in self._prepare:
-            changed = _call(implementation, request=request)
+            changed = _answer(implementation, Record, request=request)
             if changed is not None:
                 request = extend(changed)
         return cast("Record", request.record)
@@ -123,10 +124,21 @@ class Hooks:
         """Whether an extension may limit what is read."""
         return bool(self._scope)
 
-    def scope(self, request: Request) -> tuple[Expression | str, ...]:
-        """The filters that limit what may be read of a kind."""
-        found = (_call(implementation, request=request) for implementation in self._scope)
-        return tuple(item for item in found if item is not None)
+    def scope(self, request: Request) -> Expression | None:
+        """The filter that limits what may be read of a kind; None if there is none.
+
+        Raises:
+            PluginError: An extension returned what is no filter of the kind.
+        """
+        limits: list[Expression] = []
+        for implementation in self._scope:
+            limit = _answer(implementation, str | Expression, request=request)
+            if limit is not None:
+                try:
+                    limits.append((query.parse if isinstance(limit, str) else query.check)(limit, request.ref.kind))
+                except InvalidObjectError as error:
+                    raise PluginError(f"the extension {implementation.plugin_name} limits reading: {error}") from error
+        return all_of(limits)
 
     def listens(self, event: type[Event]) -> bool:
         """Whether anybody subscribed to a kind of event."""
@@ -190,6 +202,15 @@ def _in_order(caller: pluggy.HookCaller) -> tuple[pluggy.HookImpl, ...]:
                 f"the extension {implementation.plugin_name} wraps {caller.name}, which each extension answers alone"
             )
     return implementations
+
+
+def _answer(implementation: pluggy.HookImpl, expected: Any, **arguments: Any) -> Any:
+    """What an extension returns, if it is what was expected, or None."""
+    found = _call(implementation, **arguments)
+    if found is not None and not isinstance(found, expected):
+        name, hook = implementation.plugin_name, implementation.function.__name__
+        raise PluginError(f"the extension {name} returns {type(found).__name__} from {hook}; see `padre hooks`")
+    return found
 
 
 def _call(implementation: pluggy.HookImpl, **arguments: Any) -> Any:

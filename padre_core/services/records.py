@@ -26,7 +26,7 @@ from padre_core.objects.identity import is_id, is_run_id, run_of
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record, Tombstone, first, successor
 from padre_core.objects.references import parent_kind
-from padre_core.query.model import Expression, Query
+from padre_core.query.model import Query
 from padre_core.services.hooks import Hooks, all_of
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Records:
         if not self.hooks.scoped:
             return
         request = Request(Action.GET, Ref(record.kind, record.id), self.backend, actor=self.actor)
-        scope = self._scope(request)
+        scope = self.hooks.scope(request)
         if scope is not None and not query.matches(scope, query.values_of(record)):
             raise NotFoundError(f"{self.url} has no {record.kind} {record.id}")
 
@@ -328,22 +328,15 @@ class Records:
         if not self.hooks.scoped:
             return asked
         request = Request(Action.LIST, Ref(kind), self.backend, actor=self.actor, query=asked)
-        conditions = [item for item in (asked.where, self._scope(request)) if item is not None]
+        conditions = [item for item in (asked.where, self.hooks.scope(request)) if item is not None]
         return replace(asked, where=all_of(conditions))
-
-    def _scope(self, request: Request) -> Expression | None:
-        limits = self.hooks.scope(request)
-        kind = request.ref.kind
-        return all_of(
-            [query.parse(limit, kind) if isinstance(limit, str) else query.check(limit, kind) for limit in limits]
-        )
 
     def _prepared(self, action: Action, draft: Record) -> bytes:
         ref = Ref(draft.kind, draft.id)
         model = kind_of(draft.kind)
 
         def request(record: Record) -> Request:
-            if not isinstance(record, Record) or _identity(model, record.content) != identity:
+            if _identity(model, record.content) != identity:
                 raise PluginError(
                     f"an extension's padre_prepare changed which {draft.kind} is meant; it may change content only"
                 )

@@ -282,6 +282,31 @@ def test_streams_and_files_of_a_run_out_of_scope_are_not_read(scoped):
             read()
 
 
+@pytest.mark.parametrize("limit", [5, b"name == 'x'", "name ==", "no_such_field == 1"])
+def test_what_is_no_filter_hides_all_and_names_the_extension(limit):
+    class Limiting:
+        @padre.hookimpl
+        def padre_scope(self, request):
+            return limit
+
+    with padre.open("memory://", extensions=[Limiting()]) as workspace:
+        for read in (lambda: list(workspace.projects.list()), workspace.projects.count):
+            with pytest.raises(padre.PluginError, match="the extension Limiting-1 "):
+                read()
+
+
+def test_what_is_no_record_is_not_stored_and_names_the_extension():
+    class Preparing:
+        @padre.hookimpl
+        def padre_prepare(self, request):
+            return request.record.data()
+
+    with padre.open("memory://", extensions=[Preparing()]) as workspace:
+        with pytest.raises(padre.PluginError, match="the extension Preparing-1 returns dict from padre_prepare"):
+            workspace.projects.put(padre.Project(name="iris"))
+        assert workspace.projects.count() == 0
+
+
 def test_the_change_feed_leaves_out_what_may_not_be_read(scoped):
     entries = scoped.changes().entries
     assert [change.id for change in entries] == [project.id for project in scoped.projects.list()]
