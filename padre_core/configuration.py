@@ -145,8 +145,12 @@ def remove_remote(url: str, name: str) -> Path:
 
 
 def _nearest() -> Path | None:
-    here = Path.cwd()
-    return next((file for folder in (here, *here.parents) if (file := folder / CONFIGURATION).is_file()), None)
+    try:
+        here = Path.cwd()
+    except OSError:  # it was removed, and nothing is above it
+        return None
+    # Not `is_file`, which raises where a folder may not be looked into.
+    return next((file for folder in (here, *here.parents) if os.path.isfile(file := folder / CONFIGURATION)), None)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -176,7 +176,10 @@ def check_url(url: str | os.PathLike[str]) -> str:
     if scheme is None:
         from pathlib import Path
 
-        return Path(text).expanduser().absolute().as_uri()
+        try:
+            return Path(text).expanduser().absolute().as_uri()
+        except (OSError, RuntimeError) as error:  # the present folder is gone, or there is no such user
+            raise InvalidObjectError(f"{text!r:.200} cannot be told from here: {error}; give the whole path") from None
     if not scheme[2]:
         hint = f"for a folder of that name write './{safe_url(text)}', else '{scheme[1]}://…'"
         raise InvalidObjectError(f"{safe_url(text)} is neither a URL nor clearly a path: {hint}")

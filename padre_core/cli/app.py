@@ -12,7 +12,7 @@ from padre_core import __version__
 from padre_core.cli.errors import ReaderGoneError, run
 from padre_core.cli.progress import patient_bar
 from padre_core.cli.stopping import Stop, StoppedError
-from padre_core.cli.terminal import safe
+from padre_core.cli.terminal import open_output, safe
 from padre_core.errors import PluginLoadError
 from padre_core.progress import watched
 
@@ -105,6 +105,7 @@ def cli() -> None:
 
 def main() -> None:
     """Runs `padre` and ends the process with its exit code."""
+    open_output()
     stop = Stop()
     with stop.heard(), watched(patient_bar):
         code = run(lambda: cli.main(prog_name="padre", standalone_mode=False, obj=stop), stop)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -60,7 +62,17 @@ def _tell(error: Exception) -> int | None:
         click.echo(f"padre: {safe_lines(str(error))}", err=True)
         return exit_code(error)
     if isinstance(error, BrokenPipeError | ReaderGoneError):
-        # The interpreter must not complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 141
+    if isinstance(error, OSError):  # of a file that the caller named, or of standard output
+        place = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        click.echo(f"padre: {safe_lines(place)}{error.strerror or error}", err=True)
+        _close_output()
+        return exit_code(errors.BackendError())
     return None
+
+
+def _close_output() -> None:
+    """Lets the interpreter flush what is left at exit without a complaint."""
+    with contextlib.suppress(io.UnsupportedOperation):  # it is no file, and none is flushed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

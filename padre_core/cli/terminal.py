@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -12,7 +16,22 @@ import click
 
 # Controls (which steer terminals), line separators, characters that reorder text, and lone surrogates.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_NOT_ASCII = re.compile("[\x00-\x1f\x7f-\U0010ffff]")
 _UNSAFE_BUT_LINES = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
+
+
+_ENOUGH = 8
+"""As many characters of a column, or all of it, are shown beside others at least."""
+
+
+def open_output() -> None:
+    """Makes output possible where the caller closed it, and escapes what its encoding does not have."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def safe(text: object) -> str:
@@ -31,17 +50,19 @@ def print_json(value: Any) -> None:
 
     # JSON escapes C0 controls itself; in its texts all others may be escaped as well.
     text = canonical.to_json(value).decode()
-    click.echo(_UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text))
+    unsafe = _UNSAFE if _is_unicode(sys.stdout) else _NOT_ASCII
+    click.echo(unsafe.sub(_json_escape, text))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Rows under headings: drawn in colour on a terminal, as plain aligned columns elsewhere."""
+    """Rows under headings: drawn in colour on a terminal that is wide enough, as plain aligned columns elsewhere."""
     cells = [[_cell(value) for value in row] for row in rows]
-    if sys.stdout.isatty():
-        _draw(headings, cells)
-        return
     table = [[safe(heading) for heading in headings], *cells]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    least = widths[0] + sum(1 + min(width, _ENOUGH) for width in widths[1:])
+    if sys.stdout.isatty() and least <= shutil.get_terminal_size().columns:
+        _draw(headings, cells)
+        return
     for row in table:
         click.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
@@ -80,6 +101,15 @@ def _cell(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     return format(value, ".6g") if isinstance(value, float) else safe(value)
+
+
+def _is_unicode(stream: Any) -> bool:
+    return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name.startswith("utf-")
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    units = match.group().encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -1,3 +1,4 @@
+import json
 import os
 import pty
 import resource
@@ -7,9 +8,11 @@ from importlib.metadata import version
 
 import pytest
 
+from padre_core import Project
 from padre_core.cli.app import _COMMANDS, cli
 
 MAIN = "from padre_core.cli import main; main()"
+PADRE = [sys.executable, "-c", f"import sys; sys.argv = ['padre', *sys.argv[1:]]; {MAIN}"]
 
 
 def python(*arguments, **options):
@@ -78,6 +81,7 @@ def test_a_missing_argument_is_a_usage_error(command):
         (["show", "01a20924-3a93-71b1-ba74-74bf6b171fe7"], 3),
         (["ls", "--store", "nowhere"], 3),
         (["ls", "--store", "nonsense://place"], 8),
+        (["ls", "--store", "~nobody-of-this-name/lab"], 2),
     ],
 )
 def test_errors_are_short_and_tell_by_their_code_what_to_do(command, runs, arguments, code):
@@ -101,6 +105,44 @@ def test_a_reader_that_goes_away_is_no_error(command, runs):
     done = subprocess.run(shell, stdout=write, stderr=subprocess.PIPE, text=True, env=environment, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [["hooks"], ["hooks", "--json"], ["plugins"]])
+def test_a_full_disk_under_the_output_is_told_in_one_line(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*PADRE, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (6, "padre: No space left on device\n")
+
+
+def test_a_file_that_cannot_be_read_is_told_in_one_line(command, workspace, tmp_path):
+    (tmp_path / "folder").mkdir()
+    result = command("put", "folder")
+    assert (result.code, result.err) == (6, "padre: folder: Is a directory\n")
+
+
+@pytest.mark.parametrize("arguments", ["hooks", "plugins --json", "plugins"])
+def test_closed_output_is_no_error(arguments):
+    command = ["sh", "-c", f'exec "$@" {arguments} >&-', "sh", *PADRE]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_encoding_of_the_output_lacks_is_escaped(command, workspace, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    workspace.projects.put(Project(name="日本", title="😀"))
+    assert "\\u65e5\\u672c" in python(*PADRE[1:], "ls", "projects").stdout
+    (line,) = python(*PADRE[1:], "ls", "projects", "--json").stdout.splitlines()
+    assert (json.loads(line)["name"], json.loads(line)["title"]) == ("日本", "😀")
+
+
+def test_where_the_present_folder_is_gone_a_whole_path_is_needed(command, workspace, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    relative, whole = command("ls"), command("ls", "--store", tmp_path / "padre-store")
+    monkeypatch.chdir(tmp_path)
+    assert (relative.code, whole.code) == (2, 0)
+    assert "give the whole path" in relative.err
 
 
 def test_an_interrupt_is_told_in_one_line(command, monkeypatch):
@@ -200,3 +242,15 @@ def test_a_terminal_gets_a_drawn_table_and_a_pipe_a_plain_one(command, runs):
     for run in runs:
         assert run.id in plain
         assert run.id in drawn
+
+
+@pytest.mark.parametrize("columns", ["5", "40", "60"])
+def test_a_narrow_terminal_cuts_no_id(command, runs, columns):
+    arguments = [sys.executable, "-c", f"import sys; sys.argv = ['padre', 'ls', 'runs']; {MAIN}"]
+    master, slave = pty.openpty()
+    subprocess.run(arguments, stdout=slave, check=True, env=os.environ | {"TERM": "xterm", "COLUMNS": columns})
+    os.close(slave)
+    shown = os.read(master, 65536).decode()
+    os.close(master)
+    for run in runs:
+        assert run.id in shown
