@@ -135,7 +135,7 @@ def maintain(workspace: Workspace, dry_run: bool, as_json: bool) -> None:
 @click.option(
     "--older-than",
     metavar="DAYS",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 36_500),
     default=90,
     show_default=True,
     help="Leave what was deleted, or changed below that, within these days.",

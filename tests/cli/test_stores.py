@@ -112,6 +112,10 @@ def test_maintain_merges_what_separate_processes_left_and_changes_nothing(comman
     assert command("maintain").out == "nothing to do\n"
 
 
+def test_purge_of_all_time_is_a_usage_error(command, workspace):
+    assert command("purge", "--older-than", "9" * 12).code == 2
+
+
 def test_purge_shows_what_would_go_asks_and_removes_it(command, workspace, runs, monkeypatch):
     workspace.experiments.delete("iris/svc")
     assert command("purge").out == "nothing to do\n"

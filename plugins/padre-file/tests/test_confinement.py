@@ -1,6 +1,7 @@
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,16 @@ def test_a_url_may_hold_escaped_characters(tmp_path):
     store = FileStore((tmp_path / "a b%c").as_uri())
     store.close()
     assert (tmp_path / "a b%c").is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8 there")
+def test_a_folder_whose_name_is_no_utf_8_is_a_store(tmp_path):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    with padre.open(folder) as workspace:
+        workspace.projects.put(padre.Project(name="iris"))
+    with padre.open((tmp_path / "caf").as_uri() + "%E9", readonly=True) as workspace:
+        assert workspace.projects.get("iris").name == "iris"
+    assert os.path.isfile(os.path.join(folder, "padre.json"))
 
 
 def test_reading_makes_nothing(tmp_path):

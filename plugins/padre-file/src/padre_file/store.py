@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item
 from padre_core.backends.capabilities import Capabilities
@@ -374,7 +374,7 @@ def _path(url: str) -> str:
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
         raise InvalidObjectError(f"{url!r:.200} names no local folder: write file:///absolute/path, or just the path")
-    path = unquote(parts.path, errors="strict")
+    path = os.fsdecode(unquote_to_bytes(parts.path))  # names of files need not be UTF-8
     if "\0" in path:
         raise InvalidObjectError(f"{url!r:.80}: a path must not hold NUL")
     return path

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlsplit
 
 from padre_core.errors import InvalidObjectError
 
@@ -42,7 +43,7 @@ def parse(url: str, branch: str | None = None) -> Place:
     """
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    path = unquote(parts.path, errors="strict")
+    path = os.fsdecode(unquote_to_bytes(parts.path))  # names of files need not be UTF-8
     named = branch or options.pop("branch", DEFAULT_BRANCH)
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or "\0" in path or options or parts.fragment:
         raise InvalidObjectError(
