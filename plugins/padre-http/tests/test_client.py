@@ -233,9 +233,11 @@ def test_redirects_are_not_followed(server, proxy, monkeypatch, make):
         b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000,
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"4000\r\n" + b"x" * 0x4000 + b"\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nx",
+        b"HTTP/1.1 503 x\r\nRetry-After: Fri, 31 Dec 2030 23:59:59 +9999999999999999\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-def test_an_answer_that_is_too_large_is_not_read(server, proxy, monkeypatch, answer, make):
+def test_an_answer_that_is_too_large_or_senseless_is_an_error_of_ours(server, proxy, monkeypatch, answer, make):
     client = make(proxy.url, token=server.token)
     monkeypatch.setattr(proxies, "ERROR", answer)
     proxy.spoil_all("500")
@@ -460,6 +462,25 @@ def test_a_blob_that_is_not_what_was_asked_for_is_noticed(server, proxy, monkeyp
         proxy.spoil_all("500")
         with pytest.raises(CorruptObjectError), backend.open_blob(digest) as file:
             file.read()
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"{}", b'{"digest":"%b","size":1}' % (b"0" * 64)])
+@pytest.mark.parametrize("size", [10, 3 * 1024 * 1024])
+def test_what_does_not_say_that_it_has_a_blob_has_stored_none(server, proxy, monkeypatch, body, size):
+    with HttpBackend(proxy.url, token=server.token) as backend:
+        monkeypatch.setattr(proxies, "ERROR", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        proxy.spoil("500", only=b"PUT /v1/blobs/" if size == 10 else b"/commit")
+        with pytest.raises(BackendError):
+            backend.write_blob(io.BytesIO(bytes(size)))
+        assert proxy.left == 0
+
+
+def test_what_does_not_say_that_all_is_safe_has_not_made_it_so(server, proxy):
+    with HttpBackend(proxy.url, token=server.token) as backend:
+        proxy.spoil(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", only=b"/v1/sync")
+        with pytest.raises(BackendError):
+            backend.sync()
+        backend.sync()
 
 
 def test_of_many_blobs_none_is_taken_that_was_not_asked_for(server, proxy, monkeypatch):

@@ -312,7 +312,7 @@ class HttpBackend(Backend):
 
     def sync(self) -> None:
         self._spool.ship()
-        self._ask("POST", "/v1/sync", b"{}")
+        self.client.read(queries.decode_done, self._ask("POST", "/v1/sync", b"{}").body)
 
     def ping(self) -> None:
         self.client.probe()

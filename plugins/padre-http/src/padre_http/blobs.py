@@ -11,7 +11,7 @@ from padre_core.backends.blobs import verified
 from padre_core.errors import BackendError, ConflictError, InvalidObjectError, UnavailableError
 from padre_core.objects.base import BlobReference
 from padre_http.client import Client
-from padre_http.transport import RESUMES, Resumes, Streamed
+from padre_http.transport import RESUMES, Answer, Resumes, Streamed
 from padre_http.wire import blobs
 from padre_http.wire.blobs import BYTES, Commit
 
@@ -32,9 +32,9 @@ def upload(client: Client, source: BinaryIO, media_type: str) -> BlobReference:
     first = _read(source, chunk)
     hashed.update(first)
     if len(first) < chunk:
-        digest = hashed.hexdigest()
-        client.put(f"/v1/blobs/{digest}", first, media_type=BYTES)
-        return BlobReference(digest=digest, media_type=media_type, size=len(first))
+        small = Commit(hashed.hexdigest(), len(first))
+        _acknowledged(client, small, client.put(f"/v1/blobs/{small.digest}", first, media_type=BYTES))
+        return BlobReference(digest=small.digest, media_type=media_type, size=small.size)
     id = client.read(blobs.decode_upload, client.post("/v1/uploads").body).id
     try:
         size = 0
@@ -45,11 +45,21 @@ def upload(client: Client, source: BinaryIO, media_type: str) -> BlobReference:
             data = _read(source, chunk)
             hashed.update(data)
         commit = Commit(hashed.hexdigest(), size)
-        client.post(f"/v1/uploads/{id}/commit", blobs.encode_commit(commit))
+        _acknowledged(client, commit, client.post(f"/v1/uploads/{id}/commit", blobs.encode_commit(commit)))
     except BaseException:
         _forget(client, id)
         raise
     return BlobReference(digest=commit.digest, media_type=media_type, size=size)
+
+
+def _acknowledged(client: Client, commit: Commit, answer: Answer) -> None:
+    """Checks that the server says that it has the blob: whatever answers with 200 may be no PaDRe server.
+
+    Raises:
+        BackendError: It does not.
+    """
+    if client.read(blobs.decode_commit, answer.body) != commit:
+        raise BackendError(f"{client.url} stored another blob than the one that was sent")
 
 
 def upload_many(client: Client, small: Sequence[bytes], digests: Sequence[str] | None = None) -> list[BlobReference]:

@@ -142,6 +142,9 @@ class Transport:
             headers = {name.lower(): value for name, value in response.getheaders()}
             if length is not None and size < length:
                 raise http.client.IncompleteRead(b"", length - size)
+        except ValueError as error:  # of http.client, where the size of a chunk is negative
+            connection.close()
+            raise http.client.IncompleteRead(b"") from error
         except BaseException:
             connection.close()
             raise
@@ -230,8 +233,10 @@ class Streamed:
         self._deadline.extend()
         try:
             line = self._response.readline(65_536)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             self.close()
+            if isinstance(error, ValueError):
+                error = http.client.IncompleteRead(b"")
             raise self._transport.broken(error) from error
         self._ended = not line
         return line

@@ -52,6 +52,7 @@ class _Changes(TypedDict):
 
 _SEARCH = TypeAdapter(_Search)
 _COUNT = TypeAdapter(_Count)
+_DONE: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 _REFRESHED = TypeAdapter(_Refreshed)
 _CHANGES = TypeAdapter(_Changes)
 
@@ -115,6 +116,15 @@ def decode_count(data: bytes) -> int:
         InvalidObjectError: There is none.
     """
     return parse(_COUNT, data, "count")["count"]
+
+
+def decode_done(data: bytes) -> None:
+    """Takes note of an answer that says nothing but that something was done.
+
+    Raises:
+        InvalidObjectError: It is none.
+    """
+    parse(_DONE, data, "answer")
 
 
 def encode_refreshed(changed: int) -> bytes:
