@@ -29,8 +29,11 @@ CLOUD = Path(__file__).parents[2] / "docs" / "cloud.md"
 def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("PADRE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PADRE_STATE", str(tmp_path / "state"))
-    # On a busy machine a run takes longer, and is shipped meanwhile.
+    # On a busy machine a run takes longer: it is shipped meanwhile, and what is believed for a second is asked again.
     monkeypatch.setattr(spooled, "PACE", (600.0, 600.0))
+    moment, ticks = time.time(), time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: moment)
+    monkeypatch.setattr(time, "monotonic", lambda: ticks)
     # Who looks first at the notes of others is the same each time: what is counted must not fail once in a while.
     monkeypatch.setattr(notes.secrets, "randbelow", random.Random(6).randrange)
 
