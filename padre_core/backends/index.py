@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from padre_core.backends.backend import Change, Changes, Page
 from padre_core.backends.index_file import TABLES, error_code, inode, is_damage, open_file, pack, unpack
-from padre_core.backends.index_order import keys_of
+from padre_core.backends.index_order import Row, keys_of
 from padre_core.backends.index_rows import Changes as Rows
 from padre_core.backends.index_rows import Numbers
 from padre_core.backends.index_search import Search
@@ -177,17 +177,17 @@ class Index:
         """A page of records; see `Backend.query`."""
         if query.limit < 1:
             raise InvalidObjectError(f"a page holds at least one object, not {query.limit}")
-        with self._reading() as connection, _bound():
-            rows = Search(connection, self._numbers.find, kind, query).rows()
+        with self._reading(), _bound():
+            rows = self._search(kind, query).rows()
             shown = rows[: query.limit]
-            records = tuple(self._load_all(kind, [row[0] for row in shown]))
+            records = tuple(self._load_all(kind, shown))
         more = len(rows) > query.limit
         return Page(records, encode_cursor(kind, query, keys_of(shown[-1]), unpack(shown[-1][0])) if more else None)
 
     def count(self, kind: str, query: Query) -> int:
         """How many records a query finds on all pages."""
-        with self._reading() as connection, _bound():
-            return Search(connection, self._numbers.find, kind, query).count()
+        with self._reading(), _bound():
+            return self._search(kind, query).count()
 
     def changes(self, cursor: str | None, limit: int) -> Changes:
         """What came since a cursor, in the order in which it came; see `Backend.changes`."""
@@ -309,15 +309,22 @@ class Index:
         row = self._connection.execute(statement, (id, kind)).fetchone()
         return _decoded(row[0]) if row else None
 
-    def _load_all(self, kind: str, ids: Sequence[bytes]) -> Iterator[Record]:
-        """The records of objects, in that order."""
-        for start in range(0, len(ids), _CHUNK):
-            part = ids[start : start + _CHUNK]
-            marks = ", ".join("?" * len(part))
-            statement = f"SELECT o.id, line FROM object o JOIN head USING (seq) WHERE o.kind = ? AND o.id IN ({marks})"  # noqa: S608
-            rows = self._connection.execute(statement, (kind, *part))
-            records = {id: _decoded(line) for id, line in rows}  # at once, so that not all lines are in memory
-            yield from (records[id] for id in part if id in records)
+    def _search(self, kind: str, query: Query) -> Search:
+        return Search(self._connection, self._numbers.find, _decoded, kind, query)
+
+    def _load_all(self, kind: str, rows: Sequence[Row]) -> Iterator[Record]:
+        """The records of the objects that a search found, in that order."""
+        for start in range(0, len(rows), _CHUNK):
+            part = rows[start : start + _CHUNK]
+            ids = [row[0] for row in part if row[-1] is None]
+            found = self._load_some(kind, ids) if ids else {}
+            yield from (record for row in part if (record := row[-1] or found.get(row[0])) is not None)
+
+    def _load_some(self, kind: str, ids: Sequence[bytes]) -> dict[bytes, Record]:
+        marks = ", ".join("?" * len(ids))
+        statement = f"SELECT o.id, line FROM object o JOIN head USING (seq) WHERE o.kind = ? AND o.id IN ({marks})"  # noqa: S608
+        rows = self._connection.execute(statement, (kind, *ids))
+        return {id: _decoded(line) for id, line in rows}  # at once, so that not all lines are in memory
 
     # Transactions and faults
 

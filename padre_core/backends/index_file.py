@@ -10,7 +10,7 @@ from pathlib import Path
 from padre_core.query.evaluator import wildcard
 from padre_core.query.model import Scalar
 
-VERSION = 2
+VERSION = 3
 
 # Columns without a type keep and compare what they are given: see `index_conditions`.
 _SCHEMA = """
@@ -23,8 +23,8 @@ CREATE TABLE object (
     id BLOB, kind TEXT, seq INTEGER, version INTEGER, scope INTEGER, deleted INTEGER, stamp TEXT,
     created_at, updated_at, created_by, updated_by, PRIMARY KEY (id, kind)
 ) WITHOUT ROWID;
-CREATE INDEX object_created ON object (kind, created_at, id, deleted, scope);
-CREATE INDEX object_scope ON object (scope, created_at, id, deleted);
+CREATE INDEX object_created ON object (kind, created_at, id, deleted, scope, seq);
+CREATE INDEX object_scope ON object (scope, created_at, id, deleted, seq);
 CREATE INDEX object_deleted ON object (kind) WHERE deleted = 1;
 
 -- Where in the tree objects of a kind are: each distinct list of ancestors, and how many of these are deleted.

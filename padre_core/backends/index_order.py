@@ -14,7 +14,7 @@ from padre_core.query.cursor import Key, decode_cursor
 from padre_core.query.model import Order, Query, Scalar
 
 Row = tuple[Any, ...]
-"""The id of an object that was found, then its rank and value in each field of the order."""
+"""The id of an object that was found, its rank and value in each field of the order, and its record if it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class After(NamedTuple):
 
 def keys_of(row: Row) -> tuple[Key, ...]:
     """The places of an object in the order, for a cursor."""
-    return tuple(zip(row[1::2], map(_scalar, row[2::2]), strict=True))
+    return tuple(zip(row[1:-1:2], map(_scalar, row[2:-1:2]), strict=True))
 
 
 class Ordering:

@@ -20,6 +20,7 @@ from padre_core.backends.index_conditions import Sql, between, by_id, conjuncts,
 from padre_core.backends.index_file import TRUE, error_code, pack
 from padre_core.backends.index_order import After, Ordering, Place, Row
 from padre_core.objects.identity import is_id
+from padre_core.objects.record import Record
 from padre_core.query.evaluator import DEFAULT_ORDER
 from padre_core.query.fields import BOOKKEEPING, STATISTICS, WITHIN
 from padre_core.query.model import (
@@ -81,16 +82,19 @@ class Search:
 
     Args:
         number: Gives the number of a field of the kind; None if no object has it.
+        decode: Gives the record of its line.
     """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         number: Callable[[str, tuple[str, ...]], int | None],
+        decode: Callable[[bytes], Record],
         kind: str,
         query: Query,
     ) -> None:
-        self.connection, self.number, self.kind, self.query = connection, number, kind, query
+        self.connection, self.number, self.decode = connection, number, decode
+        self.kind, self.query = kind, query
         self.conditions = () if query.where is None else tuple(conjuncts(query.where))
         fields = query.order or DEFAULT_ORDER
         self.order = Ordering(fields, [self._place(item.field) for item in fields])
@@ -238,7 +242,8 @@ class Search:
         beyond = [join(" AND ", self.order.beyond(after, 0))] if after else []
         tests = self._tests(base, source)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
-        return self._all(join("SELECT d.id", *columns, " FROM ", base.rows(self.order.joins(0)), *tests, *beyond, end))
+        rows = base.rows(self.order.joins(0))
+        return self._all(join("SELECT d.id", *columns, ", NULL FROM ", rows, *tests, *beyond, end))
 
     def _peek(self, after: After | None, limit: int) -> list[Row]:
         """Looks at the first objects along a field of which there is no index."""
@@ -252,7 +257,9 @@ class Search:
         first = join("(", table, f" ORDER BY {self.order.by(column)}, d.id LIMIT {PEEK})")
         base = Base(first, Sql("1"), objects=False)
         end = f" ORDER BY {self.order.by(column)}, d.id LIMIT {limit}"
-        return self._all(join(f"SELECT d.id, 0, {column} FROM ", base.rows(), *self._tests(base, along=place), end))
+        return self._all(
+            join(f"SELECT d.id, 0, {column}, NULL FROM ", base.rows(), *self._tests(base, along=place), end)
+        )
 
     def _walk(self, rank: int, after: After | None, limit: int) -> list[Row]:
         """Walks along those that have a value (rank 0), NaN (1) or nothing (2) in the order's first field."""
@@ -270,8 +277,17 @@ class Search:
             beyond.append(join(" AND ", self.order.beyond(after, 1)))
         tests = self._tests(base, along=place if rank == 0 else None)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
+        if rank == 0 and self._unsorted(base):  # then what is found can be read on the way
+            rows = base.rows([Sql(" JOIN head h ON h.seq = d.seq")])
+            statement = join("SELECT d.id, 0, d.created_at, h.line FROM ", rows, *beyond, *tests, end)
+            return [(*row[:-1], self.decode(row[-1])) for row in self.connection.execute(*statement)]
         rows = base.rows(self.order.joins(1))
-        return self._all(join(f"SELECT d.id, {rank}, {column}", *columns, " FROM ", rows, *beyond, *tests, end))
+        return self._all(join(f"SELECT d.id, {rank}, {column}", *columns, ", NULL FROM ", rows, *beyond, *tests, end))
+
+    def _unsorted(self, base: Base) -> bool:
+        """Whether an index of the objects leads exactly along the order, so that SQLite keeps no rows to sort them."""
+        (first, *others), place = self.order.fields, self.order.places[0]
+        return base.objects and place is not None and place.walkable and not (first.descending or others)
 
     def _base(self, rank: int, place: Place | None) -> Base | None:
         """Where those of a rank in the order's first field are; None if there can be none."""

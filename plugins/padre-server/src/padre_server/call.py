@@ -22,7 +22,7 @@ MAX_PARAMETERS = 50
 FIRST = 25
 """How many objects are read at first where many are asked for, before their size is known; then so many times more."""
 
-GROWTH = 10
+GROWTH = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,22 +344,22 @@ def _record(head: _Head, summaries: Sequence[WriterSummary], content: bytes) -> 
     deleted = head.get("deleted")
     noted = head.get("envelope", "{}")
     envelope = {} if noted == "{}" else parse(_OBJECT, noted.encode(), "envelope")
-    return Record(
-        kind=head["kind"],
-        id=head["id"],
-        content=content,
-        etag=head["etag"],
-        ancestors=tuple(head.get("ancestors", ())),
-        lineage=tuple(head.get("lineage", ())),
-        deleted=Tombstone(deleted["id"], _time(deleted["at"]), deleted.get("by")) if deleted else None,
-        created_at=_time(head["created_at"]),
-        updated_at=_time(head["updated_at"]),
-        created_by=head.get("created_by"),
-        updated_by=head.get("updated_by"),
-        conflicts=tuple(map(_conflict, head.get("conflicts", ()))),
-        version=head.get("version", 0),
-        envelope=envelope,
-        summaries=summaries,
+    return Record(  # by place, for names take a third of the time of a call, and listings make thousands
+        head["kind"],
+        head["id"],
+        content,
+        head["etag"],
+        tuple(head.get("ancestors", ())),
+        tuple(head.get("lineage", ())),
+        Tombstone(deleted["id"], _time(deleted["at"]), deleted.get("by")) if deleted else None,
+        _time(head["created_at"]),
+        _time(head["updated_at"]),
+        head.get("created_by"),
+        head.get("updated_by"),
+        tuple(map(_conflict, head.get("conflicts", ()))),
+        head.get("version", 0),
+        envelope,
+        summaries,
     )
 
 
@@ -388,14 +388,11 @@ def _list(name: str, lines: Iterable[bytes], rest: Mapping[str, Any]) -> bytes:
 
 def _split(name: str, data: bytes) -> tuple[list[bytes], dict[str, Any]]:
     """The elements of a list in an object, and the object without it."""
-    begin = b'{"%b":[\n' % name.encode()
-    end = data.rfind(b"\n]")
-    if data.startswith(begin) and end >= len(begin) - 1:
-        lines = data[len(begin) : end].split(b"\n") if end >= len(begin) else []
-        rest = data[end + 2 :].removeprefix(b",")
+    lines = data.split(b"\n")
+    if len(lines) > 2 and lines[0] == b'{"%b":[' % name.encode() and lines[-1].startswith(b"]"):
+        rest, lines = lines[-1][1:].removeprefix(b","), lines[1:-1]
         if rest and len(lines) <= MAX_BATCH and all(line.endswith(b",") for line in lines[:-1]):
-            lines = [line.removesuffix(b",") for line in lines if line]
-            return lines, parse(_OBJECT, b"{" + rest, name)
+            return [line.removesuffix(b",") for line in lines if line], parse(_OBJECT, b"{" + rest, name)
     values = parse(_OBJECT, data, name)
     items = check(_LIST, values.pop(name, None), name)
     return [canonical.canonical_json(item) for item in items], values
