@@ -34,8 +34,8 @@ from padre_core.streams.view import DIGEST, LogView, Ref
 _NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})")
 _COUNTER = struct.Struct("<Q")
 
-RECENT = 1024
-"""How many records that were read are remembered."""
+RECENT = 4096
+"""How many records that were read are remembered: those of a sync between the look at them and their writing."""
 
 
 def is_log(name: str) -> bool:
@@ -44,7 +44,7 @@ def is_log(name: str) -> bool:
 
 
 class Recent(dict[Ref, Record | None]):
-    """The last thousand records or so that were read; None where there was none."""
+    """The last few thousand records that were read; None where there was none."""
 
     def __setitem__(self, ref: Ref, record: Record | None) -> None:
         if len(self) >= RECENT:
@@ -146,6 +146,8 @@ class Journal(AbstractContextManager["Journal"]):
 
     def generation(self) -> int:
         """Counts the changes of the set of logs; -1 where that is not known."""
+        if self._counter is None and not self.readonly:
+            self._lock_file()
         if self._counter is None:
             try:
                 fd = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -171,6 +173,7 @@ class Journal(AbstractContextManager["Journal"]):
             return
         generation = self.generation()
         if generation < 0 or generation != self.seen:
+            self._forget()
             self._list()
             self.seen = generation
         for view in self.views.values():
@@ -178,9 +181,12 @@ class Journal(AbstractContextManager["Journal"]):
                 view.poll()
         self._fresh = self._depth > 0  # nobody else writes records, or removes a log, until the store's lock is free
 
-    def _list(self) -> None:
+    def _forget(self) -> None:
+        """Drops what may no longer be so when others have changed the set of logs: one may have been folded."""
         self.unfolded.clear()
         self.rested.clear()
+
+    def _list(self) -> None:
         present = set(self.names())
         for name in self.views.keys() - present:
             self.views.pop(name).reader.close()
@@ -318,6 +324,8 @@ class Journal(AbstractContextManager["Journal"]):
             if self.log is not None:  # only now: on a full disk small things still go there
                 self.sealed.append(self.log)
             self.log = log
+            if self.generation() != self.seen:
+                self._forget()
             self.changed()
             self._list()
             self.seen = self.generation()

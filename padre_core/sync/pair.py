@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from padre_core.backends.backend import Backend, Note, Write
 from padre_core.backends.bytestore import ABSENT
@@ -20,7 +21,7 @@ from padre_core.sync.transfer import Carrier, Tally
 AWAY = (UnavailableError, AuthenticationError)
 """What says nothing about an object: its remote cannot be used now."""
 
-Heads = Mapping[Ref, Record]
+Heads = Mapping[Ref, Record | None]
 
 Change = Callable[[Envelope, Record], Envelope]
 
@@ -68,7 +69,7 @@ class Pair:
         """Objects as both sides have them now.
 
         Args:
-            seen: The heads of some of them, here and there, that were just read.
+            seen: The heads of some of them, here and there, that were just read; None where there was none.
         """
         ours, theirs = _heads(self.local, refs, seen[0]), _heads(self.remote, refs, seen[1])
         return [self.both(ref, ours.get(ref), theirs.get(ref)) for ref in refs]
@@ -106,8 +107,7 @@ class Pair:
                 if seen is not None:
                     moves[place] = Write(head, seen.etag)
                 else:  # what comes from there is stored with the note that both sides have it
-                    notes = self._agreed(head, Envelope(), head).as_json() if carrier is self.down else {}
-                    moves[place] = Write(head, ABSENT, notes)
+                    moves[place] = Write(head, ABSENT, self._first_notes(head) if carrier is self.down else {})
             if moves:
                 for place, result in zip(moves, carrier.records(list(moves.values())), strict=True):
                     if carrier is self.down or isinstance(result, PadreError):
@@ -123,8 +123,10 @@ class Pair:
         found = [seen for _, seen in versions]
         notes: dict[int, Note] = {}
         for place, (version, seen) in enumerate(versions):
-            envelope = None if seen is None else _changed(seen, partial(self._agreed, version))
-            if seen is not None and envelope is not None:
+            if seen is None or (seen.etag == version.etag and seen.envelope == self._first_notes(version)):
+                continue
+            envelope = _changed(seen, partial(self._agreed, version))
+            if envelope is not None:
                 notes[place] = Note(seen.kind, seen.id, envelope.as_json(), seen.version)
         results = self.local.set_envelopes(list(notes.values())) if notes else []
         for place, result in zip(notes, results, strict=True):
@@ -135,6 +137,11 @@ class Pair:
             if found[place] is None:  # it was changed meanwhile
                 found[place] = self.note((version.kind, version.id), partial(self._agreed, version))
         return found
+
+    def _first_notes(self, version: Record) -> Mapping[str, Any]:
+        """What is noted of an object that comes here for the first time: that both sides have it."""
+        url = self.remote.object_url(version.kind, version.id)
+        return Envelope({self.name: RemoteEntry(url=url, base=version.etag)}).as_json()
 
     def _agreed(self, version: Record, envelope: Envelope, head: Record) -> Envelope:
         url = self.remote.object_url(version.kind, version.id)
@@ -181,8 +188,7 @@ class Pair:
 
 def _heads(side: Backend, refs: Sequence[Ref], seen: Heads) -> Heads:
     unseen = [ref for ref in refs if ref not in seen]
-    found = zip(unseen, side.get_many(unseen), strict=True) if unseen else ()
-    return {**seen, **{ref: head for ref, head in found if head is not None}}
+    return {**seen, **dict(zip(unseen, side.get_many(unseen) if unseen else (), strict=True))}
 
 
 def apart(

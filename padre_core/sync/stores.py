@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from padre_core.backends.backend import Backend
 from padre_core.errors import InvalidObjectError, PadreError, UnavailableError
@@ -249,8 +250,8 @@ class Stores:
             chunk = refs[start : start + CHUNK]
             ours = apart(pair.here, chunk, unread)
             known = [both for both in ours if both.ours is not None or way is not Way.KNOWN]
-            asked = [both.ref for both in known if anew or not _rests(both, there)]
-            due += apart(pair.look, asked, unread) if asked else []
+            asked = {both.ref: both.ours for both in known if anew or not _rests(both, there)}
+            due += apart(partial(pair.look, seen=(asked, {})), list(asked), unread) if asked else []
         return due, (here, there)
 
     def _remember(self, pair: Pair, cursors: Cursors, found: tuple[News, News] | None, steps: Sequence[Step]) -> None:
