@@ -61,11 +61,11 @@ def blob_digests(record: Record) -> Iterator[str]:
             yield from _named_digests(canonical.from_json(content))
 
 
-def _named_digests(value: Any) -> Iterator[str]:
+def _named_digests(value: dict[str, Any] | list[Any]) -> Iterator[str]:
     if isinstance(value, dict):
         digest = value.get("digest")
         if isinstance(digest, str) and "size" in value and is_digest(digest):  # a code's digest is no blob's
             yield digest
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, dict | list):  # all else is most of it, and names nothing
             yield from _named_digests(item)

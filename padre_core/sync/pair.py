@@ -123,11 +123,14 @@ class Pair:
         found = [seen for _, seen in versions]
         notes: dict[int, Note] = {}
         for place, (version, seen) in enumerate(versions):
-            if seen is None or (seen.etag == version.etag and seen.envelope == self._first_notes(version)):
+            if seen is None:
                 continue
-            envelope = _changed(seen, partial(self._agreed, version))
-            if envelope is not None:
-                notes[place] = Note(seen.kind, seen.id, envelope.as_json(), seen.version)
+            envelope = self._first_notes(version)
+            if seen.etag != version.etag or seen.envelope not in ({}, envelope):
+                changed = _changed(seen, partial(self._agreed, version))
+                envelope = seen.envelope if changed is None else changed.as_json()
+            if envelope != seen.envelope:
+                notes[place] = Note(seen.kind, seen.id, envelope, seen.version)
         results = self.local.set_envelopes(list(notes.values())) if notes else []
         for place, result in zip(notes, results, strict=True):
             found[place] = result if isinstance(result, Record) else None
@@ -139,7 +142,7 @@ class Pair:
         return found
 
     def _first_notes(self, version: Record) -> Mapping[str, Any]:
-        """What is noted of an object that comes here for the first time: that both sides have it."""
+        """What is noted of an object of which nothing is noted yet: that both sides have it."""
         url = self.remote.object_url(version.kind, version.id)
         return Envelope({self.name: RemoteEntry(url=url, base=version.etag)}).as_json()
 
