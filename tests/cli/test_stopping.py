@@ -22,6 +22,14 @@ CHECKING = "padre: interrupted; only what was told above is known, and the same 
 
 
 @pytest.fixture(autouse=True)
+def heard():
+    """Lets processes hear Ctrl-C even where whoever runs the tests ignores it, as a shell does for what is behind."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PADRE_CACHE", str(tmp_path / "cache"))
@@ -38,10 +46,14 @@ def damaged():
         blob.write_bytes(b"another")
 
 
+def start(name, **options):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "bufsize": 1}
+    return subprocess.Popen([*PADRE, name], **pipes | options)
+
+
 def verify(**options):
     """A process that has begun to tell what is wrong, and cannot go on before that is read."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "bufsize": 1}
-    process = subprocess.Popen([*PADRE, "verify"], **pipes | options)
+    process = start("verify", **options)
     assert process.stdout.readline()
     return process
 
@@ -57,7 +69,8 @@ def test_a_check_that_is_stopped_says_how_to_go_on(damaged, number, code):
 
 
 def test_whoever_starts_a_command_may_let_it_ignore_ctrl_c(damaged):
-    with verify(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) as process:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with verify() as process:
         process.send_signal(signal.SIGINT)
         assert process.stdout.read().count("\n") == PROBLEMS - 1
         assert process.stderr.read() == f"{PROBLEMS} problems\n"
@@ -91,8 +104,7 @@ def test_maintenance_that_waits_for_somebody_is_stopped_at_once(folder):
         workspace.projects.put(padre.Project(name="iris"))
     with open("store/log/fold", "ab") as fold:
         fcntl.flock(fold, fcntl.LOCK_EX)
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen([*PADRE, "maintain"], **pipes) as process:
+        with start("maintain") as process:
             while not waits_for_a_lock(process):
                 assert process.poll() is None
             process.send_signal(signal.SIGINT)

@@ -17,6 +17,14 @@ GOING_ON = "padre: interrupted; what arrived is stored, and the same command goe
 COPYING = "padre: interrupted; what was copied stays in the target, and the same command copies the rest\n"
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Lets processes hear Ctrl-C even where whoever runs the tests ignores it, as a shell does for what is behind."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def proxy(server):
     proxy = Proxy(server.url)
@@ -45,7 +53,8 @@ def fill(url):
 def stop(command, hangs, proxy, number):
     """Runs a command until an answer stays away, then stops it."""
     proxy.spoil("hang", only=hangs)
-    with subprocess.Popen([*PADRE, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*PADRE, *command], **pipes) as process:
         while proxy.left and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(number)
