@@ -14,6 +14,7 @@ import re
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,15 +169,16 @@ def _repository(script: Path) -> Path | None:
 
 def _git_version_beside(root: Path) -> tuple[str, str | None] | None:
     """The same as `_git_version`; while git looks, the models are built."""
-    from concurrent.futures import ThreadPoolExecutor  # used once, and only where there is a repository
-
-    with ThreadPoolExecutor(1, "padre-git") as beside:
-        try:
-            version = beside.submit(_git_version, root)
-        except RuntimeError:  # the interpreter is ending, and starts no thread
-            return _git_version(root)
-        _build_models()
-        return version.result()
+    found: list[tuple[str, str | None] | None] = []
+    # Not an executor, for which several modules would have to be imported.
+    beside = threading.Thread(target=lambda: found.append(_git_version(root)), name="padre-git")
+    try:
+        beside.start()
+    except RuntimeError:  # the interpreter is ending, and starts no thread
+        return _git_version(root)
+    _build_models()
+    beside.join()
+    return found[0]
 
 
 def _build_models() -> None:

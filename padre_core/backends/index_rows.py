@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from padre_core.backends.index_file import pack, stored
@@ -14,6 +15,9 @@ from padre_core.objects.summary import combine
 from padre_core.query.leaves import Path, content_of
 
 _CACHED = 50_000
+_TOGETHER = 50
+"""Rows of one statement. They have up to eleven columns, and an old SQLite takes 999 values."""
+
 _Key = TypeVar("_Key")
 
 
@@ -149,10 +153,10 @@ class Changes:
         many("DELETE FROM evicted WHERE id = ? AND kind = ?", self._returned)
         many("INSERT OR REPLACE INTO evicted VALUES (?, ?, ?, ?)", self._evicted)
         many("UPDATE object SET stamp = ? WHERE id = ? AND kind = ?", self._stamps)
-        many("INSERT INTO head VALUES (?, ?, ?, ?, ?)", self._heads)
-        many("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._objects)
-        many("INSERT OR REPLACE INTO value VALUES (?, ?, ?)", _in_order(self._values))
-        many("INSERT OR REPLACE INTO metric VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _in_order(self._metrics))
+        _insert(connection, "INSERT INTO head", self._heads)
+        _insert(connection, "INSERT OR REPLACE INTO object", self._objects)
+        _insert(connection, "INSERT OR REPLACE INTO value", list(_in_order(self._values)))
+        _insert(connection, "INSERT OR REPLACE INTO metric", list(_in_order(self._metrics)))
         # Last, so that it reaches the scopes that came with these records.
         below = "SELECT scope FROM within WHERE ancestor = ?"
         many(f"UPDATE scope SET gone = gone + ? WHERE num IN ({below})", self._turned)  # noqa: S608  a constant
@@ -172,7 +176,10 @@ class Changes:
     def _values_of(self, id: bytes, record: Record) -> list[tuple[int, bytes, Any]]:
         kind = record.kind
         known, give = self.numbers.fields(kind), self.numbers.field
-        return [(known.get(path) or give(kind, path), id, stored(value)) for path, value in content_of(record)]
+        return [
+            (known.get(path) or give(kind, path), id, stored(value) if type(value) is bool else value)
+            for path, value in content_of(record)
+        ]
 
     def _metrics_of(self, id: bytes, record: Record) -> list[tuple[Any, ...]]:
         if record.kind != "run":
@@ -182,6 +189,22 @@ class Changes:
             (field("run", ("metrics", name)), id, item.last, item.min, item.max, item.mean, item.first, item.count)
             for name, item in combine(record.summaries).items()
         ]
+
+
+def _insert(connection: sqlite3.Connection, start: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Writes rows, most of them many by one statement, which takes two thirds of the time.
+
+    Args:
+        start: The statement up to the table's name.
+    """
+    if not rows:
+        return
+    row = f"({', '.join('?' * len(rows[0]))})"
+    alone = len(rows) % _TOGETHER
+    connection.executemany(f"{start} VALUES {row}", rows[:alone])
+    together = f"{start} VALUES {', '.join([row] * _TOGETHER)}"
+    for place in range(alone, len(rows), _TOGETHER):
+        connection.execute(together, list(itertools.chain.from_iterable(rows[place : place + _TOGETHER])))
 
 
 def _in_order(rows: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
