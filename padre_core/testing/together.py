@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-TIMEOUT = 120
+TIMEOUT = 600
 """Seconds after which a race counts as a deadlock."""
 
 

@@ -42,7 +42,7 @@ class Racers:
 
     def __exit__(self, *exception: object) -> None:
         for process in self.processes:
-            process.communicate(timeout=60)
+            process.communicate(timeout=300)
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from padre_cloud import CloudStore
 
 _serial = itertools.count()
 
-PATIENCE = 60
+PATIENCE = 300
 """Seconds within which a server must answer; the machine may be busy."""
 
 

@@ -224,7 +224,7 @@ def test_a_bucket_that_disappears_is_not_taken_for_an_empty_one(ministack):
     store = ministack.open("s3://gone/store")
     store.write("key", b"data")
     store.delete("key")
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/gone", method="DELETE"), timeout=30).close()
+    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/gone", method="DELETE"), timeout=60).close()
     for call in (
         lambda: store.read("key"),
         lambda: store.write("key", b"data"),
@@ -378,7 +378,7 @@ write_blob(store, io.BytesIO(sys.stdin.buffer.read()), "application/octet-stream
 def test_an_upload_to_google_goes_on_in_another_process(gcs, monkeypatch, tmp_path):
     url = gcs.fresh()
     command = [sys.executable, "-c", STOPPED, url, json.dumps(gcs.options), str(2 * PART)]
-    assert subprocess.run(command, input=LARGE, timeout=120, check=False).returncode == -9
+    assert subprocess.run(command, input=LARGE, timeout=300, check=False).returncode == -9
     (kept,) = (tmp_path / "state" / "uploads").iterdir()
     assert kept.stat().st_mode & 0o777 == 0o600
     store = gcs.open(url)

@@ -112,12 +112,12 @@ def test_a_command_shows_an_object_by_opening_the_store_and_one_request(bucket, 
     with padre.open(url) as workspace, workspace.start_run("iris/svc") as run:
         run.log_metric("loss", 1.0)
     command = [sys.executable, "-c", COMMAND]
-    subprocess.run([*command, "ls", "runs", "--store", url], check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, "ls", "runs", "--store", url], check=True, capture_output=True, timeout=300)
     bucket.counted()
     named = [["--kind", "experiment", "iris/svc"], ["iris/svc"]]
     for words, requests in ([run.id], 2), ([run.object.execution], 2), (named[0], 2), (named[1], 5):
         shown = subprocess.run(
-            [*command, "show", *words, "--store", url], check=True, capture_output=True, text=True, timeout=120
+            [*command, "show", *words, "--store", url], check=True, capture_output=True, text=True, timeout=300
         )
         assert words[-1].rpartition("/")[2] in shown.stdout
         assert bucket.counted() == {"GET": requests}

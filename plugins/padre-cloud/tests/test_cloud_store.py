@@ -181,7 +181,7 @@ def test_commands_take_options_from_the_settings_of_the_user_and_only_from_a_pri
     with padre.open(url) as ws:
         ws.projects.put(padre.Project(name="lab"))
     command = [sys.executable, "-m", "padre_core", "ls", "projects", "--store", url]
-    assert "lab" in subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    assert "lab" in subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
 
 
 @pytest.mark.parametrize(("name", "options", "instead"), [
@@ -282,7 +282,7 @@ def test_a_signed_url_gives_an_artifact_to_whoever_has_it(name, request):
     service = request.getfixturevalue(name)
     with padre.open(service.fresh(), **service.options) as ws, ws.start_run() as run:
         artifact = ws.artifacts.upload(run.id, b"data", path="weights/last.bin")
-        with urllib.request.urlopen(ws.artifacts.presign(artifact, 60), timeout=30) as answer:
+        with urllib.request.urlopen(ws.artifacts.presign(artifact, 60), timeout=60) as answer:
             assert answer.read() == b"data"
 
 
@@ -353,7 +353,7 @@ store.close()
 
 def test_the_child_of_a_fork_has_connections_of_its_own(ministack):
     command = [sys.executable, "-W", "ignore", "-c", FORKS, ministack.fresh(), json.dumps(ministack.options)]
-    subprocess.run(command, check=True, timeout=120, env=os.environ)
+    subprocess.run(command, check=True, timeout=300, env=os.environ)
 
 
 LARGE = bytes(range(256)) * (2 * PART // 256) + b"end"

@@ -290,7 +290,7 @@ with padre.open(sys.argv[1], clone=sys.argv[2], linger=0.05) as lab:
         running = [
             subprocess.Popen([sys.executable, "-c", code, url, str(tmp_path / clone), name]) for clone, name in writers
         ]
-        assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+        assert [process.wait(timeout=300) for process in running] == [0, 0, 0]
         with padre.open(url, clone=tmp_path / "c.git") as lab:
             names = {found.name for found in lab.projects.list()}
             assert names >= {f"{name}-{number}" for _, name in writers for number in range(12)}

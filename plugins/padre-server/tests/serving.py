@@ -151,7 +151,7 @@ def _started(folder: Path, store: str, process: subprocess.Popen[str], errors: P
     return served
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while True:
         try:
