@@ -99,7 +99,7 @@ class Run(PadreObject):
 
     @classmethod
     def from_stored(cls, contents: Iterable[bytes]) -> list[Self]:
-        """As for all kinds; runs whose environments are equal to the letter share one, for it is half of a run."""
+        """As for all kinds; runs whose environments are equal to the letter share one: it is two fifths of a run."""
         contents = tuple(contents)
         parts = [_without_environment(content) for content in contents]
         try:
