@@ -238,12 +238,7 @@ class PadreObject(BaseModel):
             InvalidObjectError: A value cannot be stored.
         """
         data = canonical.fields_json(self)
-        if len(data) > canonical.MAX_CONTENT:
-            limit = canonical.MAX_CONTENT // 2**20
-            raise InvalidObjectError(
-                f"{self.kind}: {len(data) / 2**20:.1f} MiB are too much for one object (at most {limit} MiB); "
-                "store large data as an artifact"
-            )
+        canonical.check_size(data, self.kind)
         return data
 
     @classmethod

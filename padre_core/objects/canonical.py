@@ -19,6 +19,9 @@ from padre_core.objects.indices import Indices
 
 MAX_DEPTH = 32
 MAX_CONTENT = 16 * 1024 * 1024
+MAX_VALUES = 2_000_000
+"""How many values JSON from elsewhere may hold: as an object of Python's, `[]` takes twenty times as much as text."""
+
 _SMALL = 16 * 1024
 _INT64 = 2**63
 _LEAVES = frozenset((float, bool, type(None)))
@@ -118,14 +121,28 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     return True
 
 
+def check_size(data: bytes, where: str) -> None:
+    """Checks that JSON is small enough to be read; commas and brackets in its texts count as well.
+
+    Raises:
+        InvalidObjectError: It is not.
+    """
+    if len(data) > MAX_CONTENT:
+        limit = f"{len(data) / 2**20:.1f} MiB are too much for one object (at most {MAX_CONTENT // 2**20} MiB)"
+        raise InvalidObjectError(f"{where}: {limit}; store large data as an artifact")
+    if len(data) > MAX_VALUES and sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise InvalidObjectError(f"{where}: more than {MAX_VALUES:,} values are too many; store them as an artifact")
+
+
 def check_content(data: bytes) -> None:
     """Checks that bytes from elsewhere are what a store may keep as an object's content.
 
     Raises:
         InvalidObjectError: They are no JSON object, several lines, too many, or hold what `plain` refuses.
     """
-    if len(data) > MAX_CONTENT or b"\n" in data:  # in a store, a record is a line
-        raise InvalidObjectError(f"content: {len(data)} bytes that are too many, or not in one line")
+    check_size(data, "content")
+    if b"\n" in data:  # in a store, a record is a line
+        raise InvalidObjectError("content: not in one line")
     try:
         value = from_json(data)
     except ValueError:

@@ -110,6 +110,12 @@ def test_too_large_a_content_is_refused_and_not_cut():
         Run(execution="x", description="x" * (canonical.MAX_CONTENT + 1)).content()
 
 
+@pytest.mark.parametrize("value", [[0] * (canonical.MAX_VALUES + 1), [[[]]] * (canonical.MAX_VALUES // 3)])
+def test_too_many_values_are_refused(value):
+    with pytest.raises(InvalidObjectError, match="more than 2,000,000 values"):
+        Run(execution="x", metadata={"a": value}).content()
+
+
 @pytest.mark.parametrize("path", ["/abs", "a//b", "a/../b", "./a", "a\\b", "a\x00", "", "a/", "x" * 4097])
 def test_a_path_that_could_lead_elsewhere_is_refused(path):
     with pytest.raises(InvalidObjectError, match=r"artifact\.path"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -238,3 +239,37 @@ def test_the_tag_of_an_answer_serves_as_a_condition() -> None:
 def test_other_conditions_are_refused(headers: tuple[str | None, str | None]) -> None:
     with pytest.raises(InvalidObjectError):
         records.condition_of(*headers)
+
+
+MANY = b'{"a":[' + b"[]," * 3_000_000 + b"0]}"
+"""More values than an object may hold."""
+
+
+def with_content(content: bytes) -> bytes:
+    return records.encode_record(replace(samples.project("iris"), content=content))
+
+
+@pytest.mark.parametrize(
+    ("decode", "body"),
+    [
+        (records.decode_record, with_content(MANY)),
+        (records.decode_record, with_content(MANY) + b" "),
+        (records.decode_record, with_content(b"{}")[:-1] + b',"other":' + MANY + b"}"),
+        (records.decode_record, with_content(b"{}").replace(b',"content"', b',"summaries":%b,"content"' % MANY[5:-1])),
+        (records.decode_writes, b'{"writes":[{"other":' + MANY + b"}]}"),
+        (records.decode_writes, b'{"writes":[\n{}\n],"other":' + MANY + b"}"),
+        (
+            records.decode_record,
+            with_content(b"{}").replace(b'"kind"', b'"envelope":"%b","kind"' % MANY.replace(b'"', b'\\"')),
+        ),
+    ],
+)
+def test_what_would_take_many_times_its_size_is_not_read(decode, body):
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidObjectError, match="values"):
+            decode(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * len(body)

@@ -19,7 +19,7 @@ from padre_server.rights import check_label, check_role
 SHORTEST = 12
 """Characters that a password must have."""
 
-LONGEST = 1024
+LONGEST = 1000
 ATTEMPTS = 10
 """Failures of one name within the time, and of one client ten times as many: behind a proxy, that may be all."""
 

@@ -308,8 +308,10 @@ def _read(data: bytes) -> tuple[_Head, Sequence[WriterSummary], bytes]:
     place = data.find(_CONTENT)
     if place > 0 and _is_content(data[place + len(_CONTENT) : -1]):
         text, summaries, content = _parts(data, place)
+        canonical.check_size(summaries, "summaries")
         (rows,) = parse(_PARTS, b"[%b]" % summaries, "summaries")
         return parse(_HEAD, text, "record"), StoredSummaries(summaries, rows), content
+    canonical.check_size(data, "record")  # before all of it is read in whatever form it has
     value = parse(_OBJECT, data, "record").get("content")
     if not isinstance(value, dict):
         raise InvalidObjectError("record: content is no JSON object")
@@ -339,11 +341,10 @@ def _is_content(data: bytes) -> bool:
 
 
 def _record(head: _Head, summaries: Sequence[WriterSummary], content: bytes) -> Record:
-    if len(content) > canonical.MAX_CONTENT:
-        raise InvalidObjectError(f"record: the content has more than {canonical.MAX_CONTENT // 2**20} MiB")
+    canonical.check_size(content, "content")
     deleted = head.get("deleted")
     noted = head.get("envelope", "{}")
-    envelope = {} if noted == "{}" else parse(_OBJECT, noted.encode(), "envelope")
+    envelope = {} if noted == "{}" else _envelope(noted.encode())
     return Record(  # by place, for names take a third of the time of a call, and listings make thousands
         head["kind"],
         head["id"],
@@ -361,6 +362,11 @@ def _record(head: _Head, summaries: Sequence[WriterSummary], content: bytes) -> 
         envelope,
         summaries,
     )
+
+
+def _envelope(text: bytes) -> dict[str, Any]:
+    canonical.check_size(text, "envelope")
+    return parse(_OBJECT, text, "envelope")
 
 
 def _conflict(data: _Conflict) -> Conflict:
@@ -388,11 +394,13 @@ def _list(name: str, lines: Iterable[bytes], rest: Mapping[str, Any]) -> bytes:
 
 def _split(name: str, data: bytes) -> tuple[list[bytes], dict[str, Any]]:
     """The elements of a list in an object, and the object without it."""
-    lines = data.split(b"\n")
+    lines = data.split(b"\n") if data.count(b"\n") < MAX_BATCH + 2 else []
     if len(lines) > 2 and lines[0] == b'{"%b":[' % name.encode() and lines[-1].startswith(b"]"):
         rest, lines = lines[-1][1:].removeprefix(b","), lines[1:-1]
-        if rest and len(lines) <= MAX_BATCH and all(line.endswith(b",") for line in lines[:-1]):
+        if rest and all(line.endswith(b",") for line in lines[:-1]):
+            canonical.check_size(rest, name)
             return [line.removesuffix(b",") for line in lines if line], parse(_OBJECT, b"{" + rest, name)
+    canonical.check_size(data, name)
     values = parse(_OBJECT, data, name)
     items = check(_LIST, values.pop(name, None), name)
     return [canonical.canonical_json(item) for item in items], values

@@ -98,6 +98,7 @@ def _envelope(call: Call) -> Answer:
     heads = call.state.backend.get_many([(kind, id)])
     if heads[0] is None or not access.sees(heads[0]):
         raise missing(kind, id)
+    canonical.check_size(call.body, "envelope")
     envelope = parse(_ENVELOPE, call.body, "envelope")
     version = call.number("if_version", 0) if "if_version" in call.query else None
     head = call.state.backend.set_envelope(kind, id, envelope, if_version=version)
