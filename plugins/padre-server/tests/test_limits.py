@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from .samples import project
 from .serving import Client, Served, Start, wait_for
 
 LITTLE_PATIENCE = ("body_seconds=1", "header_seconds=1", "write_seconds=1")
@@ -248,6 +249,15 @@ def test_many_large_requests_at_once_do_not_fill_the_memory(narrow: Served, clie
     run_all([ask] * 8)
     assert set(statuses) <= {200, 503}
     assert memory(narrow) - before < 60_000_000
+
+
+def test_what_a_refused_request_held_is_free_at_once(start: Start) -> None:
+    served = start()
+    place, body = f"/v1/projects/{project('iris').id}", b"{" + b" " * 30_000_000
+    assert served.client("PUT", place, body).status == 400
+    before = memory(served)
+    assert [served.client("PUT", place, body).status for _ in range(8)] == [400] * 8
+    assert memory(served) - before < 60_000_000
 
 
 def test_bodies_take_a_bounded_part_of_the_memory_together(narrow: Served, client: Client) -> None:

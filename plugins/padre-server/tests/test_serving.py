@@ -6,6 +6,7 @@ import hashlib
 import ssl
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import trustme
 import urllib3
 
 from padre_http.wire.records import encode_record
+from padre_server.audit import Audit
 
 from .samples import path, project
 from .serving import Client, Served, Start, wait_for
@@ -162,3 +164,10 @@ def test_a_read_only_server_answers_reads_and_refuses_writes(start: Start) -> No
     empty = {"Content-Type": "application/octet-stream"}
     blob = served.client("PUT", f"/v1/blobs/{hashlib.sha256().hexdigest()}", b"", headers=empty)
     assert (blob.status, blob.error) == (403, "ReadOnlyError")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_what_the_audit_log_has_no_room_for_is_in_the_server_s_log(caplog: pytest.LogCaptureFixture) -> None:
+    with closing(Audit(Path("/dev/full"))) as audit:
+        audit.note("ada", "sign-in")
+    assert '"who":"ada"' in caplog.text

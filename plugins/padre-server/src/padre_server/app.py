@@ -161,9 +161,11 @@ class _Exchange:
         try:
             return await self._handle()
         except PadreError as error:
-            return self._refusal(error)
-        except Exception:
+            # The frames hold the body, and the exception in a circle that only the garbage collector would open.
+            return self._refusal(error.with_traceback(None))
+        except Exception as error:
             logger.exception("%s failed", self._route.name if self._route else self._method)
+            error.__traceback__ = None
             return self._refusal(BackendError("the server failed; its log says how"))
 
     def _refusal(self, error: PadreError) -> Answer:
