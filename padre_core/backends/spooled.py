@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +66,6 @@ class SpooledBackend(NotedBackend):
     def _start(self) -> None:
         self._remembered = Remembered()
         self._shipping = Shipping(self.store, self.tree, self._remembered, self._settle)
-        self._alone = threading.RLock()
         self._puts = 0
 
     # Records
@@ -190,8 +188,7 @@ class SpooledBackend(NotedBackend):
         Args:
             absent: Set where the one object of a file is to be made.
         """
-        # Without conditions only the one writer's own threads can come between, and they are kept apart here.
-        with contextlib.nullcontext() if self._conditional else self._alone:
+        with self._apart():
             for attempt in range(_ATTEMPTS):
                 believed = self._believed(key, absent) if not attempt else None
                 records, version = believed or self._read(key)
@@ -244,10 +241,6 @@ class SpooledBackend(NotedBackend):
         """Leaves the notes, in a batch at its end."""
         if not self._remembered.batched:
             self._notes.flush(spare=spare)
-
-    @property
-    def _conditional(self) -> bool:
-        return self.store.capabilities.conditional_write
 
     def _believed(self, key: str, absent: Absent | None) -> tuple[Sequence[Record], IfMatch] | None:
         """What a file held when it was last seen, and its version; None if nothing is known of it."""

@@ -69,7 +69,7 @@ class ByteStoreBackend(Backend):
         self.tree = Tree(store)
         self.readonly = readonly or not (store.capabilities.conditional_write or single_writer)
         self._reason = "" if readonly else " because it cannot write conditionally; single_writer=true overrides this"
-        self._lock = threading.RLock()
+        self._lock, self._alone = threading.RLock(), threading.RLock()
         self._index: Index | None = None
         self._cursor: str | None = None
         self._filling = ""
@@ -155,22 +155,31 @@ class ByteStoreBackend(Backend):
     def _replace(self, kind: str, id: str, change: Change) -> Record:
         """Makes a new head of the present one, again if somebody else was faster."""
         key = layout.record_key(kind, id)
-        for _ in range(ATTEMPTS):
-            records, version = self.tree.records(key)
-            current = next((record for record in records if record.kind == kind and record.id == id), None)
-            head = change(current)
-            if head is current:
+        with self._apart():
+            for _ in range(ATTEMPTS):
+                records, version = self.tree.records(key)
+                current = next((record for record in records if record.kind == kind and record.id == id), None)
+                head = change(current)
+                if head is current:
+                    return head
+                others = [record for record in records if record is not current]
+                if kind == "run" and (current is None or current.vacant):
+                    parts = joined(self.tree.parts(id, "points", head.evicted))
+                    head = replace(head, summaries=summaries_with((), parts))
+                try:
+                    self.tree.write(key, [*others, head], version if self._conditional else None)
+                except ConflictError:
+                    continue
                 return head
-            others = [record for record in records if record is not current]
-            if kind == "run" and (current is None or current.vacant):
-                parts = joined(self.tree.parts(id, "points", head.evicted))
-                head = replace(head, summaries=summaries_with((), parts))
-            try:
-                self.tree.write(key, [*others, head], version if self.store.capabilities.conditional_write else None)
-            except ConflictError:
-                continue
-            return head
         raise ConflictError(f"{kind} {id} in {self.store.url} is changed too often by others; try again")
+
+    def _apart(self) -> AbstractContextManager[object]:
+        """Without conditions only the one writer's own threads can come between; held, they do not."""
+        return contextlib.nullcontext() if self._conditional else self._alone
+
+    @property
+    def _conditional(self) -> bool:
+        return self.store.capabilities.conditional_write
 
     def evict(self, kind: str, id: str, *, if_match: str) -> None:
         self._writable()
@@ -319,7 +328,7 @@ class ByteStoreBackend(Backend):
 
     def _after_fork(self) -> None:
         # The parent's connection must not be used, nor closed, here; its locks may be held by threads that are gone.
-        self._lock = threading.RLock()
+        self._lock, self._alone = threading.RLock(), threading.RLock()
         self._index = None
 
     def _open_index(self) -> Index:

@@ -19,6 +19,7 @@ from padre_core.backends.backend import Write
 from padre_core.backends.bytestore import ABSENT, UNBORN
 from padre_core.backends.memory import MemoryStore
 from padre_core.backends.spooled import SpooledBackend
+from padre_core.backends.store import ByteStoreBackend
 from padre_core.errors import UnavailableError
 from padre_core.objects.identity import run_child_id
 from padre_core.objects.record import encode
@@ -294,7 +295,8 @@ def test_a_store_without_conditions_is_written_by_the_one_writer_that_the_user_p
         reader.put(samples.run())
 
 
-def test_threads_of_the_one_writer_lose_no_update_of_each_other(opened):
+@pytest.mark.parametrize("backend_of", [SpooledBackend, ByteStoreBackend])
+def test_threads_of_the_one_writer_lose_no_update_of_each_other(backend_of):
     class Plain(CountingStore):
         def __init__(self, store):
             super().__init__(store)
@@ -305,7 +307,7 @@ def test_threads_of_the_one_writer_lose_no_update_of_each_other(opened):
             time.sleep(0.002)  # as a server is away
             return item
 
-    with SpooledBackend(Plain(MemoryStore("memory://")), single_writer=True) as backend:
+    with backend_of(Plain(MemoryStore("memory://")), single_writer=True) as backend:
         head = backend.put(samples.project(count=0))
         together.threads(*[lambda: samples.count_up(backend, "project", head.id, 5)] * 4)
         assert backend.get("project", head.id).data()["count"] == 20
