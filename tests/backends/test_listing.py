@@ -1,5 +1,7 @@
 """Listings: notes, snapshots, catalogs, and how they are merged while others read."""
 
+from contextlib import closing
+
 import pytest
 
 from padre_core.backends import layout, listing
@@ -25,6 +27,12 @@ def store():
     return MemoryStore("memory://")
 
 
+@pytest.fixture
+def index():
+    with closing(Index(None)) as index:
+        yield index
+
+
 def leave(store, name, *records):
     write_notes(store, name, [(f"v-{name}", record) for record in records])
     return records
@@ -35,9 +43,9 @@ def ids(index):
 
 
 def taken(store):
-    index = Index(None)
-    assert take_listings(store, index)
-    return ids(index)
+    with closing(Index(None)) as index:
+        assert take_listings(store, index)
+        return ids(index)
 
 
 def runs(count):
@@ -145,8 +153,7 @@ def test_of_two_that_merge_at_once_neither_loses_what_the_other_did(store, monke
     assert len(listing_keys(store.list("log/"))) == 1
 
 
-def test_an_index_that_missed_several_merges_goes_on_from_where_it_was(store):
-    index = Index(None)
+def test_an_index_that_missed_several_merges_goes_on_from_where_it_was(store, index):
     made = [*leave(store, "0" * 16 + "-000001", *runs(2))]
     take_listings(store, index)
     before = index.id
@@ -162,8 +169,7 @@ def test_an_index_that_missed_several_merges_goes_on_from_where_it_was(store):
     assert ids(index) == {run.id for run in made}
 
 
-def test_an_index_of_a_store_that_an_older_copy_replaced_begins_anew(store):
-    index = Index(None)
+def test_an_index_of_a_store_that_an_older_copy_replaced_begins_anew(store, index):
     old = leave(store, "0" * 16 + "-000001", *runs(2))
     merge_notes(store, few=1)
     copy = [(entry.key, store.read(entry.key).data) for entry in store.list("")]
@@ -178,12 +184,12 @@ def test_an_index_of_a_store_that_an_older_copy_replaced_begins_anew(store):
     assert ids(index) == {run.id for run in old}
 
 
-def test_a_snapshot_that_is_gone_for_good_is_not_waited_for(store):
+def test_a_snapshot_that_is_gone_for_good_is_not_waited_for(store, index):
     leave(store, "0" * 16 + "-000001", *runs(2))
     merge_notes(store, few=1)
     (snapshot,) = store.list(layout.SNAPSHOTS)
     store.delete(snapshot.key)
-    assert not take_listings(store, Index(None))
+    assert not take_listings(store, index)
 
 
 def test_a_merge_replaces_a_catalog_that_names_what_is_gone(store, monkeypatch):

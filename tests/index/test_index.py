@@ -21,7 +21,7 @@ from padre_core.objects import canonical
 from padre_core.objects.identity import object_id
 from padre_core.objects.record import Record, Tombstone, first
 from padre_core.objects.summary import summarise
-from padre_core.query import Deleted, Query, parse, parse_order
+from padre_core.query import Deleted, Field, Matches, Query, parse, parse_order, wildcard
 
 AT = "2026-11-23T10:00:00.000000Z"
 GONE = Tombstone("deletion", AT)
@@ -258,6 +258,38 @@ def test_a_cursor_belongs_to_its_query(index: Index) -> None:
     ):
         with pytest.raises(InvalidObjectError, match="another query"):
             index.query("run", replace(other, cursor=cursor))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*b", "*a*b", "a*\0*", "*\0b", "*[a-z]*b", "*?b", "*]*b", "*a*\\*b", "*A*b", "**b", "*" + "a*" * 999 + "b"],
+)
+def test_a_pattern_is_taken_as_it_stands_but_for_its_stars(index: Index, pattern: str) -> None:
+    texts = ["", "b", "ab", "xb", "a\0b", "ab\0", "\0b", "[a-z]b", "a?b", "]b", "a\\b", "Ab", "*b", "a" * 1001 + "b"]
+    runs = {run(number, x=text).id: text for number, text in enumerate(texts)}
+    index.put(run(number, x=text) for number, text in enumerate(texts))
+    found = listed(index, where=Matches(Field(("parameters", "x")), pattern))
+    assert found == {id for id, text in runs.items() if wildcard(pattern, text)}
+
+
+def test_parts_of_ids_are_found_whatever_their_dashes(index: Index) -> None:
+    ids = [run(number).id for number in range(50)]
+    index.put(run(number) for number in range(50))
+    one = ids[0]
+    for pattern in (
+        one,
+        f"{one[:6]}*",
+        f"*{one[7:20]}*",
+        f"*{one[-3:]}",
+        f"*-{one[9:11]}*{one[-1]}",
+        one.upper(),
+        "*--*",
+        "*zz*",
+        "*",
+    ):
+        assert listed(index, where=Matches(Field(("id",)), pattern)) == {id for id in ids if wildcard(pattern, id)}, (
+            pattern
+        )
 
 
 def test_an_integer_beyond_64_bits_in_a_hand_made_filter_is_refused(index: Index) -> None:
