@@ -37,6 +37,9 @@ IfMatch = str | Absent | None
 GRACE: Final = 7 * 24 * 3600.0
 """For so many seconds after it was last written, nothing is removed that no object names yet."""
 
+Pieces = Sequence[bytes | memoryview]
+"""Bytes one after the other, which who can should write without putting them together: new memory takes longer."""
+
 Progress = Callable[[str, int, int], object]
 """Called with what is done now, how much of it, and of how many; 0 while nobody knows."""
 
@@ -218,7 +221,7 @@ class ByteStore(ABC):
             with self.open_writer(lambda key=key: key) as file:  # type: ignore[misc]  # bound now
                 file.write(data)
 
-    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[Sequence[str] | None]:
+    def write_folders(self, folders: Iterable[Mapping[str, Pieces]]) -> Iterator[Sequence[str] | None]:
         """Stores bytes under keys below prefixes under which nothing lies yet, prefix by prefix.
 
         Args:
@@ -229,7 +232,7 @@ class ByteStore(ABC):
         """
         for files in folders:
             if next(self.list(next(iter(files)).rpartition("/")[0] + "/"), None) is None:
-                yield [self.write(key, data) for key, data in files.items()]
+                yield [self.write(key, b"".join(pieces)) for key, pieces in files.items()]
             else:
                 yield None
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from padre_core.backends import layout
 from padre_core.backends.backend import Segment
-from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch
+from padre_core.backends.bytestore import ABSENT, ByteStore, IfMatch, Pieces
 from padre_core.errors import CorruptObjectError, NotFoundError
 from padre_core.objects.canonical import to_json
 from padre_core.objects.identity import run_of
@@ -95,9 +95,9 @@ class Tree:
         runs = list(runs)
         begun = self.store.write_folders(
             {
-                **{_segment_key(record.id, chain, 0): _encoded(chain) for chain in streams},
-                **({layout.children_key(record.id): layout.encode_children(children)} if children else {}),
-                layout.record_key("run", record.id): encode(record) + b"\n",
+                **{_segment_key(record.id, chain, 0): _pieces(chain) for chain in streams},
+                **({layout.children_key(record.id): [layout.encode_children(children)]} if children else {}),
+                layout.record_key("run", record.id): [encode(record) + b"\n"],
             }
             for record, streams, children in runs
         )
@@ -196,7 +196,11 @@ def _segment_key(run: str, chain: Sequence[Segment], evicted: int) -> str:
 
 
 def _encoded(chain: Sequence[Segment]) -> bytes:
-    return b"".join(part for segment in chain for part in encode_part(segment.first, segment.columns))
+    return b"".join(_pieces(chain))
+
+
+def _pieces(chain: Sequence[Segment]) -> Pieces:
+    return [part for segment in chain for part in encode_part(segment.first, segment.columns)]
 
 
 def encode_part(first: int, columns: Columns) -> Iterable[bytes | memoryview]:

@@ -71,6 +71,9 @@ def with_numpy(np: Any, steps: Sequence[int], times: Sequence[int], values: Sequ
     steps, times, values = np.asarray(steps), np.asarray(times), np.asarray(values)
     lowest, highest = np.flatnonzero(steps == np.min(steps)), np.flatnonzero(steps == np.max(steps))[::-1]
     first, last = lowest[np.argmin(times[lowest])], highest[np.argmax(times[highest])]
+    end = np.add.accumulate(np.append(total, values))[-1]
+    if end == end:  # most points are numbers, and need not be picked out
+        return Landmarks(int(first), int(last), int(np.argmin(values)), int(np.argmax(values)), len(values), float(end))
     places = np.flatnonzero(values == values)
     numbers = values[places]
     end = np.add.accumulate(np.append(total, numbers))[-1]

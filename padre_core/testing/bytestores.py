@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from padre_core.backends.bytestore import ABSENT, ByteStore, Entry
+from padre_core.backends.bytestore import ABSENT, ByteStore, Entry, Pieces
 from padre_core.backends.layout import MARKER, encode_marker
 from padre_core.errors import ConflictError, NotFoundError, PadreError, UnsupportedError
 from padre_core.plugins import backend_class, check_url, scheme_of
@@ -127,7 +127,10 @@ class Bytes(ByteStoreSuite, level="base"):
 
     def test_new_folders_are_stored_whole_and_those_that_are_there_stay(self, store: ByteStore) -> None:
         store.write("runs/b/old", b"old")
-        folders = [{f"runs/{name}/points": b"1", f"runs/{name}/run.json": name.encode()} for name in ("a", "b", "c/d")]
+        folders: list[dict[str, Pieces]] = [
+            {f"runs/{name}/points": [b"1", memoryview(b"2")], f"runs/{name}/run.json": [name.encode()]}
+            for name in ("a", "b", "c/d")
+        ]
         versions = list(store.write_folders(folders))
         a, d = ([store.stat(f"runs/{name}/{file}").version for file in ("points", "run.json")] for name in ("a", "c/d"))
         assert versions == [a, None, d]
@@ -135,6 +138,7 @@ class Bytes(ByteStoreSuite, level="base"):
             "runs/a/points", "runs/a/run.json", "runs/b/old", "runs/c/d/points", "runs/c/d/run.json",
         ]  # fmt: skip
         assert [store.read(f"runs/{name}/run.json").data for name in ("a", "c/d")] == [b"a", b"c/d"]
+        assert store.read("runs/c/d/points").data == b"12"
 
     def test_a_deleted_key_is_gone(self, store: ByteStore) -> None:
         put_keys(store)

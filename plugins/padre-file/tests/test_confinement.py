@@ -59,7 +59,7 @@ def test_a_symlink_to_a_folder_is_not_entered(store, outside, tmp_path):
 def test_new_folders_are_not_made_behind_a_symlink(store, outside, tmp_path, link):
     (tmp_path / "store" / link).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / "store" / link).symlink_to(outside)
-    folders = [{f"runs/{name}/run.json": b"{}"} for name in ("0/0", "a/b/c")]
+    folders = [{f"runs/{name}/run.json": [b"{}"]} for name in ("0/0", "a/b/c")]
     with pytest.raises(AccessDeniedError):
         list(store.write_folders(folders))
     assert sorted(os.listdir(outside)) == ["secret"]
@@ -68,13 +68,13 @@ def test_new_folders_are_not_made_behind_a_symlink(store, outside, tmp_path, lin
 @pytest.mark.parametrize("key", ["../outside/new/run.json", "runs/../../outside/new/run.json", "/tmp/new/run.json"])
 def test_no_new_folder_is_made_outside(store, outside, key):
     with pytest.raises((AccessDeniedError, NotFoundError)):
-        list(store.write_folders([{key: b"{}"}]))
+        list(store.write_folders([{key: [b"{}"]}]))
     assert sorted(os.listdir(outside)) == ["secret"]
 
 
 def test_new_folders_leave_no_file_open(store):
     before = len(os.listdir("/dev/fd"))
-    list(store.write_folders([{f"runs/{name}/run.json": b"{}"} for name in ("a/b/c", "a/c/d", "e/f/g")]))
+    list(store.write_folders([{f"runs/{name}/run.json": [b"{}"]} for name in ("a/b/c", "a/c/d", "e/f/g")]))
     assert len(os.listdir("/dev/fd")) == before
 
 

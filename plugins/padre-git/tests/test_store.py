@@ -381,7 +381,7 @@ def test_a_batch_does_not_overwrite_what_somebody_else_wrote_meanwhile(tmp_path)
 def test_a_new_folder_into_which_somebody_else_put_another_file_meanwhile_is_a_conflict(tmp_path):
     store, other = (GitStore(url_of(tmp_path / "lab.git")) for _ in range(2))
     with pytest.raises(AlreadyExistsError, match="runs/a"), store.batch("Store"):
-        assert list(store.write_folders([{"runs/a/run.json": b"1"}])) != [None]
+        assert list(store.write_folders([{"runs/a/run.json": [b"1"]}])) != [None]
         other.write("runs/a/points", b"2")
     assert [entry.key for entry in store.list("")] == ["runs/a/points"]
 
@@ -390,9 +390,9 @@ def test_a_folder_that_a_batch_put_a_file_into_is_no_new_one(tmp_path):
     store = GitStore(url_of(tmp_path / "lab.git"))
     with store.batch("Store"):
         store.write("runs/a/deep/points", b"1")
-        versions = list(store.write_folders([{"runs/a/run.json": b"2"}, {"runs/b/run.json": b"3"}]))
+        versions = list(store.write_folders([{"runs/a/run.json": [b"2"]}, {"runs/b/run.json": [b"3"]}]))
         assert [version is None for version in versions] == [True, False]
-        assert list(store.write_folders([{"runs/b/run.json": b"4"}])) == [None]
+        assert list(store.write_folders([{"runs/b/run.json": [b"4"]}])) == [None]
     assert [store.read(key).data for key in ("runs/a/deep/points", "runs/b/run.json")] == [b"1", b"3"]
 
 

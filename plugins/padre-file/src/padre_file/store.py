@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item
+from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item, Pieces
 from padre_core.backends.capabilities import Capabilities
 from padre_core.errors import (
     AccessDeniedError,
@@ -87,11 +87,11 @@ class FileStore(ByteStore):
                 raise AlreadyExistsError(f"{self.url} has {key} already")
             if isinstance(if_match, str) and (before is None or _version(before) != if_match):
                 raise ConflictError(f"{key} in {self.url} was changed meanwhile")
-            status = _replace(parent, name, data, before)
+            status = _replace(parent, name, [data], before)
             self._wrote(key)
             return _version(status)
 
-    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[Sequence[str] | None]:
+    def write_folders(self, folders: Iterable[Mapping[str, Pieces]]) -> Iterator[Sequence[str] | None]:
         trail = Trail(self._root, self._made)
         try:
             for files in folders:
@@ -100,8 +100,8 @@ class FileStore(ByteStore):
                     folder = next(iter(files)).rpartition("/")[0]
                     parent = trail.make(folder)
                     if parent is not None:
-                        for key, data in files.items():
-                            versions.append(_version(_replace(parent, key.rpartition("/")[2], data, None)))
+                        for key, pieces in files.items():
+                            versions.append(_version(_replace(parent, key.rpartition("/")[2], pieces, None)))
                             self._wrote(key)
                 yield None if parent is None else versions
         finally:
@@ -446,13 +446,13 @@ def _status(parent: int, name: str) -> os.stat_result | None:
         return None
 
 
-def _replace(parent: int, name: str, data: bytes, before: os.stat_result | None) -> os.stat_result:
+def _replace(parent: int, name: str, pieces: Pieces, before: os.stat_result | None) -> os.stat_result:
     """Writes a file of a folder in one step, in the place of one or of none; nobody else writes it meanwhile."""
     temporary = f".{name}{_TEMPORARY}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(temporary, flags, 0o644, dir_fd=parent)
     try:
-        _write_all(fd, data)
+        _write_all(fd, *pieces)
         status = os.fstat(fd)
         if before is not None and status.st_mtime_ns <= before.st_mtime_ns:
             # The clock ticks slower than we write; versions must differ all the same.
@@ -474,7 +474,8 @@ def _read_all(fd: int, size: int) -> bytes:
     return data
 
 
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view[:_PART]) :]
+def _write_all(fd: int, *pieces: bytes | memoryview) -> None:
+    for data in pieces:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view[:_PART]) :]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item, Past, Progress
+from padre_core.backends.bytestore import Absent, ByteStore, Entry, IfMatch, Item, Past, Pieces, Progress
 from padre_core.backends.capabilities import Capabilities
 from padre_core.backends.layout import BLOBS
 from padre_core.errors import (
@@ -136,7 +136,7 @@ class GitStore(ByteStore):
                 self._change(_ATTRIBUTES, b"* -text\n", None)
             return str(self._change(key, data, if_match))
 
-    def write_folders(self, folders: Iterable[Mapping[str, bytes]]) -> Iterator[Sequence[str] | None]:
+    def write_folders(self, folders: Iterable[Mapping[str, Pieces]]) -> Iterator[Sequence[str] | None]:
         for files in folders:
             folder = next(iter(files)).rpartition("/")[0]
             with self.batch(f"Store {folder}"):
@@ -315,14 +315,14 @@ class GitStore(ByteStore):
         change.set(key, id)
         return id
 
-    def _begin(self, change: Change, folder: str, files: Mapping[str, bytes]) -> Sequence[str] | None:
+    def _begin(self, change: Change, folder: str, files: Mapping[str, Pieces]) -> Sequence[str] | None:
         """Lets a folder hold files if it holds nothing, and returns their versions."""
         if folder in change.folders or self.branch.folders.find(change.root, folder) is not None:
             return None
         versions: list[str] = []
         change.guards[folder] = None
-        for key, data in files.items():
-            versions.append(change.pack.add("blob", data))
+        for key, pieces in files.items():
+            versions.append(change.pack.add("blob", b"".join(pieces)))
             change.set(key, versions[-1])
         return versions
 
