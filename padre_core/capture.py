@@ -16,8 +16,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from padre_core.objects.code import Code, CodeType
 from padre_core.objects.execution import Execution
@@ -39,21 +39,20 @@ SOURCES = (
 """Suffixes of untracked files that count as changes: a result that a script writes is no new version of the script."""
 
 _REDACTED = "***"
-_SENSITIVE = (
+_WORD = (
     r"(?:pass(?:word|wd|phrase|code)|(?<![a-z])pass(?![a-z])|pwd(?![a-z])|secret|token(?![a-z])|credential|bearer|"
     r"(?<![a-z])auth(?![a-z])|authorization|(?:api|access|account|private|signing)[-_.]?key)"
 )
-_OPTION = re.compile(rf"--?[\w.-]*{_SENSITIVE}[\w.-]*", re.IGNORECASE)
-_ASSIGNMENT = re.compile(rf"([-+\w.]*{_SENSITIVE}[\w.-]*=).+", re.IGNORECASE | re.DOTALL)
-_EMBEDDED = re.compile(
-    rf"({_SENSITIVE}[\w.-]*[\"']?\s*[=:]\s*(?:(?:bearer|basic)\s+)?)(\"[^\"]*\"|'[^']*'|[^\s&;,\"']+)", re.IGNORECASE
-)
+_SENSITIVE = re.compile(_WORD, re.IGNORECASE)
+# Texts, for few command lines hold such a word, and all others need not wait until these are compiled.
+_OPTION = rf"(?i)--?[\w.-]*{_WORD}[\w.-]*"
+_ASSIGNMENT = rf"(?is)([-+\w.]*{_WORD}[\w.-]*=).+"
+_EMBEDDED = rf"(?i)({_WORD}[\w.-]*[\"']?\s*[=:]\s*(?:(?:bearer|basic)\s+)?)(\"[^\"]*\"|'[^']*'|[^\s&;,\"']+)"
 _USER_INFO = re.compile(r"((?<![\w+.-])\w[\w+.-]*://)[^\s/?#@]+@")
 _KNOWN_TOKEN = re.compile(r"\b(?:padre|gh[oprsu]|github_pat|glpat|hf|sk|xox[abp])[-_][\w-]{16,}")
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(NamedTuple):
     """What this process is, found out once.
 
     Attributes:
@@ -128,15 +127,16 @@ def redact(command: Iterable[str]) -> tuple[str, ...]:
             redacted.append(_REDACTED)
             secret_follows = False
             continue
-        secret_follows = _OPTION.fullmatch(argument) is not None
+        secret_follows = bool(_SENSITIVE.search(argument) and re.fullmatch(_OPTION, argument))
         redacted.append(_redact(argument))
     return tuple(redacted)
 
 
 def _redact(text: str) -> str:
-    if whole := _ASSIGNMENT.fullmatch(text):
-        return whole[1] + _REDACTED
-    text = _EMBEDDED.sub(rf"\1{_REDACTED}", text)
+    if _SENSITIVE.search(text):
+        if whole := re.fullmatch(_ASSIGNMENT, text):
+            return whole[1] + _REDACTED
+        text = re.sub(_EMBEDDED, rf"\1{_REDACTED}", text)
     text = _USER_INFO.sub(rf"\1{_REDACTED}@", text)
     return _KNOWN_TOKEN.sub(_REDACTED, text)
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from padre_core.errors import AlreadyExistsError, BackendError, InvalidObjectError, NotFoundError, PadreError
 from padre_core.objects.identity import check_name
@@ -33,8 +33,7 @@ MAX_CONFIGURATION = 64 * 1024
 POLICIES = ("auto", "manual")
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteSettings:
+class RemoteSettings(NamedTuple):
     """A remote of a store.
 
     Attributes:

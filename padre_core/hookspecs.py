@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import pluggy
 
@@ -255,8 +255,7 @@ def crud_specs() -> type:
     return specs
 
 
-@dataclass(frozen=True, slots=True)
-class HookInfo:
+class HookInfo(NamedTuple):
     """A hook as `padre hooks` shows it."""
 
     name: str

@@ -32,7 +32,6 @@ from padre_core.places import state_folder
 from padre_core.query.model import Expression
 from padre_core.services import (
     ArtifactService,
-    CopyReport,
     DatasetService,
     ExecutionService,
     Hooks,
@@ -41,12 +40,12 @@ from padre_core.services import (
     Records,
     RunService,
     Service,
-    transfer,
 )
 from padre_core.services.records import describe, restore_call
 
 if TYPE_CHECKING:
     from padre_core.services.remotes import Remotes
+    from padre_core.services.transfer import CopyReport
     from padre_core.sync import Conflicted, Engine, Purged
     from padre_core.tracking import ActiveRun
 
@@ -381,6 +380,8 @@ def copy(
     Raises:
         BackendError: Afterwards the two stores do not say the same.
     """
+    from padre_core.services import transfer
+
     if isinstance(source, str | os.PathLike):
         with open(source, readonly=True) as opened:
             return copy(opened, target, where=where, within=within, progress=progress)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, NamedTuple, Self
 
 from padre_core.backends.blobs import named, read_start
 from padre_core.backends.bytestore import GRACE, Absent, IfMatch, Progress
@@ -43,8 +43,7 @@ class Write:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """What a store shall note about one object's remotes, and the `Record.version` that must still be there."""
 
     kind: str
@@ -61,8 +60,7 @@ class Page:
     cursor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """That an object has a new head, or a run more in its streams (then `etag` is unchanged)."""
 
     kind: str
@@ -85,8 +83,7 @@ class Changes:
     reset: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A contiguous part of a stream: what one writer wrote from sequence number `first` on."""
 
     writer: str
@@ -140,8 +137,7 @@ class Problem:
     quarantined: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
+class Revision(NamedTuple):
     """A version that an object has or had.
 
     Attributes:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, Final
+from typing import Any, BinaryIO, ClassVar, Final, NamedTuple
 
 from padre_core.backends.capabilities import API_VERSION, Capabilities
 from padre_core.errors import BackendError, NotFoundError, UnsupportedError
@@ -44,8 +44,7 @@ Progress = Callable[[str, int, int], object]
 """Called with what is done now, how much of it, and of how many; 0 while nobody knows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """What is stored under a key, and the store's token for this state of it."""
 
     data: bytes
@@ -67,8 +66,7 @@ class Entry:
     at: float | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """What a key once held; `data` is None where it was removed.
 
     Attributes:

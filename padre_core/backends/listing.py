@@ -17,7 +17,7 @@ from __future__ import annotations
 import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from padre_core.backends import layout
 from padre_core.backends.bytestore import ByteStore
@@ -49,8 +49,7 @@ Entry = tuple[str, Record]
 """The version of a file, and a record in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(NamedTuple):
     """Which snapshots count.
 
     Attributes:
@@ -62,8 +61,7 @@ class Catalog:
     packed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """Records and the versions of their files, which listings this one replaces, and the catalog if it is one."""
 
     entries: tuple[Entry, ...]

@@ -264,7 +264,7 @@ def _put_together(chain: list[Segment], whole: int) -> Iterator[Segment]:
 def _one(segments: list[Segment]) -> Segment:
     if len(segments) == 1:
         return segments[0]
-    return replace(segments[0], columns=concatenate([segment.columns for segment in segments]))
+    return segments[0]._replace(columns=concatenate([segment.columns for segment in segments]))
 
 
 def _follows(before: Segment, after: Segment) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from padre_core.cli.errors import PROBLEMS
@@ -19,7 +17,7 @@ def plugins(as_json: bool) -> None:
     """Show installed plugins and what is wrong with them; exit with 1 if anything is."""
     found = report()
     if as_json:
-        print_json([asdict(plugin) for plugin in found])
+        print_json([plugin._asdict() for plugin in found])
     else:
         head = ["state", "group", "name", "distribution", "version"]
         print_table(head, ([getattr(plugin, name) for name in head] for plugin in found))
@@ -36,7 +34,7 @@ def hooks(as_json: bool) -> None:
     """Show the hooks that extensions can implement, with signature and text."""
     for hook in describe():
         if as_json:
-            print_json(asdict(hook))
+            print_json(hook._asdict())
         else:
             text = safe_lines(hook.text).replace("\n", "\n    ").replace("    \n", "\n")
             click.echo(f"{hook.name}{hook.signature}\n    {text}\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from padre_core.cli.stored import json_option
@@ -49,7 +47,7 @@ def list_(store: str | None, as_json: bool) -> None:
     """List the remotes of a store."""
     found = settings_of(_url(store))
     if as_json:
-        print_json([{**asdict(item), "default": item.name == found.default} for item in found.remotes.values()])
+        print_json([{**item._asdict(), "default": item.name == found.default} for item in found.remotes.values()])
     elif found.remotes:
         rows = [(item.name, item.url, item.policy, item.name == found.default) for item in found.remotes.values()]
         print_table(("name", "url", "policy", "default"), ((*row[:3], "yes" if row[3] else "") for row in rows))

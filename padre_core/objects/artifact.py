@@ -1,7 +1,5 @@
 """Artifacts: files that belong to an object."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field

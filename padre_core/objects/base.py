@@ -1,6 +1,7 @@
-"""What every kind of object shares: its fields, its content, and how it is checked."""
+"""What every kind of object shares: its fields, its content, and how it is checked.
 
-from __future__ import annotations
+The modules of kinds do not put off annotations: pydantic would compile each text again for every class below its own.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field

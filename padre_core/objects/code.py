@@ -1,7 +1,5 @@
 """Code: which version of which program did the work."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import ClassVar
 from urllib.parse import urlsplit, urlunsplit

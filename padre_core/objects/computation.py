@@ -1,7 +1,5 @@
 """Computations: the work of one component of a pipeline."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Datasets: what experiments work on."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Executions: an experiment at one version of the code."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from padre_core.objects.base import PadreObject, Reference

@@ -1,7 +1,5 @@
 """Experiments: what is to be found out, and with which set-up."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field

@@ -1,7 +1,5 @@
 """Metrics: named measurements of a run."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from pydantic import Field, PrivateAttr

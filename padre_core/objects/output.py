@@ -1,7 +1,5 @@
 """Outputs: results per row, or any structured result."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from pydantic import Field

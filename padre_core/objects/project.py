@@ -1,7 +1,5 @@
 """Projects: named collections of experiments."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from padre_core.objects.base import NamedObject, Reference

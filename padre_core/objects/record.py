@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from padre_core.errors import CorruptObjectError, InvalidObjectError
 from padre_core.objects import canonical
@@ -18,8 +18,7 @@ LINEAGE = 32
 MAX_LINEAGE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Tombstone:
+class Tombstone(NamedTuple):
     """That an object was deleted.
 
     Attributes:
@@ -32,8 +31,7 @@ class Tombstone:
     by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(NamedTuple):
     """A version that lost against the head and waits to be resolved."""
 
     etag: str

@@ -1,7 +1,5 @@
 """Runs: one pass of an execution, with its parameters, environment and fate."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Splits: which rows were for training, validation and test."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from pydantic import Field

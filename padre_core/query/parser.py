@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from padre_core.errors import InvalidObjectError
 from padre_core.query.fields import FieldError, check_field, check_order, check_time, is_time
@@ -49,8 +49,7 @@ _IN_NAMES = frozenset("/-:@%+#")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     """`kind` is name, number, quoted, symbol, other or end."""
 
     kind: str

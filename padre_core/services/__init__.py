@@ -11,11 +11,9 @@ from padre_core.services.records import Records
 from padre_core.services.runs import RunService
 from padre_core.services.series import Series
 from padre_core.services.service import Service
-from padre_core.services.transfer import CopyReport, copy
 
 __all__ = [
     "ArtifactService",
-    "CopyReport",
     "DatasetService",
     "ExecutionService",
     "Hooks",
@@ -26,5 +24,4 @@ __all__ = [
     "RunService",
     "Series",
     "Service",
-    "copy",
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from padre_core import query
 from padre_core.backends.backend import Backend, Changes, Page, Write
@@ -36,12 +36,11 @@ PLACE_SECONDS = 1.0
 """How long this process takes it for granted that a parent which it saw alive still is."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Alive:
+class _Alive(NamedTuple):
     """The objects that were found alive, with all above them, while a store had a pulse."""
 
     pulse: object | None
-    ids: set[str] = field(default_factory=set)
+    ids: set[str]
 
 
 class Records:
@@ -55,7 +54,7 @@ class Records:
         self.backend, self.hooks, self.actor = backend, hooks, actor
         self.remotes = remotes
         self.url = backend.info().url
-        self._alive = _Alive(None)
+        self._alive = _Alive(None, set())
         self._places: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
 
     def peek(self, kind: str, id: str) -> Record | None:
@@ -291,7 +290,7 @@ class Records:
         # A get should not read four records where one will do.
         pulse, alive = self.backend.pulse(), self._alive
         if pulse is None or pulse != alive.pulse:
-            alive = self._alive = _Alive(pulse)  # another thread may still add to the old one
+            alive = self._alive = _Alive(pulse, set())  # another thread may still add to the old one
         parent = record.ancestors[-1]
         if parent in alive.ids:
             return None

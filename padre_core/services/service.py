@@ -7,7 +7,6 @@ import logging
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from padre_core import query
@@ -336,7 +335,7 @@ class Service(Putting[T]):
         if head is None or not self.records.in_scope(head):
             raise self._not_found(object)
         found = self.backend.history(self.kind, head.id)
-        return (replace(revision, record=self.records.past(revision.record)) for revision in found)
+        return (revision._replace(record=self.records.past(revision.record)) for revision in found)
 
     def _past(self, object: T | str, at: str) -> Record:
         """The version that was the newest at a time, in a state of the store that has a name, or of an etag."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.canonical import plain
@@ -64,8 +64,7 @@ class Points:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of a run's log; the time is in microseconds since 1970 in UTC.
 
     Attributes:

@@ -29,10 +29,9 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from padre_core.errors import BackendError
 from padre_core.streams import points
@@ -76,15 +75,14 @@ POINT_TAG = FrameKind.POINT << 24
 _KINDS = {int(kind): kind for kind in FrameKind}
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame; for points `payload` holds whole slots of consecutive points, and `count` says how many."""
 
     slot: int
     kind: FrameKind
     key: int
     payload: bytes
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # hides tuple.count, which nobody needs
 
 
 def _checksum(kind: FrameKind, payload: bytes | memoryview) -> int:
