@@ -135,8 +135,9 @@ def test_what_was_done_while_the_network_was_away_travels_when_it_is_back(server
 
 
 TRAINING = """
-import padre_core as padre, padre_http.client, time
+import padre_core as padre, padre_core.services.shipper, padre_http.client, time
 padre_http.client.Client.__init__.__kwdefaults__["timeout"] = 10_000
+padre_core.services.shipper.DEADLINE = 1.0
 with padre.open() as workspace, workspace.start_run("iris/svc") as run:
     for step in range(1000):
         run.log_metric("loss", 0.5, step=step)
