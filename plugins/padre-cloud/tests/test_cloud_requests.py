@@ -98,9 +98,11 @@ def test_one_object_is_got_by_one_request_and_put_by_at_most_3(bucket, url, no_c
 
 
 COMMAND = """
-from padre_core.backends import noted
+from padre_core.backends import noted, spooled
 from padre_core.cli import main
-noted.LOOK_SECONDS = 3600  # on a busy machine commands that follow on each other take minutes
+from padre_core.services import records
+# On a busy machine a command takes more than a second, and the next one ends after more than a minute.
+noted.LOOK_SECONDS = spooled.PULSE_SECONDS = records.PLACE_SECONDS = 1e9
 main()
 """
 
