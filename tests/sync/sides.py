@@ -2,7 +2,9 @@
 
 import itertools
 from dataclasses import replace
+from types import MappingProxyType
 
+from padre_core.backends import store
 from padre_core.backends.bytestore import ABSENT
 from padre_core.backends.memory import MemoryStore
 from padre_core.backends.store import ByteStoreBackend
@@ -21,10 +23,17 @@ _names = itertools.count()
 
 def memory(space=None):
     """A backend in memory; with the space of another one, that store opened once more."""
-    store = MemoryStore("memory://")
+    opened = MemoryStore("memory://")
     if space is not None:
-        store._space = space
-    return ByteStoreBackend(store)
+        opened._space = space
+    return Noting(opened)
+
+
+class Noting(ByteStoreBackend):
+    """Stores what is to be noted of a new object in one step with it, as stores with logs do."""
+
+    def put(self, record, *, if_match=None, notes=MappingProxyType({})):
+        return self._replace(record.kind, record.id, lambda current: store.resolve(current, record, if_match, notes))
 
 
 def project(name="iris", **fields):

@@ -60,6 +60,12 @@ class Client:
     logged: int = 0
 
 
+@pytest.fixture(autouse=True)
+def noted(monkeypatch):
+    """However little goes one way, how far both sides are equal is noted."""
+    monkeypatch.setattr("padre_core.sync.stores.NOTED", 0)
+
+
 def copied(space):
     copy = _Space()
     copy.items, copy.keys, copy.changed = dict(space.items), list(space.keys), list(space.changed)
@@ -366,7 +372,7 @@ def test_the_invariant_is_red_for_a_broken_merge(broken, monkeypatch):
 
 
 def test_the_invariant_is_red_if_a_store_overwrites(monkeypatch):
-    def overwrite(current, record, if_match):
+    def overwrite(current, record, if_match, notes=None):
         return records.replace(record, version=current.version + 1 if current else 1, envelope={}, summaries=())
 
     monkeypatch.setattr(store, "resolve", overwrite)

@@ -70,6 +70,15 @@ class Wire(Backend):
     def put(self, *args, **options):
         return self._call("put", *args, **options)
 
+    def put_many(self, writes):
+        return [self._one(write) for write in writes]
+
+    def _one(self, write):
+        try:
+            return self.put(write.record, if_match=write.if_match, **({"notes": write.notes} if write.notes else {}))
+        except PadreError as error:
+            return error
+
     def set_envelope(self, *args, **options):
         return self._call("set_envelope", *args, **options)
 
