@@ -349,7 +349,12 @@ class Workspace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close(error)
+        try:
+            self.close(error)
+        except PadreError as failure:
+            if error is None:
+                raise
+            error.add_note(f"PaDRe could not finish with {self.url}: {failure}")  # the script's own must come through
 
     def __repr__(self) -> str:
         return f"<padre workspace {self.url}>"

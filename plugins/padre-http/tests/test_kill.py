@@ -250,6 +250,17 @@ class _Slow(io.BytesIO):
         return super().read(size)
 
 
+def test_a_script_s_own_exception_comes_through_when_the_server_is_away(server, proxy):
+    with (
+        pytest.raises(ValueError, match="of the script") as raised,
+        padre.open(proxy.url, token=server.token, timeout=2) as workspace,
+        workspace.start_run("iris/svc"),
+    ):
+        proxy.spoil_all("refuse")
+        raise ValueError("of the script")
+    assert any("could not store the end of run" in note for note in raised.value.__notes__)
+
+
 @pytest.fixture
 def shared(serve, tmp_path):
     """A server, and a user of it who may write in two projects."""
