@@ -142,8 +142,10 @@ def test_a_token_whose_time_has_come_is_exchanged_and_kept(server, make):
     assert make(server.url).whoami().user
 
 
-def test_who_cannot_exchange_a_token_now_goes_on_with_it_and_asks_again_later(server, proxy, make):
-    client = make(proxy.url, timeout=4)
+def test_who_cannot_exchange_a_token_now_goes_on_with_it_and_asks_again_later(server, proxy, make, monkeypatch):
+    monkeypatch.setattr("padre_http.client.RENEW_SECONDS", 1.0)
+    monkeypatch.setattr("padre_http.client.RENEW_AGAIN_SECONDS", 3600.0)
+    client = make(proxy.url)
     client.sign_in_with(Secret(server.token))
     FileKeep(TokenFile(default_path())).save(client.origin, Token(Secret(server.token), datetime.now(UTC)))
     proxy.spoil("hang", "hang", "hang", only=b"/v1/session/refresh")

@@ -295,6 +295,7 @@ def test_what_is_refused_of_one_run_keeps_no_other_run_waiting(shared):
         assert list(admin.runs.points(stays.id, "loss").values) == [1.0, 0.5]
 
 
+@pytest.mark.usefixtures("short")
 def test_what_is_refused_of_an_earlier_run_waits_alone(shared):
     server, users, (first, _) = shared
     with closing(Proxy(server.url)) as proxy, padre.open(server.url, token=server.token) as admin:
@@ -302,10 +303,11 @@ def test_what_is_refused_of_an_earlier_run_waits_alone(shared):
             runs = [workspace.start_run(path).id for path in ("first/svc", "second/svc")]
         token = default_token(server)
         here = type(server)(proxy.url, token)
-        with here.open(timeout=2) as backend:
-            for run in runs:
-                samples.log(backend.open_writer(run), 5)
+        with here.open() as backend:
+            writers = [backend.open_writer(run) for run in runs]
             proxy.spoil_all("refuse")
+            for writer in writers:
+                samples.log(writer, 5)
         proxy.spoil_all(None)
         users.set_role("ada", first, None)
         here.open().close()
