@@ -204,7 +204,8 @@ class Records:
             contents: For each object its id and its content.
         """
         at = canonical.now()
-        writes = [Write(first(kind, id, content, ancestors, by=self.actor, at=at), ABSENT) for id, content in contents]
+        records = [first(kind, id, content, ancestors, by=self.actor, at=at, version=1) for id, content in contents]
+        writes = [Write(record, ABSENT) for record in records]
         results = self.backend.put_many(writes)
         if self.remotes is not None:
             self.remotes.changed()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import mmap
 import os
 import re
@@ -28,11 +29,14 @@ from padre_core.objects.record import Record, encode
 from padre_core.streams import lines, points
 from padre_core.streams.columns import Columns, Line, Points
 from padre_core.streams.filesystems import failure
-from padre_core.streams.log import POINT_TAG, FrameKind, LogReader, LogWriter
-from padre_core.streams.view import DIGEST, LogView, Ref
+from padre_core.streams.log import POINT_TAG, SLOT, FrameKind, LogReader, LogWriter
+from padre_core.streams.view import LogView, Ref
 
 _NAME = re.compile(r"([0-9a-f]{16})-(\d{6,})")
 _COUNTER = struct.Struct("<Q")
+
+TOGETHER = 16
+"""How many small blobs are written by one call: of 16 KB each, that is as much as Linux takes well at once."""
 
 RECENT = 4096
 """How many records that were read are remembered: those of a sync between the look at them and their writing."""
@@ -286,13 +290,16 @@ class Journal(AbstractContextManager["Journal"]):
 
     def put_blobs(self, blobs: Iterable[tuple[str, bytes]]) -> None:
         """Acknowledges small blobs, each with its digest."""
-        with self.lock:
-            for digest, data in blobs:
-                log = self.room(len(data) + DIGEST)
-                slot = log.append(FrameKind.BLOB, 0, bytes.fromhex(digest) + data)
+        rest = iter(blobs)
+        while group := list(itertools.islice(rest, TOGETHER)):
+            payloads = [bytes.fromhex(digest) + data for digest, data in group]
+            with self.lock:
+                log = self.room(sum(len(payload) + 2 * SLOT for payload in payloads))
+                slots = log.append_blobs(payloads)
                 view = self.views[log.path.name]
-                view.blobs[digest] = slot
-                view.reader.skip_frame(slot, log.next)
+                for (digest, _), slot, following in zip(group, slots, [*slots[1:], log.next], strict=True):
+                    view.blobs[digest] = slot
+                    view.reader.skip_frame(slot, following)
 
     def blob(self, digest: str) -> bytes | None:
         """A blob of this process's logs, or of others as of the last scan."""

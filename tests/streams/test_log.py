@@ -105,6 +105,37 @@ def test_a_torn_tail_is_cut(tmp_path_factory, cut):
     assert not reader.damaged
 
 
+BLOBS = [bytes([number]) * size for number, size in enumerate((0, 31, 32, 33, 4096, 16384), start=1)]
+
+
+def test_blobs_that_are_written_together_come_back_between_other_frames(path):
+    log = LogWriter(path)
+    log.append(FrameKind.RECORD, 0, b"before")
+    slots = log.append_blobs(BLOBS)
+    log.append(FrameKind.RECORD, 0, b"after")
+    frames, reader = read(path)
+    assert [frame.payload for frame in frames] == [b"before", *BLOBS, b"after"]
+    assert [frame.slot for frame in frames[1:-1]] == slots
+    assert not reader.damaged
+    log.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut=st.integers(SLOT, 24 * 1024))
+def test_of_blobs_that_are_written_together_a_kill_leaves_the_first_ones(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("log") / "0123456789abcdef-000001"
+    log = LogWriter(path)
+    slots = log.append_blobs(BLOBS)
+    log.close()
+    data = path.read_bytes()
+    path.write_bytes(data[:cut] + bytes(len(data) - cut))
+    frames, reader = read(path)
+    ends = [*slots[1:], log.next]
+    assert len(frames) >= sum(end * SLOT <= cut for end in ends)
+    assert [frame.payload for frame in frames] == BLOBS[: len(frames)]
+    assert not reader.damaged
+
+
 def test_a_bad_middle_is_known_and_the_rest_read(path):
     ends = fill(path)
     whole, _ = contents(path)
