@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
-from padre_core.errors import ReadOnlyError
+from padre_core.errors import AccessDeniedError, ReadOnlyError
 from padre_core.objects import canonical
 from padre_core.objects.identity import run_of
 from padre_core.objects.record import Record, encode
@@ -151,7 +151,8 @@ class Journal(AbstractContextManager["Journal"]):
     def generation(self) -> int:
         """Counts the changes of the set of logs; -1 where that is not known."""
         if self._counter is None and not self.readonly:
-            self._lock_file()
+            with contextlib.suppress(AccessDeniedError):  # what may not be written any more may be read
+                self._lock_file()
         if self._counter is None:
             try:
                 fd = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
