@@ -1,6 +1,7 @@
 """What holds for all tests of this repository."""
 
 import contextlib
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -42,3 +43,11 @@ def free_port():
             return keeper.getsockname()[1]
 
         yield free_port
+
+
+@pytest.fixture
+def interruptible():
+    """Lets processes hear Ctrl-C even where whoever runs the tests ignores it, as a shell does for what is behind."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -178,7 +178,7 @@ def _git_version_beside(root: Path) -> tuple[str, str | None] | None:
         return _git_version(root)
     _build_models()
     beside.join()
-    return found[0]
+    return found[0] if found else None  # what was wrong there, the thread has told on standard error
 
 
 def _build_models() -> None:

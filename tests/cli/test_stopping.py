@@ -21,12 +21,7 @@ PROBLEMS = 2 * BLOBS  # each is damaged, and no object names it
 CHECKING = "padre: interrupted; only what was told above is known, and the same command checks everything anew\n"
 
 
-@pytest.fixture(autouse=True)
-def heard():
-    """Lets processes hear Ctrl-C even where whoever runs the tests ignores it, as a shell does for what is behind."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("interruptible")
 
 
 @pytest.fixture(autouse=True)

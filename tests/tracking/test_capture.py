@@ -274,3 +274,14 @@ def test_a_notebook_is_a_command_that_does_not_change_with_each_kernel(tmp_path)
     code = run("-c", kernel + REPORT, cwd=tmp_path)["code"]
     assert code["type"] == "command"
     assert code["command"][1:] == ["-m", "ipykernel_launcher"]
+
+
+def test_an_answer_of_git_that_makes_no_sense_keeps_no_run_from_starting(tmp_path):
+    (tmp_path / "work" / ".git").mkdir(parents=True)
+    (tmp_path / "work" / "train.py").write_text(REPORT)
+    senseless = tmp_path / "bin" / "git"
+    senseless.parent.mkdir()
+    senseless.write_text("#!/bin/sh\nprintf 'a\\0b\\0'\n")
+    senseless.chmod(0o755)
+    env = {**os.environ, "PATH": f"{senseless.parent}:{os.environ['PATH']}"}
+    assert run("train.py", cwd=tmp_path / "work", env=env)["environment"]["commit"] is None

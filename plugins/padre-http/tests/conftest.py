@@ -145,6 +145,16 @@ class Served:
 
 
 @pytest.fixture
+def proxy(server: Any) -> Iterator[Any]:
+    """Between a client and the test's server; passes on what it is not told to spoil."""
+    from http_proxy import Proxy  # beside this file, which is in the path only now
+
+    proxy = Proxy(server.url)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
 def served(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Served]:
     """A server that a test may kill."""
     server = Served(tmp_path / "served", free_port())

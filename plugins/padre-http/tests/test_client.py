@@ -54,13 +54,6 @@ def short(monkeypatch):
 
 
 @pytest.fixture
-def proxy(server):
-    proxy = Proxy(server.url)
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture
 def make():
     """Makes clients, which are closed with the test."""
     with ExitStack() as stack:

@@ -51,13 +51,6 @@ def uploaded(served):
 
 
 @pytest.fixture
-def proxy(server):
-    proxy = Proxy(server.url)
-    yield proxy
-    proxy.close()
-
-
-@pytest.fixture
 def short(monkeypatch):
     """Short pauses before a server that is away is asked again."""
     monkeypatch.setattr(transport, "BACKOFF_SECONDS", 0.01)

@@ -12,18 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from http_proxy import FAULTS, PATIENCE, Proxy
+from http_proxy import FAULTS, PATIENCE
 
 import padre_core as padre
 
 KILLS = int(os.environ.get("PADRE_SYNC_SERVER_KILLS", "12"))
-
-
-@pytest.fixture
-def proxy(server):
-    proxy = Proxy(server.url)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture(autouse=True)

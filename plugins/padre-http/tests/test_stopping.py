@@ -8,7 +8,6 @@ import sys
 import time
 
 import pytest
-from http_proxy import Proxy
 
 import padre_core as padre
 
@@ -17,19 +16,7 @@ GOING_ON = "padre: interrupted; what arrived is stored, and the same command goe
 COPYING = "padre: interrupted; what was copied stays in the target, and the same command copies the rest\n"
 
 
-@pytest.fixture(autouse=True)
-def heard():
-    """Lets processes hear Ctrl-C even where whoever runs the tests ignores it, as a shell does for what is behind."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
-def proxy(server):
-    proxy = Proxy(server.url)
-    yield proxy
-    proxy.close()
+pytestmark = pytest.mark.usefixtures("interruptible")
 
 
 @pytest.fixture(autouse=True)
