@@ -10,6 +10,7 @@ from typing import Any
 from padre_core.backends.bytestore import Absent, IfMatch
 from padre_core.errors import AlreadyExistsError, ConflictError, NotFoundError
 from padre_core.objects.envelope import keeping_base
+from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import LINEAGE, MAX_LINEAGE, Conflict, Record, check, kept, vacancy
 
 
@@ -88,6 +89,13 @@ def knows(record: Record, etag: str) -> bool:
     return any(etag == lost.etag or etag in lost.lineage for lost in record.conflicts)
 
 
+def is_placeholder(record: Record) -> bool:
+    """Whether an object was only made because something below it named it."""
+    if record.revision != 1 or record.deleted is not None:
+        return False
+    return record.data().keys() <= {"name", kind_of(record.kind).parent_field}
+
+
 def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
     if record.etag == current.etag:
         return _united(current, record, _longer(current.lineage, record.lineage))
@@ -103,7 +111,7 @@ def _head(current: Record, record: Record, if_match: IfMatch) -> Record:
     if knows(record, current.etag):
         return _united(record, current, record.lineage)
     winner, loser = sorted((current, record), key=_rank, reverse=True)
-    if winner.hash == loser.hash:
+    if winner.hash == loser.hash or is_placeholder(loser):
         return _united(winner, loser, _longer(winner.lineage, (loser.etag, *loser.lineage)))
     lost = Conflict(loser.etag, loser.lineage, loser.content)
     return _united(replace(winner, conflicts=(*winner.conflicts, lost)), loser, winner.lineage)
@@ -152,6 +160,6 @@ def _follows(head: Record, other: Record) -> bool:
     return created and head.updated_at >= other.updated_at
 
 
-def _rank(record: Record) -> tuple[bool, int, str]:
-    """An edit beats a delete, else the greater etag wins."""
-    return record.deleted is None, record.revision, record.etag.partition("-")[2]
+def _rank(record: Record) -> tuple[bool, bool, int, str]:
+    """An edit beats a delete, and content beats a placeholder; else the greater etag wins."""
+    return record.deleted is None, not is_placeholder(record), record.revision, record.etag.partition("-")[2]

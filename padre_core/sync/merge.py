@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from padre_core.backends.merge import knows, resolve
+from padre_core.backends.merge import is_placeholder, knows, resolve
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.kinds import kind_of
@@ -105,13 +105,6 @@ def fields_in_conflict(head: Record, conflict: Conflict) -> tuple[str, ...]:
     """The fields in which a losing version differs from the head."""
     one, other = head.data(), canonical.from_json(conflict.content)
     return tuple(name for name in sorted({*one, *other}) if not _same(one.get(name), other.get(name)))
-
-
-def is_placeholder(record: Record) -> bool:
-    """Whether an object was only made because something below it named it."""
-    if record.revision != 1 or record.deleted is not None:
-        return False
-    return record.data().keys() <= {"name", kind_of(record.kind).parent_field}
 
 
 def _merged(kind: str, one: bytes, other: bytes, base: bytes) -> bytes | None:

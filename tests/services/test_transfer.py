@@ -151,3 +151,14 @@ def test_a_read_only_target_is_refused(filled, new_url, tmp_path):
     padre.open(url).close()
     with padre.open(url, readonly=True) as target, pytest.raises(padre.ReadOnlyError):
         padre.copy(filled, target)
+
+
+@pytest.mark.parametrize("title", ["real", "true", "Irises"])  # whichever etag is the greater
+def test_a_placeholder_gives_way_to_real_content_in_a_copy_and_back(workspace, target, title):
+    workspace.experiments.put(padre.Experiment(name="svc", project="iris"))
+    target.projects.put(padre.Project(name="iris", title=title))
+    padre.copy(workspace, target)
+    padre.copy(target, workspace)
+    for project in (workspace.projects.get("iris"), target.projects.get("iris")):
+        assert (project.title, project.conflicts) == (title, ())
+    assert workspace.projects.get("iris").etag == target.projects.get("iris").etag
