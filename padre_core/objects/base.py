@@ -3,6 +3,7 @@
 The modules of kinds do not put off annotations: pydantic would compile each text again for every class below its own.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +22,7 @@ from pydantic_core import core_schema
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.envelope import parse
-from padre_core.objects.identity import check_digest, check_key, check_keys, check_name, is_id
+from padre_core.objects.identity import check_digest, check_distinct, check_key, check_name, is_id
 from padre_core.objects.record import Record
 
 
@@ -44,21 +45,35 @@ class Given:
         return core_schema.json_or_python_schema(json_schema=schema, python_schema=given)
 
 
-def _check_mapping(value: object, check: Callable[[object], object]) -> dict[str, object]:
+def _check_mapping(value: object, check: Callable[[object, str], object]) -> dict[str, object]:
     if not isinstance(value, Mapping):
         raise ValueError(f"expected a mapping, not {type(value).__name__}")
-    return dict(zip(check_keys(tuple(value)), map(check, value.values()), strict=True))
+    keys = check_distinct(tuple(value))
+    return dict(zip(keys, map(check, value.values(), keys), strict=True))
 
 
-def _check_tag(value: object) -> str:
+def _check_tag(value: object, key: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"a tag is text: expected str, not {type(value).__name__}")
+        raise ValueError(f"{key}: a tag is text: expected str, not {type(value).__name__}")
     return value
+
+
+def _check_time(value: object) -> object:
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):  # what is none, pydantic says
+            value = datetime.fromisoformat(value)
+    return canonical.in_utc(value) if isinstance(value, datetime) else value
 
 
 def reference(value: object) -> object:
     """Turns an object into the id or the name path by which others refer to it."""
+    value = meant(value)
     return value.reference() if isinstance(value, PadreObject) else value
+
+
+def meant(value: Any) -> Any:
+    """The object that a handle stands for; anything else as it is."""
+    return value.object if isinstance(value, Handle) else value
 
 
 Name = Annotated[str, BeforeValidator(check_name)]
@@ -67,6 +82,7 @@ Json = Annotated[Any, Given(canonical.plain)]
 JsonMap = Annotated[dict[str, Any], Given(lambda value: _check_mapping(value, canonical.plain))]
 Tags = Annotated[dict[str, str], Given(lambda value: _check_mapping(value, _check_tag))]
 Reference = Annotated[str, Given(reference)]
+Time = Annotated[datetime, Given(_check_time)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Given(check_digest)]
 
 
@@ -277,6 +293,12 @@ class PadreObject(BaseModel):
         values["created_by"] = record.created_by
         values["updated_by"] = record.updated_by
         values["_stored"] = stored
+
+
+class Handle:
+    """What stands for an object wherever one is meant, such as a run that is being worked on."""
+
+    object: PadreObject
 
 
 class NamedObject(PadreObject):

@@ -61,9 +61,23 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def in_utc(time: datetime) -> datetime:
+    """The same time in UTC, which one that names no zone is in already: what is stored depends on no machine's zone.
+
+    Raises:
+        InvalidObjectError: It is before the year 1 or after 9999.
+    """
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise InvalidObjectError(f"the time {time} is before the year 1 or after 9999 in UTC") from None
+
+
 def format_time(time: datetime) -> str:
-    """A UTC time as text of fixed width, so that text order is time order."""
-    return time.astimezone(UTC).isoformat("T", "microseconds")[:26] + "Z"
+    """A time as text in UTC of fixed width, so that text order is time order; see `in_utc`."""
+    return in_utc(time).isoformat("T", "microseconds")[:26] + "Z"
 
 
 def parse_time(text: str) -> datetime:
@@ -100,7 +114,8 @@ def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
         return value
     if kind is int:
         if not -_INT64 <= value < _INT64:
-            raise InvalidObjectError(f"{where}: the integer {value:.3e} does not fit into 64 bits; store it as text")
+            size = value.bit_length()
+            raise InvalidObjectError(f"{where}: an integer of {size} bits and a sign is over 64; store it as text")
         return value
     if depth > MAX_DEPTH:
         raise InvalidObjectError(f"{where}: nested deeper than {MAX_DEPTH} levels")

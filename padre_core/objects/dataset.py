@@ -1,12 +1,11 @@
 """Datasets: what experiments work on."""
 
-from typing import Annotated, ClassVar
-
-from pydantic import Field
+from typing import Annotated, Any, ClassVar
 
 from padre_core.objects import canonical
-from padre_core.objects.base import BlobReference, Json, Key, NamedObject, Part, Reference
+from padre_core.objects.base import BlobReference, Given, Json, Key, NamedObject, Part, Reference
 from padre_core.objects.experiment import References
+from padre_core.objects.identity import check_key
 
 
 class Attribute(Part):
@@ -46,7 +45,7 @@ class Dataset(NamedObject):
     frozen_fields: ClassVar[frozenset[str]] = frozenset({"attributes", "formats", "origin", "derived_from"})
 
     project: Reference | None = None
-    version: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    version: Annotated[str, Given(check_key)] | None = None
     attributes: tuple[Attribute, ...] = ()
     formats: dict[Key, BlobReference] = {}
     origin: str | None = None
@@ -56,6 +55,12 @@ class Dataset(NamedObject):
         if self.version is None:
             frozen = {name: canonical.plain(getattr(self, name), name) for name in sorted(self.frozen_fields)}
             self.__dict__["version"] = canonical.digest(canonical.canonical_json(frozen))[:16]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in self.frozen_fields and self._stored is None and "version" not in self.model_fields_set:
+            self.__dict__["version"] = None
+            self.model_post_init(None)
 
     def key(self) -> tuple[str | int | None, ...]:
         return (self.name, self.version)

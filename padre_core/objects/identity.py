@@ -117,6 +117,19 @@ def check_keys(keys: tuple[object, ...]) -> tuple[str, ...]:
     return _check_few(keys) if len(keys) <= _FEW else tuple(map(check_key, keys))
 
 
+def check_distinct(keys: tuple[object, ...]) -> tuple[str, ...]:
+    """The same, where none of the keys may stand for another.
+
+    Raises:
+        ValueError: Two of them are one key in NFC.
+    """
+    found = check_keys(keys)
+    if len(set(found)) < len(found):
+        twice = next(key for key in found if found.count(key) > 1)
+        raise ValueError(f"the key {twice!r:.80} is there twice, in different Unicode forms")
+    return found
+
+
 @functools.lru_cache(maxsize=256)  # the same keys come with every run
 def _check_few(keys: tuple[object, ...]) -> tuple[str, ...]:
     return tuple(map(check_key, keys))

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Iterable
-from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Self
 
@@ -10,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
-from padre_core.objects.base import BlobReference, JsonMap, PadreObject, Part, Reference
+from padre_core.objects.base import BlobReference, JsonMap, PadreObject, Part, Reference, Time
 from padre_core.objects.record import Record
 from padre_core.objects.summary import Summary, combine
 
@@ -74,6 +73,7 @@ class Run(PadreObject):
     Attributes:
         parent: The id of the run that this one is a part of; it is no ancestor.
         command: The command line, with values of secret-looking options replaced by `***`.
+        started_at: In UTC, as `ended_at`; a time that names no zone is taken as UTC.
         progress: As last noted when the run ended; `runs.progress` follows a run while it works.
         moved_from: The ids of executions that the run belonged to before, oldest first.
     """
@@ -89,8 +89,8 @@ class Run(PadreObject):
     command: tuple[str, ...] | None = None
     environment: Environment | None = None
     status: RunStatus = RunStatus.CREATED
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+    started_at: Time | None = None
+    ended_at: Time | None = None
     progress: Progress | None = None
     error: RunError | None = None
     moved_from: tuple[str, ...] = ()

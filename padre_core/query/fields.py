@@ -10,7 +10,7 @@ import typing
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -190,7 +190,7 @@ def check_time(value: Scalar) -> str:
         except ValueError:
             pass
         else:
-            return canonical.format_time(time if time.tzinfo else time.replace(tzinfo=UTC))
+            return canonical.format_time(time)
     raise InvalidObjectError('expected a time as text, such as "2026-11-23" or "2026-11-23T09:30:00Z"')
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.base import PadreObject
-from padre_core.objects.identity import check_key, check_keys
+from padre_core.objects.identity import check_distinct, check_key, check_keys
 
 
 def checked_content(object: PadreObject) -> bytes:
@@ -40,6 +40,19 @@ def checked_mapping(where: str, values: Any) -> dict[Any, Any]:
     if not hasattr(values, "items"):
         raise InvalidObjectError(f"{where}: expected a dict such as {{'C': 1.0}}, not {type(values).__name__}")
     return dict(values.items())
+
+
+def checked_entries(where: str, values: Any) -> dict[str, Any]:
+    """The same, with keys in NFC, for what is added to entries that are there.
+
+    Raises:
+        InvalidObjectError: It is no mapping, or a key is malformed.
+    """
+    given = checked_mapping(where, values)
+    try:
+        return dict(zip(check_distinct(tuple(given)), given.values(), strict=True))
+    except ValueError as error:
+        raise InvalidObjectError(f"{where}: {error}") from None
 
 
 def checked_limit(limit: Any) -> int | None:

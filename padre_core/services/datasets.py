@@ -35,9 +35,6 @@ class DatasetService(Service[Dataset]):
                 with open_source(source) as file:
                     formats[format] = self.backend.write_blob(file)
             object.formats = formats
-            if "version" not in object.model_fields_set:  # it follows from the formats
-                object.__dict__["version"] = None
-                object.model_post_init(None)
         return super().put(object, remote=remote)
 
     def open(self, dataset: Dataset | str, format: str | None = None) -> BinaryIO:

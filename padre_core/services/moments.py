@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.canonical import format_time
@@ -25,4 +25,4 @@ def moment(text: str) -> str | None:
         raise InvalidObjectError(f"{text!r:.40} is no time: {error}; write 2026-11-23 or 2026-11-23T12:00") from None
     if len(text) == len("2026-11-23"):
         time += timedelta(days=1) - timedelta(microseconds=1)
-    return format_time(time.replace(tzinfo=time.tzinfo or UTC))
+    return format_time(time)

@@ -1,5 +1,6 @@
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
+from time import tzset
 
 import numpy as np
 import pytest
@@ -216,3 +217,72 @@ def test_loading_stored_content_validates_it_once(monkeypatch):
     content = Run(execution="x", parameters={"C": 1.0}).content()
     monkeypatch.setattr(Run, "__init__", None)
     assert Run.from_stored([content])[0].parameters == {"C": 1.0}
+
+
+def test_a_dataset_version_follows_what_is_set_until_it_is_said_or_stored():
+    dataset = Dataset(name="iris")
+    dataset.attributes = (Attribute(name="width"),)
+    assert dataset.version == Dataset(name="iris", attributes=[Attribute(name="width")]).version
+    dataset.version = "2026"
+    dataset.origin = "Fisher"
+    assert dataset.version == "2026"
+
+
+@pytest.mark.parametrize("version", ["", "a\nb", "x" * 256, "\ud800"])
+def test_a_malformed_dataset_version_is_refused(version):
+    with pytest.raises(InvalidObjectError, match=r"dataset\.version"):
+        Dataset(name="iris", version=version)
+
+
+@pytest.mark.parametrize("field", ["parameters", "metadata", "tags"])
+def test_two_forms_of_one_key_are_refused_and_none_is_lost(field):
+    with pytest.raises(InvalidObjectError, match=f"{field}.*é.*twice"):
+        Run(execution="e", **{field: {"é": "1", "e\u0301": "2"}})
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ({"lr": object()}, "lr: object"),
+        ({"a": 1, "lr": {"x": [1j]}}, r"lr\.x\[0\]"),
+        ({"lr": 10**5000}, "lr.*16610 bits"),
+    ],
+)
+def test_what_cannot_be_stored_is_named_by_its_key(value, named):
+    with pytest.raises(InvalidObjectError, match=f"run.parameters: {named}"):
+        Run(execution="e", parameters=value)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        datetime(2026, 1, 1, 12),  # noqa: DTZ001  # such are given
+        "2026-01-01T12:00:00",
+        "2026-01-01T12:00:00Z",
+        datetime(2026, 1, 1, 14, tzinfo=timezone(timedelta(hours=2))),
+        datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp(),
+    ],
+)
+def test_all_times_of_an_object_are_in_utc_on_every_machine(monkeypatch, time):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    tzset()
+    try:
+        run = Run(execution="e", started_at=time)
+        assert run.started_at.isoformat() == "2026-01-01T12:00:00+00:00"
+        assert b'"started_at":"2026-01-01T12:00:00.000000Z"' in run.content()
+    finally:
+        monkeypatch.undo()
+        tzset()
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))),
+        datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5))),
+    ],
+)
+def test_a_time_that_utc_does_not_have_is_refused(time):
+    for values in ({"started_at": time}, {"started_at": time.isoformat()}, {"parameters": {"since": time}}):
+        with pytest.raises(InvalidObjectError, match="year"):
+            Run(execution="e", **values)
