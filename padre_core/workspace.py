@@ -18,7 +18,7 @@ from padre_core.configuration import StoreSettings, find_url, named_remotes, set
 from padre_core.errors import InvalidObjectError, NotFoundError, PadreError, UnsupportedError
 from padre_core.hookspecs import Progressed
 from padre_core.objects import canonical
-from padre_core.objects.base import PadreObject
+from padre_core.objects.base import Handle, PadreObject, meant
 from padre_core.objects.code import Code
 from padre_core.objects.computation import Computation
 from padre_core.objects.experiment import Experiment
@@ -199,14 +199,15 @@ class Workspace:
         ways = [f"; {describe(record)} was deleted: {restore_call(record)}" for record in gone]
         raise NotFoundError(f"{self.url} has no project, experiment or dataset {reference!r:.200}{''.join(ways)}")
 
-    def ref(self, object: PadreObject | str, kind: str | None = None) -> Ref:
+    def ref(self, object: PadreObject | Handle | str, kind: str | None = None) -> Ref:
         """The kind and id of what is stored here: an object, or its id, URL or name path.
 
         Raises:
             NotFoundError: It is not here.
         """
-        service = self.service(object.kind) if isinstance(object, PadreObject) else self.service_of(object, kind)
-        return service.kind, str(service.get(object, refresh="never").id)
+        item = meant(object)
+        service = self.service(item.kind) if isinstance(item, PadreObject) else self.service_of(item, kind)
+        return service.kind, str(service.get(item, refresh="never").id)
 
     @property
     def remotes(self) -> Engine:
@@ -238,8 +239,8 @@ class Workspace:
         parameters: Mapping[str, Any] | None = None,
         name: str | None = None,
         tags: Mapping[str, str] | None = None,
-        parent: Run | str | None = None,
-        resume: Run | str | None = None,
+        parent: Run | ActiveRun | str | None = None,
+        resume: Run | ActiveRun | str | None = None,
     ) -> ActiveRun:
         """Starts a run of an experiment, by default of `default/default`; see `padre_core.tracking.start_run`."""
         from padre_core import tracking
@@ -299,7 +300,7 @@ class Workspace:
 
     def resolve(
         self,
-        object: PadreObject | str,
+        object: PadreObject | Handle | str,
         *,
         kind: str | None = None,
         keep: str | None = None,
@@ -372,7 +373,7 @@ def copy(
     target: Workspace | Backend | str | os.PathLike[str],
     *,
     where: str | Expression | None = None,
-    within: PadreObject | str | None = None,
+    within: PadreObject | Handle | str | None = None,
     progress: Progress | None = None,
 ) -> CopyReport:
     """Copies between two stores: ids, times, lineages, deletions, streams and blobs; proves equality at the end.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from padre_core.backends.blobs import read_start
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.artifact import Artifact
-from padre_core.objects.base import PadreObject
+from padre_core.objects.base import Handle, PadreObject, meant
 from padre_core.objects.identity import is_run_id
 from padre_core.pausing import collector_paused
 from padre_core.query.model import Compare, Field, Operator
@@ -36,7 +36,7 @@ class ArtifactService(Service[Artifact]):
 
     def upload(
         self,
-        owner: PadreObject | str,
+        owner: PadreObject | Handle | str,
         source: Source,
         *,
         path: str | None = None,
@@ -55,7 +55,8 @@ class ArtifactService(Service[Artifact]):
             InvalidObjectError: The source names no regular file, or the path is missing or malformed.
         """
         name = path if path is not None else _name(source)
-        kind = owner.kind if isinstance(owner, PadreObject) else owner_kind
+        above = meant(owner)
+        kind = above.kind if isinstance(above, PadreObject) else owner_kind
         draft = Artifact(owner=owner, owner_kind=kind, path=name, digest="0" * 64, size=0)  # type: ignore[arg-type]
         media_type = media_type or _type_of(draft.path)
         _, id = self._resolve_parent(draft, create=True)
@@ -128,7 +129,7 @@ class ArtifactService(Service[Artifact]):
 
     def download(
         self,
-        object: PadreObject | str,
+        object: PadreObject | Handle | str,
         to: str | os.PathLike[str],
         *,
         progress: Progress | None = None,
@@ -157,7 +158,7 @@ class ArtifactService(Service[Artifact]):
                     target.create(artifact.path, pieces(source), artifact.size, progress)
         return [root.joinpath(*artifact.path.split("/")) for artifact in artifacts]
 
-    def _artifacts_of(self, object: PadreObject | str) -> list[Artifact]:
+    def _artifacts_of(self, object: PadreObject | Handle | str) -> list[Artifact]:
         if isinstance(object, Artifact):
             return [self.get(object, refresh="never")]
         if isinstance(object, str) and "://" in object:

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from padre_core.backends.backend import Backend
 from padre_core.errors import InvalidObjectError, NotFoundError
-from padre_core.objects.base import NamedObject, PadreObject, Stored
+from padre_core.objects.base import Handle, NamedObject, PadreObject, Stored, meant
 from padre_core.objects.identity import check_id, is_id
 from padre_core.objects.record import Record
 from padre_core.plugins import safe_url
@@ -34,35 +34,36 @@ class Lookup(Generic[T]):
         """Where the objects are kept."""
         return self.records.backend
 
-    def _id_of(self, object: T | str) -> str | None:
+    def _id_of(self, object: T | Handle | str) -> str | None:
         """The id of what is meant, where it says it by itself."""
-        if isinstance(object, PadreObject):
-            if not isinstance(object, self.model):
-                raise InvalidObjectError(f"expected {article(self.kind)}, not {kind_text(object)}")
-            return object.id
-        if not isinstance(object, str):
+        item = meant(object)
+        if isinstance(item, PadreObject):
+            if not isinstance(item, self.model):
+                raise InvalidObjectError(f"expected {article(self.kind)}, not {kind_text(item)}")
+            return item.id
+        if not isinstance(item, str):
             expected = f"expected {article(self.kind)}, its id, name path or URL"
-            raise InvalidObjectError(f"{expected}, not {kind_text(object)}")
-        if is_id(object):
-            return object
-        if "://" not in object:
+            raise InvalidObjectError(f"{expected}, not {kind_text(item)}")
+        if is_id(item):
+            return item
+        if "://" not in item:
             return None
-        place = self.records.at(object)
+        place = self.records.at(item)
         if place is None:
-            raise NotFoundError(f"{safe_url(object)!r:.200} is not in {self.records.url}; open its own store to get it")
+            raise NotFoundError(f"{safe_url(item)!r:.200} is not in {self.records.url}; open its own store to get it")
         folder, id = place
         if folder != self.model.folder:
-            raise InvalidObjectError(f"{safe_url(object)!r:.200} is not the URL of {article(self.kind)}")
+            raise InvalidObjectError(f"{safe_url(item)!r:.200} is not the URL of {article(self.kind)}")
         return check_id(id)
 
-    def _locate(self, object: T | str, look: Look | None = None) -> Record | None:
+    def _locate(self, object: T | Handle | str, look: Look | None = None) -> Record | None:
         """The head of what is meant, deleted or not; the living one of a name before the last deleted one."""
         id = self._id_of(object)
         if id is not None:
             return self.records.peek(self.kind, id)
         if isinstance(object, str):
             return self._by_path(object, look)
-        return latest(self._generations(object))
+        return latest(self._generations(meant(object)))
 
     def _generations(self, object: T) -> Sequence[Record]:
         """All objects that ever had the key of an object, oldest first."""
@@ -102,27 +103,28 @@ class Lookup(Generic[T]):
                 break
         return newest
 
-    def _not_found(self, object: T | str) -> NotFoundError:
-        text = object if isinstance(object, str) else object.name or self.kind
+    def _not_found(self, object: T | Handle | str) -> NotFoundError:
+        text = object if isinstance(object, str) else meant(object).name or self.kind
         return NotFoundError(f"{self.records.url} has no {self.kind} {safe_url(text)!r:.200}")
 
-    def container(self, within: PadreObject | str) -> str:
+    def container(self, within: PadreObject | Handle | str) -> str:
         """The id of the object below which something is looked for; any kind that has children.
 
         Raises:
             NotFoundError: There is none of this name.
             InvalidObjectError: There are several.
         """
-        if isinstance(within, PadreObject):
-            return within.id or record_of(self._services[within.kind].get(within, refresh="never")).id
-        if is_id(within):
-            return within
-        named = (self._services[kind].named(within) for kind in _CONTAINERS)
+        above = meant(within)
+        if isinstance(above, PadreObject):
+            return above.id or record_of(self._services[above.kind].get(above, refresh="never")).id
+        if is_id(above):
+            return str(above)
+        named = (self._services[kind].named(above) for kind in _CONTAINERS)
         found: list[Record] = [record for record in named if record is not None]
         if not found:
-            raise NotFoundError(f"within={within!r:.80}: {self.records.url} has nothing of this name")
+            raise NotFoundError(f"within={above!r:.80}: {self.records.url} has nothing of this name")
         if len(found) > 1:
-            raise InvalidObjectError(f"within={within!r:.80} is {' and '.join(map(describe, found))}: give the id")
+            raise InvalidObjectError(f"within={above!r:.80} is {' and '.join(map(describe, found))}: give the id")
         return found[0].id
 
     def has(self, path: str) -> bool:

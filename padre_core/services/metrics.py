@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from padre_core import query
 from padre_core.errors import NotFoundError
-from padre_core.objects.base import PadreObject, Stored
+from padre_core.objects.base import Handle, PadreObject, Stored
 from padre_core.objects.identity import run_child_id, run_of
 from padre_core.objects.metric import Metric
 from padre_core.objects.record import Record, first
@@ -23,7 +23,7 @@ class MetricService(Service[Metric]):
         self,
         where: str | Expression | None = None,
         *,
-        within: PadreObject | str | None = None,
+        within: PadreObject | Handle | str | None = None,
         deleted: bool = False,
     ) -> int:
         return sum(1 for _ in self.list(where, within=within, deleted=deleted))

@@ -53,8 +53,8 @@ class Putting(Lookup[T]):
                 self._put(object)
         return objects
 
-    def _check_links(self, draft: T) -> None:
-        """Checks what an object says about others beside its parent."""
+    def _check_links(self, draft: T, before: Record | None) -> None:
+        """Checks what an object newly says about others beside its parent; what it said may have gone since."""
 
     def _merge(self, object: T) -> tuple[T, Record]:
         """Creates an object, or sets those fields of the stored one that the caller set."""
@@ -72,7 +72,7 @@ class Putting(Lookup[T]):
                 ancestors: tuple[str, ...] = ()
                 if parent is not None and above is not None:  # a deleted run takes what is put into it, hidden
                     ancestors = self.records.place(above, parent, lately=head is not None or above == "run")
-                self._check_links(draft)
+                self._check_links(draft, head)
                 if head is None:
                     record = self.records.create(self.kind, id, self._checked(draft), ancestors, self._absence(draft))
                     return self._as_stored(draft, record), record
@@ -109,7 +109,7 @@ class Putting(Lookup[T]):
             return draft, head
         if self.model.frozen_fields:
             self._check_frozen(self.model.from_content(before.content), draft, before)
-        self._check_links(draft)
+        self._check_links(draft, before)
         try:
             return draft, self.records.update(before, content)
         except ConflictError as error:

@@ -8,6 +8,7 @@ from typing import cast
 from padre_core.backends.bytestore import ABSENT, UNBORN, Absent
 from padre_core.errors import ConflictError, CorruptObjectError, InvalidObjectError
 from padre_core.objects import canonical
+from padre_core.objects.base import Handle
 from padre_core.objects.execution import Execution
 from padre_core.objects.identity import check_id, new_run_id
 from padre_core.objects.kinds import kinds
@@ -33,7 +34,7 @@ _ID = Field(("id",))
 class RunService(Service[Run]):
     """Stores and finds runs, and reads their points and lines."""
 
-    def points(self, run: Run | str, metric: str) -> Series:
+    def points(self, run: Run | Handle | str, metric: str) -> Series:
         """The points of a metric as columns; empty if there are none.
 
         Raises:
@@ -49,11 +50,11 @@ class RunService(Service[Run]):
             )
         return found
 
-    def metrics(self, run: Run | str) -> dict[str, Summary]:
+    def metrics(self, run: Run | Handle | str) -> dict[str, Summary]:
         """Count, first, last, minimum, maximum and mean of each metric that the run has points of."""
         return combine(self._seen(run).summaries)
 
-    def packages(self, run: Run | str) -> dict[str, str]:
+    def packages(self, run: Run | Handle | str) -> dict[str, str]:
         """The distributions that were installed where the run ran, name to version; empty if nobody noted them."""
         environment = self.get(run).environment
         if environment is None or environment.packages is None:
@@ -62,11 +63,11 @@ class RunService(Service[Run]):
             lines = file.read().decode().splitlines()
         return dict(line.split("==", 1) for line in lines)
 
-    def lines(self, run: Run | str) -> list[Line]:
+    def lines(self, run: Run | Handle | str) -> list[Line]:
         """The lines that the run logged, by time."""
         return [line for line in self._lines(run) if line.level != PROGRESS]
 
-    def progress(self, run: Run | str) -> Progress | None:
+    def progress(self, run: Run | Handle | str) -> Progress | None:
         """How far the run has come; None if it never told."""
         told = [line for line in self._lines(run) if line.level == PROGRESS]
         if not told:
@@ -74,11 +75,11 @@ class RunService(Service[Run]):
         current, total, phase = canonical.from_json(told[-1].text)
         return Progress(current=current, total=total, phase=phase)
 
-    def open_writer(self, run: Run | str) -> StreamWriter:
+    def open_writer(self, run: Run | Handle | str) -> StreamWriter:
         """A new writer of the run's points and lines, for this process; close it when the work is done."""
         return self.backend.open_writer(self._seen(run).id)
 
-    def move(self, run: Run | str, execution: Execution | str) -> Run:
+    def move(self, run: Run | Handle | str, execution: Execution | str) -> Run:
         """Puts a run, with all that lives in it, below another execution; ids stay.
 
         Raises:
@@ -105,7 +106,7 @@ class RunService(Service[Run]):
         models = [model for model in kinds() if "run" in model.parents]
         return [record for model in models for record in self.records.all(model.kind, everything)]
 
-    def _lines(self, run: Run | str) -> list[Line]:
+    def _lines(self, run: Run | Handle | str) -> list[Line]:
         parts = self.backend.read_stream(self._seen(run).id, "lines")
         lines = [line for part in parts for line in cast("Lines", part.columns).lines]
         return sorted(lines, key=lambda line: line.time)
@@ -130,8 +131,8 @@ class RunService(Service[Run]):
         head = None if object.id is None else self.records.peek("run", object.id)
         return [] if head is None else [head]
 
-    def _check_links(self, draft: Run) -> None:
-        if draft.parent is not None:
+    def _check_links(self, draft: Run, before: Record | None) -> None:
+        if draft.parent is not None and (before is None or before.data().get("parent") != draft.parent):
             self.records.place("run", check_id(draft.parent))
 
     def _checked(self, draft: Run) -> bytes:

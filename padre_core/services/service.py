@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from padre_core import query
 from padre_core.backends.backend import Revision
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, PadreError, UnsupportedError
-from padre_core.objects.base import PadreObject
+from padre_core.objects.base import Handle, PadreObject, meant
 from padre_core.objects.record import Record
 from padre_core.query.model import Deleted, Expression, Query
 from padre_core.services.checking import checked_limit
@@ -82,7 +82,7 @@ class Service(Putting[T]):
         above, parent = self._resolve_parent(draft, create=True, look=look)
         self._identify(draft, above, parent, look)
 
-    def get(self, object: T | str, *, refresh: Refresh = "auto", at: str | None = None) -> T:
+    def get(self, object: T | Handle | str, *, refresh: Refresh = "auto", at: str | None = None) -> T:
         """The stored object; where a remote has a newer one, or it is not here yet, that is downloaded first.
 
         Args:
@@ -116,11 +116,11 @@ class Service(Putting[T]):
             found._stored.stale = True
         return found
 
-    def _here(self, object: T | str) -> T:
+    def _here(self, object: T | Handle | str) -> T:
         """The object as it is stored here."""
         return self._load(self._seen(object))
 
-    def _seen(self, object: T | str) -> Record:
+    def _seen(self, object: T | Handle | str) -> Record:
         """The record of an object that is stored here, alive, and readable for the user."""
         id = self._id_of(object)
         record = self._named(object) if id is None else self._read(id)
@@ -134,7 +134,7 @@ class Service(Putting[T]):
             )
         return record
 
-    def _named(self, object: T | str) -> Record:
+    def _named(self, object: T | Handle | str) -> Record:
         """The record of what is meant by its names, read now; where these lead may be known from before."""
         for look in (self.records.lately, self.records.peek):
             found = self._locate(object, look)
@@ -152,7 +152,7 @@ class Service(Putting[T]):
         except (NotFoundError, InvalidObjectError):
             return False
 
-    def locate(self, object: T | str, away: list[PadreError] | None = None) -> str:
+    def locate(self, object: T | Handle | str, away: list[PadreError] | None = None) -> str:
         """The id of what is meant, be it stored here or on a remote.
 
         Args:
@@ -186,7 +186,7 @@ class Service(Putting[T]):
         *,
         order_by: str | Sequence[str] | None = None,
         limit: int | None = None,
-        within: PadreObject | str | None = None,
+        within: PadreObject | Handle | str | None = None,
         deleted: bool = False,
     ) -> Listing[T]:
         """The objects that a filter finds, by creation time unless you say otherwise.
@@ -207,13 +207,15 @@ class Service(Putting[T]):
         self,
         where: str | Expression | None = None,
         *,
-        within: PadreObject | str | None = None,
+        within: PadreObject | Handle | str | None = None,
         deleted: bool = False,
     ) -> int:
         """How many objects a filter finds."""
         return self.records.count(self.kind, self._query(where, None, within, deleted=deleted))
 
-    def delete(self, objects: T | str | Iterable[T | str], *, mode: Mode = "all", force: bool = False) -> int:
+    def delete(
+        self, objects: T | Handle | str | Iterable[T | Handle | str], *, mode: Mode = "all", force: bool = False
+    ) -> int:
         """Deletes one object or many, and hides all that lies below; returns how many this call deleted.
 
         What does not exist, or was deleted before, is no error. `restore` brings an object back.
@@ -228,9 +230,10 @@ class Service(Putting[T]):
         """
         if mode not in ("all", "local", "remote"):
             raise InvalidObjectError(f"mode is 'all', 'local' or 'remote', not {mode!r:.40}")
-        items = (
+        given = (
             [*objects] if isinstance(objects, Iterable) and not isinstance(objects, str | PadreObject) else [objects]
         )
+        items = [meant(item) for item in given]
         if self.records.remotes is not None:
             return self._delete_anywhere(items, mode, force, self.records.remotes)
         if mode == "remote":
@@ -337,7 +340,7 @@ class Service(Putting[T]):
         found = self.backend.history(self.kind, head.id)
         return (revision._replace(record=self.records.past(revision.record)) for revision in found)
 
-    def _past(self, object: T | str, at: str) -> Record:
+    def _past(self, object: T | Handle | str, at: str) -> Record:
         """The version that was the newest at a time, in a state of the store that has a name, or of an etag."""
         self.backend.capabilities.require("history", self.records.url)
         head = self._locate(object)
@@ -358,7 +361,7 @@ class Service(Putting[T]):
             )
         return record
 
-    def url(self, object: T | str) -> str:
+    def url(self, object: T | Handle | str) -> str:
         """The URL of an object, which `get` takes."""
         return self.backend.object_url(self.kind, str(self.get(object, refresh="never").id))
 
@@ -400,7 +403,7 @@ class Service(Putting[T]):
         self,
         where: str | Expression | None,
         order_by: str | Sequence[str] | None,
-        within: PadreObject | str | None,
+        within: PadreObject | Handle | str | None,
         *,
         deleted: bool,
     ) -> Query:

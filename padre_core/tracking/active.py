@@ -13,13 +13,14 @@ from typing import Any, BinaryIO, Self
 from padre_core.errors import ConflictError, InvalidObjectError, PadreError
 from padre_core.hookspecs import Stopped
 from padre_core.objects.artifact import Artifact
+from padre_core.objects.base import Handle
 from padre_core.objects.computation import Computation
 from padre_core.objects.dataset import Dataset
 from padre_core.objects.identity import run_child_id
 from padre_core.objects.output import Output
 from padre_core.objects.run import Run, RunError, RunStatus
 from padre_core.objects.split import Split
-from padre_core.services.checking import checked_mapping
+from padre_core.services.checking import checked_entries
 from padre_core.streams.columns import now
 from padre_core.tracking.ending import outcome
 from padre_core.tracking.files import walk
@@ -32,7 +33,7 @@ active: set[ActiveRun] = set()
 """The runs that this process has not ended."""
 
 
-class ActiveRun(RunStreams):
+class ActiveRun(RunStreams, Handle):
     """One process's opening of a run; `start_run` makes it.
 
     A `with` block ends the run as the block ends: `finished`; `failed`, with type, message and traceback of the
@@ -47,7 +48,7 @@ class ActiveRun(RunStreams):
 
     def __init__(self, home: Home, run: Run, *, joined: bool = False) -> None:
         super().__init__(home, str(run.id))
-        self.object = run
+        self.object: Run = run
         self._joined = joined
         self._process = os.getpid()
         self._began = now()
@@ -56,12 +57,12 @@ class ActiveRun(RunStreams):
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Adds parameters to the run; one that is there already gets the new value."""
-        added = checked_mapping("parameters", parameters)
+        added = checked_entries("parameters", parameters)
         self._change(lambda run: setattr(run, "parameters", {**run.parameters, **added}))
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Adds tags to the run; one that is there already gets the new text."""
-        added = checked_mapping("tags", tags)
+        added = checked_entries("tags", tags)
         self._change(lambda run: setattr(run, "tags", {**run.tags, **added}))
 
     def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Artifact:
@@ -179,12 +180,15 @@ class ActiveRun(RunStreams):
         self._current_writer()
         with self._lock:
             for _ in range(_ATTEMPTS):
+                before = self.object.etag
                 change(self.object)
                 try:
                     self.object = self._home.runs.put(self.object)
                     return
                 except ConflictError:
                     self.object = self._home.runs.get(self.id, refresh="never")
+                    if self.object.etag == before:
+                        raise
             raise ConflictError(f"run {self.id} is changed too often by others; try again")
 
     def __enter__(self) -> Self:

@@ -19,7 +19,7 @@ from padre_core.objects.code import Code
 from padre_core.objects.execution import Execution
 from padre_core.objects.experiment import Experiment
 from padre_core.objects.run import Environment, Run, RunStatus
-from padre_core.services.checking import checked_mapping
+from padre_core.services.checking import checked_entries
 from padre_core.tracking.active import ActiveRun, active
 from padre_core.tracking.ending import uncaught
 from padre_core.tracking.home import Home
@@ -42,8 +42,8 @@ def start_run(
     parameters: Mapping[str, Any] | None = None,
     name: str | None = None,
     tags: Mapping[str, str] | None = None,
-    parent: Run | str | None = None,
-    resume: Run | str | None = None,
+    parent: Run | ActiveRun | str | None = None,
+    resume: Run | ActiveRun | str | None = None,
 ) -> ActiveRun:
     """Starts a run of an experiment, under the execution of this version of the code.
 
@@ -57,7 +57,7 @@ def start_run(
     Raises:
         InvalidObjectError: A name, parameter or tag is malformed; nothing was stored.
     """
-    parameters, tags = checked_mapping("parameters", parameters), checked_mapping("tags", tags)
+    parameters, tags = checked_entries("parameters", parameters), checked_entries("tags", tags)
     if resume is not None:
         if experiment is not None or name is not None or parent is not None:
             raise InvalidObjectError("start_run: a resumed run keeps its experiment, name and parent; leave them out")
@@ -143,7 +143,9 @@ def _reference(home: Home, experiment: Experiment | str | None) -> str:
     raise InvalidObjectError(f"start_run takes an experiment, its id, URL or name path, not {experiment!r:.80}")
 
 
-def _resume(home: Home, resume: Run | str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> ActiveRun:
+def _resume(
+    home: Home, resume: Run | ActiveRun | str, parameters: Mapping[str, Any], tags: Mapping[str, str]
+) -> ActiveRun:
     found = home.runs.get(resume, refresh="never")
     joined = found.status is RunStatus.RUNNING
 

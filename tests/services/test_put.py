@@ -282,3 +282,9 @@ def test_processes_that_create_one_experiment_at_once_make_one(tmp_path):
     with padre.open(url) as workspace:
         assert workspace.projects.count() == workspace.experiments.count() == 200
         assert {experiment.etag[:2] for experiment in workspace.experiments.list()} == {"1-"}
+
+
+def test_an_execution_whose_code_was_deleted_can_be_described(workspace, execution):
+    workspace.codes.delete(execution.code)
+    execution.description = "with the code of May"
+    assert workspace.executions.put(execution).description == "with the code of May"

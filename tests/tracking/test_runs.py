@@ -419,3 +419,50 @@ def test_what_is_no_mapping_or_number_is_refused_and_the_run_goes_on(workspace):
         run.log_progress("x")
     run.log_metric("m", 1.0)
     run.finish()
+
+
+def test_a_part_of_a_run_that_was_deleted_meanwhile_ends_as_ever(workspace):
+    outer = workspace.start_run()
+    inner = workspace.start_run(parent=outer.object)
+    outer.finish()
+    workspace.runs.delete(outer.id)
+    inner.log_parameters({"C": 1})
+    inner.finish()
+    stored = workspace.runs.get(inner.id)
+    assert (stored.status, stored.parameters, stored.parent) == ("finished", {"C": 1}, outer.id)
+
+
+def test_a_run_that_was_deleted_meanwhile_says_so_and_how_it_comes_back(workspace):
+    run = workspace.start_run()
+    workspace.runs.delete(run.id)
+    with pytest.raises(padre.PadreError, match=f"was deleted.*{run.id}"):
+        run.log_parameters({"C": 1})
+    workspace.runs.restore(run.id)
+    run.finish()
+    assert workspace.runs.get(run.id).status == "finished"
+
+
+def test_a_run_that_works_is_taken_wherever_a_run_is_meant(workspace):
+    with workspace.start_run() as outer, workspace.start_run(parent=outer) as run:
+        run.log_metric("loss", 0.5)
+        run.log("text")
+        workspace.splits.put(padre.Split(run=run, number=0))
+        workspace.artifacts.upload(run, b"model", path="model")
+    assert run.object.parent == outer.id
+    assert workspace.runs.get(run).id == run.id
+    assert list(workspace.runs.points(run, "loss").values) == [0.5]
+    assert [line.text for line in workspace.runs.lines(run)] == ["text"]
+    assert [split.number for split in workspace.splits.list(within=run)] == [0]
+    assert [artifact.path for artifact in workspace.artifacts.list(within=run)] == ["model"]
+    with workspace.start_run(resume=run) as again:
+        assert again.id == run.id
+    assert workspace.runs.delete([again, outer]) == 2
+    assert workspace.runs.restore(run).id == run.id
+
+
+def test_a_parameter_is_replaced_under_any_form_of_its_key(workspace):
+    with workspace.start_run(parameters={"é": 1}) as run:
+        run.log_parameters({"e\u0301": 2})
+        run.set_tags({"é": "1"})
+        run.set_tags({"e\u0301": "2"})
+    assert (run.object.parameters, run.object.tags) == ({"é": 2}, {"é": "2"})
