@@ -15,6 +15,8 @@ from padre_core.errors import AccessDeniedError, BackendError, PadreError, ReadO
 
 # Not those that copy on write: there a full disk can take preallocated pages away.
 _LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs", "overlay"})
+_NO_FULL_SYNC = frozenset({errno.ENOTSUP, errno.ENOTTY, errno.EINVAL})
+"""What file systems of macOS say that do not know how to make a drive empty its cache: SMB, ZFS, WebDAV."""
 
 
 def failure(what: str, error: OSError) -> PadreError:
@@ -28,10 +30,15 @@ def failure(what: str, error: OSError) -> PadreError:
 
 def datasync(fd: int) -> None:
     """Returns when the contents of a file are on the disk; raises OSError if that failed."""
-    if sys.platform == "darwin":
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-    else:
+    if sys.platform != "darwin":
         os.fdatasync(fd)
+        return
+    try:
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    except OSError as error:
+        if error.errno not in _NO_FULL_SYNC:
+            raise
+        os.fsync(fd)
 
 
 def sync_folder(folder: Path) -> None:
@@ -73,11 +80,27 @@ def has_sync_tree() -> bool:
 
 
 def sync_tree(fd: int) -> None:
-    """Returns when all that was written to the file system of an open folder is on the disk, where the system can."""
+    """Returns when all that lies in an open folder is on the disk; raises OSError if that failed.
+
+    Where the system can, that is one call for the whole file system.
+    """
     syncfs = _syncfs()
-    if syncfs is not None and syncfs(fd) != 0:
+    if syncfs is None:
+        _sync_each(fd)
+    elif syncfs(fd) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def _sync_each(fd: int) -> None:
+    for _, _, names, folder in os.fwalk(dir_fd=fd, topdown=False):
+        for name in names:
+            file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+            try:
+                datasync(file)
+            finally:
+                os.close(file)
+        datasync(folder)
 
 
 @functools.cache

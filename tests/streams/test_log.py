@@ -1,3 +1,4 @@
+import os
 import struct
 
 import pytest
@@ -5,10 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from padre_core.errors import BackendError
+from padre_core.streams import log as log_module
 from padre_core.streams import points
 from padre_core.streams.columns import make_points
 from padre_core.streams.log import POINT_TAG, SLOT, FrameKind, LogReader, LogWriter, point_columns
 from padre_core.streams.view import LogView
+
+
+@pytest.fixture(params=["preallocated", "elsewhere"], autouse=True)
+def place(request, monkeypatch):
+    """Where a file cannot be preallocated, and no memory map be trusted, as on macOS and on network disks."""
+    if request.param == "elsewhere":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+        monkeypatch.setattr(log_module, "is_local", lambda folder: False)
 
 
 @pytest.fixture

@@ -585,6 +585,22 @@ def test_a_file_whose_process_was_killed_before_any_commit_comes_with_the_next(t
         store.read(key)
 
 
+def test_a_waiting_file_that_the_loss_of_power_took_away_is_not_there_and_can_be_stored_again(tmp_path):
+    store = GitStore(url_of(tmp_path / "lab.git"))
+    store.write("padre.json", b"{}")
+    key = layout.blob_key("ab" * 32)
+    id = store.write(key, b"lost")
+    (tmp_path / "lab.git" / "objects" / id[:2] / id[2:]).unlink()
+    again = GitStore(url_of(tmp_path / "lab.git"))
+    with pytest.raises(NotFoundError):
+        again.stat(key)
+    again.write("projects/x.json", b"{}")
+    git(tmp_path / "lab.git", "fsck", "--strict")
+    again.write(key, b"stored again")
+    again.write("projects/y.json", b"{}")
+    assert git(tmp_path / "lab.git", "show", f"padre:{key}") == "stored again"
+
+
 @pytest.mark.parametrize(("asked", "walks"), [(False, 0), (True, 1)])
 def test_who_commits_many_runs_does_not_fill_an_index_that_nobody_asked(tmp_path, monkeypatch, asked, walks):
     url = url_of(tmp_path / "lab.git")

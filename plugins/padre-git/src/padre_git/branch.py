@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from padre_core.errors import AlreadyExistsError, ConflictError, CorruptObjectError, UnavailableError
-from padre_core.streams.filesystems import has_sync_tree, sync_tree
+from padre_core.streams.filesystems import has_sync_tree, sync_folder, sync_tree
 from padre_git.folders import Folders
 from padre_git.loose import write_ref
 from padre_git.packs import TEMPORARY, Pack, tidy
@@ -78,7 +78,7 @@ class Branch:
         )
         self.folders = Folders(self.raw_tree)
         self.packs = self.common / "objects" / "pack"
-        self.staged = Staged(self.folder / "staged")
+        self.staged = Staged(self.folder / "staged", self.repo.__contains__)
         if make:
             self.sweep()
         self._lock = threading.RLock()
@@ -316,10 +316,14 @@ class Branch:
 
     def sync(self) -> None:
         """Returns when all that `add` stored and what is staged survive the loss of power."""
-        if not has_sync_tree() or not self._unsynced:
-            return  # elsewhere libgit2 syncs each file
+        if not self._unsynced:
+            return
         self._unsynced = False
         with errors(self.url):
+            if not has_sync_tree():  # libgit2 synced each object and the folder that it is in
+                sync_folder(self.packs.parent)
+                self.staged.sync()
+                return
             fd = os.open(self.common, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 sync_tree(fd)
