@@ -50,9 +50,9 @@ def record_key(kind: str, id: str) -> str:
     check_id(id)
     run = run_of(id)
     if run is not None:
-        return children_key(run)
+        return f"{RUNS}{shard(run)}/{run}/children.json"
     if kind == "run":
-        return f"{run_folder(id)}run.json"
+        return f"{RUNS}{shard(id)}/{id}/run.json"
     return f"{kind_of(kind).folder}/{shard(id)}/{id}.json"
 
 
@@ -123,6 +123,19 @@ def split_lines(key: str, data: bytes) -> list[bytes]:
     return [line.removesuffix(b",") for line in lines]
 
 
+def decode_head(kind: str, id: str, key: str, data: bytes) -> Record:
+    """The record of an object from the file that holds it alone.
+
+    Raises:
+        CorruptObjectError: The file or the record in it is damaged, or belongs elsewhere.
+    """
+    (line,) = split_lines(key, data)
+    record = decode(line, key)
+    if record.id != id or record.kind != kind:
+        raise _misplaced(record, key)
+    return record
+
+
 def decode_records(key: str, data: bytes) -> list[Record]:
     """The records of a file.
 
@@ -132,8 +145,12 @@ def decode_records(key: str, data: bytes) -> list[Record]:
     records = [decode(line, key) for line in split_lines(key, data)]
     for record in records:
         if record_key(record.kind, record.id) != key:
-            raise CorruptObjectError(f"{key} holds the {record.kind} {record.id}, which belongs elsewhere")
+            raise _misplaced(record, key)
     return records
+
+
+def _misplaced(record: Record, key: str) -> CorruptObjectError:
+    return CorruptObjectError(f"{key} holds the {record.kind} {record.id}, which belongs elsewhere")
 
 
 def encode_marker(store: str) -> bytes:

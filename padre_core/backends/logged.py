@@ -99,8 +99,10 @@ class LoggedBackend(ByteStoreBackend):
     def _rested(self, kind: str, id: str, seen: object) -> Record | None:
         """What the tree holds of an object; in a batch what lives in one run is read at once."""
         run = run_of(id)
+        if run is None:
+            return self.tree.head(kind, id)
         batch: dict[tuple[str, object], dict[bytes, bytes]] | None = getattr(self._batches, "children", None)
-        if run is None or batch is None:
+        if batch is None:
             return self.tree.head(kind, id)
         if (run, seen) not in batch:  # what came to the tree since is another set of logs
             batch.clear()
@@ -126,9 +128,8 @@ class LoggedBackend(ByteStoreBackend):
 
     def pulse(self) -> object | None:
         with self.journal.lock:
-            _, state = self._refresh()
-            generation = self.journal.generation()
-            entries = sum(len(view.order) for view in self.journal.views.values())
+            generation, state = self._refresh()
+            entries = sum([len(view.order) for view in self.journal.views.values()])
             return None if generation < 0 else (generation, entries, state)
 
     def put(self, record: Record, *, if_match: IfMatch = None) -> Record:

@@ -41,8 +41,7 @@ class Tree:
             data = self.store.read(key).data
         except NotFoundError:
             return None
-        (record,) = layout.decode_records(key, data)
-        return record
+        return layout.decode_head(kind, id, key, data)
 
     def children(self, run: str) -> dict[bytes, bytes]:
         """The lines of what lives in a run, by id."""

@@ -37,13 +37,11 @@ class Lookup(Generic[T]):
     def _id_of(self, object: T | Handle | str) -> str | None:
         """The id of what is meant, where it says it by itself."""
         item = meant(object)
-        if isinstance(item, PadreObject):
-            if not isinstance(item, self.model):
-                raise InvalidObjectError(f"expected {article(self.kind)}, not {kind_text(item)}")
+        if isinstance(item, self.model):
             return item.id
         if not isinstance(item, str):
-            expected = f"expected {article(self.kind)}, its id, name path or URL"
-            raise InvalidObjectError(f"{expected}, not {kind_text(item)}")
+            others = "" if isinstance(item, PadreObject) else ", its id, name path or URL"
+            raise InvalidObjectError(f"expected {article(self.kind)}{others}, not {kind_text(item)}")
         if is_id(item):
             return item
         if "://" not in item:

@@ -61,6 +61,21 @@ def test_a_damaged_file_is_an_error_and_the_rest_stays_readable(store):
         file.write_bytes(whole)
 
 
+def test_a_sound_file_in_the_place_of_another_object_is_never_given_as_that_object(store):
+    (project,) = store.glob("projects/*/*/*.json")
+    (experiment,) = store.glob("experiments/*/*/*.json")
+    (run,) = store.glob("runs/*/*/*/run.json")
+    other = run.parent.with_name(f"{run.parent.name[:8]}-0000-7000-8000-{run.parent.name[24:]}")
+    other.mkdir()
+    shutil.copy(run, other)
+    shutil.copy(project, experiment)
+    with padre.open(store, readonly=True) as workspace:
+        for service, id in ((workspace.runs, other.name), (workspace.experiments, experiment.stem)):
+            with pytest.raises(padre.CorruptObjectError, match="which belongs elsewhere"):
+                service.get(id)
+        assert workspace.runs.get(run.parent.name).id == run.parent.name
+
+
 def test_quarantine_moves_what_is_damaged_aside_and_the_rest_works(store):
     (file,) = store.glob("runs/*/*/*/children.json")
     file.write_bytes(file.read_bytes().replace(b"model.bin", b"modEl.bin"))

@@ -28,9 +28,9 @@ def open_beneath(root: int, path: str, flags: int, mode: int = 0) -> int:
     syscall = _syscall()
     if syscall is None:
         return _walk(root, path, flags, mode)
-    how = _OpenHow(flags, mode, _BENEATH)
+    how = _how(flags, mode)
     while True:
-        fd: int = syscall(_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+        fd: int = syscall(_OPENAT2, root, os.fsencode(path), how, ctypes.sizeof(_OpenHow))
         if fd >= 0:
             return fd
         number = ctypes.get_errno()
@@ -116,6 +116,12 @@ def check_regular(status: os.stat_result, path: str) -> None:
     """OSError unless the status is that of a regular file: reading a device or pipe may hang, or worse."""
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.ELOOP, "not a regular file", path)
+
+
+@functools.cache
+def _how(flags: int, mode: int) -> object:
+    """A reference to what the kernel is asked for, which it only reads."""
+    return ctypes.byref(_OpenHow(flags, mode, _BENEATH))
 
 
 @functools.cache

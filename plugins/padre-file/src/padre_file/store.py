@@ -70,7 +70,7 @@ class FileStore(ByteStore):
         self._lock, self._syncing, self._noting = threading.RLock(), threading.Lock(), threading.Lock()
 
     def read(self, key: str) -> Item:
-        with self._mapped(key):
+        try:  # not by `_mapped`: many small files are read, and a context manager takes an eighth of the time of one
             fd = open_beneath(self._root, key, os.O_RDONLY | os.O_NONBLOCK)
             try:
                 status = os.fstat(fd)
@@ -78,6 +78,8 @@ class FileStore(ByteStore):
                 return Item(_read_all(fd, status.st_size), _version(status))
             finally:
                 os.close(fd)
+        except OSError as error:
+            raise _failure(f"{key} in {self.url}", error) from error
 
     def write(self, key: str, data: bytes, *, if_match: IfMatch = None) -> str:
         folder, _, name = key.rpartition("/")
@@ -405,24 +407,31 @@ def _errors(what: str) -> Iterator[None]:
     """Turns errors of the system into those that leave a store."""
     try:
         yield
-    except PadreError:
+    except PadreError:  # some are OSErrors
         raise
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{what}: there is no such file") from error
-    except PermissionError as error:
-        raise AccessDeniedError(f"{what}: permission denied; open the store with readonly=True to read it") from error
     except OSError as error:
-        if error.errno == errno.EROFS:
-            raise ReadOnlyError(f"{what}: the file system is read-only; open the store with readonly=True") from error
-        if error.errno in (errno.ELOOP, errno.EXDEV, errno.ENXIO, errno.ENOTDIR):
-            raise AccessDeniedError(
+        raise _failure(what, error) from error
+
+
+def _failure(what: str, error: OSError) -> PadreError:
+    match error:
+        case FileNotFoundError():
+            return NotFoundError(f"{what}: there is no such file")
+        case PermissionError():
+            return AccessDeniedError(f"{what}: permission denied; open the store with readonly=True to read it")
+    match error.errno:
+        case errno.EROFS:
+            return ReadOnlyError(f"{what}: the file system is read-only; open the store with readonly=True")
+        case errno.ELOOP | errno.EXDEV | errno.ENXIO | errno.ENOTDIR:
+            return AccessDeniedError(
                 f"{what}: refused, for it is a symlink, a device or the like: a store holds plain files and folders"
-            ) from error
-        if error.errno == errno.EBADF:
-            raise BackendError(f"{what}: the store was closed; open it again") from error
-        if error.errno in (errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN):
-            raise UnavailableError(f"{what}: {error.strerror}") from error
-        raise BackendError(f"{what}: {error.strerror}") from error
+            )
+        case errno.EBADF:
+            return BackendError(f"{what}: the store was closed; open it again")
+        case errno.ESTALE | errno.ETIMEDOUT | errno.EHOSTDOWN:
+            return UnavailableError(f"{what}: {error.strerror}")
+        case _:
+            return BackendError(f"{what}: {error.strerror}")
 
 
 def _link(fd: int, name: str, parent: int) -> None:
