@@ -1,10 +1,16 @@
 """Store machine-learning experiments anywhere.
 
-`open` gives a workspace; `docs/start.md` begins there.
+    import padre_core as padre
+
+    with padre.open() as workspace, workspace.start_run("iris/svc", parameters={"C": 1.0}) as run:
+        run.log_metric("loss", 0.31)
+
+`open` gives a `Workspace`, whose services (`workspace.runs`, …) find what is stored; `docs/index.md` goes through it.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from padre_core.errors import (
@@ -143,7 +149,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # `padre --help` and whoever wants one class need not wait for all the others.
     if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     import importlib
 
     value = getattr(importlib.import_module(_MODULES[name]), name)
@@ -152,4 +158,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({"__version__", *__all__})

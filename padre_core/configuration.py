@@ -97,6 +97,8 @@ def named_remotes(urls: Mapping[str, str]) -> Mapping[str, RemoteSettings]:
     Raises:
         InvalidObjectError: A name or URL is malformed.
     """
+    if not isinstance(urls, Mapping):
+        raise InvalidObjectError(f"remotes: expected a dict of URLs by name, not {type(urls).__name__}")
     return {name: _checked(name, {"url": url}, "the remote") for name, url in urls.items()}
 
 

@@ -43,6 +43,21 @@ GROUPS = (BACKENDS, EXTENSIONS, COMMANDS)
 DURABILITIES = ("power", "process")
 CORE = "padre-core"
 
+_OURS = {
+    "file": "padre-file",
+    "git+": "padre-git",
+    "padre+": "padre-http",
+    "s3": "'padre-cloud[s3]'",
+    "gs": "'padre-cloud[gcs]'",
+    "az": "'padre-cloud[azure]'",
+    "abfs": "'padre-cloud[azure]'",
+    "sftp": "'padre-cloud[sftp]'",
+    "webdav": "'padre-cloud[webdav]'",
+    "webdavs": "'padre-cloud[webdav]'",
+    "fsspec+": "padre-cloud",
+}
+"""What to install for the schemes, or beginnings of schemes, of the plugins that are made beside core."""
+
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(//|:[^/]+://)?")
 _USER = re.compile(r"^([a-zA-Z][\w+.-]*:/*)?.*@", re.DOTALL)
 _UNSAFE = re.compile("[\x00-\x1f\x7f]")
@@ -379,8 +394,9 @@ def _missing(
     if served:
         providers = ", ".join(map(_distribution, served))
         return f"{scheme}:// is served by {providers}, which the allow or deny list of plugins excludes"
-    if scheme == "file":
-        return "no installed plugin keeps stores in folders: pip install padre-file"
+    known = _OURS.get(scheme) or _OURS.get(scheme.partition("+")[0] + "+")
+    if known:
+        return f"no installed plugin serves {scheme}://: pip install {known}"
     family = [f"{name}://" for name in schemes(policy) if name.endswith(f"+{scheme}")]
     if family:
         return f"no installed plugin serves {scheme}://; a store there is named as {' or '.join(family)}"

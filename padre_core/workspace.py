@@ -365,7 +365,7 @@ class Workspace:
         for service in services.values():
             if service.model.folder == name:
                 return service
-        raise AttributeError(f"a workspace has no attribute {name!r}")
+        raise AttributeError(f"a workspace has no attribute {name!r}", name=name, obj=self)
 
 
 def copy(

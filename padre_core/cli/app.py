@@ -60,6 +60,16 @@ class Commands(click.Group):
             return command
         return _load(name) if name in _from_plugins() else None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from padre_core.query.fields import suggest
+
+            way = suggest(args[0], self.list_commands(ctx))
+            ctx.fail(f"there is no command {safe(args[0])!r}{way}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

@@ -94,9 +94,11 @@ def _print(model: type[PadreObject], found: Listing[Any], names: str | None, *, 
         for row in rows:
             print_json({name: canonical.plain(value) for name, value in row.items()})
         return
-    if rows:
-        shown = named or _usual(rows)
-        print_table(shown, ([_value(row, name) for name in shown] for row in rows))
+    if not rows:
+        click.echo(f"no {model.folder}", err=True)
+        return
+    shown = named or _usual(rows)
+    print_table(shown, ([_value(row, name) for name in shown] for row in rows))
 
 
 def _print_counts(workspace: Workspace, within: str | None, *, deleted: bool, as_json: bool) -> None:

@@ -30,7 +30,7 @@ def check_path(value: object) -> str:
     return value
 
 
-class Artifact(PadreObject):
+class Artifact(PadreObject, init=False):
     """A file, kept once however often its content is stored.
 
     Attributes:

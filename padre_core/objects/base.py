@@ -186,6 +186,15 @@ class PadreObject(BaseModel):
         except ValidationError as error:
             raise invalid(type(self), error) from None
 
+    def __init_subclass__(cls, *, init: bool = True, **options: Any) -> None:
+        """Makes a kind.
+
+        Args:
+            init: Whether type checkers take the fields' types for those of the constructor's arguments. PaDRe's own
+                kinds take more there, such as an object where its id is kept.
+        """
+        super().__init_subclass__(**options)
+
     # Tells pydantic that this is its own constructor, which it need not call when it loads stored content.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
@@ -301,7 +310,7 @@ class Handle:
     object: PadreObject
 
 
-class NamedObject(PadreObject):
+class NamedObject(PadreObject, init=False):
     """A kind that is found by its name path: project, experiment, dataset."""
 
     name: Name

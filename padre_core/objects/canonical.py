@@ -6,8 +6,9 @@ import functools
 import hashlib
 import json
 import marshal
+import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -91,12 +92,15 @@ def now() -> str:
 
 # The last three are for subclasses, such as enumerations and numpy.float64.
 _CONVERTERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
-    (datetime, format_time), (Indices, str), (str, str), (int, int), (float, float),
+    (datetime, format_time), (date, date.isoformat), (os.PathLike, os.fspath), (Indices, str),
+    (str, str), (int, int), (float, float),
 )  # fmt: skip
 
 
 def plain(value: Any, where: str = "value", depth: int = 0) -> Any:
-    """The value as plain JSON data with all keys sorted; NumPy scalars and arrays become numbers and lists.
+    """The value as plain JSON data with all keys sorted.
+
+    NumPy scalars and arrays become numbers and lists, dates and paths text.
 
     Args:
         where: What to call the value in an error, such as `parameters.optimizer`.
@@ -302,7 +306,8 @@ def _plain_other(value: Any, where: str, depth: int) -> Any:
     if hasattr(value, "tolist"):  # NumPy
         return plain(value.tolist(), where, depth + 1)
     raise InvalidObjectError(
-        f"{where}: {type(value).__name__} is not JSON; store text, numbers, lists and dicts, or a file as an artifact"
+        f"{where}: {type(value).__name__} is not JSON; give text, such as str() of it, numbers, lists or dicts, "
+        "or store a file as an artifact"
     )
 
 

@@ -21,7 +21,7 @@ class CodeType(StrEnum):
     GIT = "git"
 
 
-class Code(PadreObject):
+class Code(PadreObject, init=False):
     """A reference to one version of code; its identity is its content, so equal references are one object.
 
     Attributes:

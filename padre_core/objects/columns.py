@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import array
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from padre_core.errors import InvalidObjectError
@@ -22,15 +22,18 @@ _CODES = {"int64": "q", "float64": "d", "bool": "b"}
 
 
 def encode(columns: Mapping[str, Sequence[Any]]) -> bytes:
-    """The bytes of columns of equal length, given as lists, NumPy arrays or pandas series.
+    """The bytes of columns of equal length, given as lists, NumPy arrays or pandas series, or as a data frame.
 
     Raises:
         InvalidObjectError: There is no column, lengths differ, or a value is not JSON.
     """
-    if not columns:
-        raise InvalidObjectError("rows: give at least one column, such as {'prediction': [...]}")
+    columns = dict(columns.items()) if hasattr(columns, "items") else columns
+    if not columns or not isinstance(columns, dict):
+        raise InvalidObjectError(
+            "rows: give at least one column by its name, such as {'truth': [...], 'prediction': [...]}, or a data frame"
+        )
     names = [_name(name) for name in columns]
-    values = [column.tolist() if hasattr(column, "tolist") else list(column) for column in columns.values()]
+    values = [_values(name, column) for name, column in columns.items()]
     lengths = {name: len(column) for name, column in zip(names, values, strict=True)}
     if len(set(lengths.values())) > 1:
         raise InvalidObjectError(f"rows: all columns must have the same length, got {lengths}")
@@ -74,6 +77,16 @@ def _name(name: object) -> str:
         return check_key(name)
     except ValueError as error:
         raise InvalidObjectError(f"rows: the column name {name!r:.80} {error}") from None
+
+
+def _values(name: str, column: Any) -> list[Any]:
+    values = column.tolist() if hasattr(column, "tolist") else column
+    if not isinstance(values, Collection) or isinstance(values, str | bytes | Mapping):
+        raise InvalidObjectError(
+            f"rows: the column {name!r:.80} must be a list or an array, not {type(column).__name__}; "
+            "a structured result is stored with value="
+        )
+    return list(values)
 
 
 def _encode(name: str, column: list[Any]) -> tuple[dict[str, Any], bytes]:

@@ -8,7 +8,7 @@ from padre_core.objects.base import Json, JsonMap, Key, PadreObject, Reference
 from padre_core.objects.experiment import References
 
 
-class Computation(PadreObject):
+class Computation(PadreObject, init=False):
     """What one component of the pipeline did within a run.
 
     Attributes:

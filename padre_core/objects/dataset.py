@@ -27,7 +27,7 @@ class Attribute(Part):
     unit: str | None = None
 
 
-class Dataset(NamedObject):
+class Dataset(NamedObject, init=False):
     """One version of a dataset, in a project or shared by the whole store; its content never changes.
 
     Attributes:

@@ -5,7 +5,7 @@ from typing import ClassVar
 from padre_core.objects.base import PadreObject, Reference
 
 
-class Execution(PadreObject):
+class Execution(PadreObject, init=False):
     """An experiment at one version of the code, and nothing else of its own.
 
     Attributes:

@@ -14,7 +14,7 @@ def _references(value: object) -> object:
 References = Annotated[tuple[str, ...], BeforeValidator(_references)]
 
 
-class Experiment(NamedObject):
+class Experiment(NamedObject, init=False):
     """A set-up that executions run: pipeline, datasets, seed, configuration and hyperparameters.
 
     Attributes:

@@ -113,8 +113,8 @@ def check_key(text: object) -> str:
 
 
 def check_keys(keys: tuple[object, ...]) -> tuple[str, ...]:
-    """The same for the keys of a mapping."""
-    return _check_few(keys) if len(keys) <= _FEW else tuple(map(check_key, keys))
+    """The same for the keys of a mapping; the message says which."""
+    return _check_few(keys) if len(keys) <= _FEW else tuple(map(_check_one, keys))
 
 
 def check_distinct(keys: tuple[object, ...]) -> tuple[str, ...]:
@@ -132,7 +132,14 @@ def check_distinct(keys: tuple[object, ...]) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=256)  # the same keys come with every run
 def _check_few(keys: tuple[object, ...]) -> tuple[str, ...]:
-    return tuple(map(check_key, keys))
+    return tuple(map(_check_one, keys))
+
+
+def _check_one(key: object) -> str:
+    try:
+        return check_key(key)
+    except ValueError as error:
+        raise ValueError(f"the key {key!r:.80} {error}") from None
 
 
 @functools.lru_cache(maxsize=4096)

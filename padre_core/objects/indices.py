@@ -94,7 +94,8 @@ def _ranges(rows: Iterable[int]) -> Iterator[range]:
     start = end = None
     for row in rows.tolist() if hasattr(rows, "tolist") else rows:
         if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < 2**63 - 1:
-            raise ValueError(f"{row!r:.40} is not a row number: expected integers from 0 on")
+            way = "; numpy.flatnonzero turns a mask into row numbers" if isinstance(row, bool) else ""
+            raise ValueError(f"{row!r:.40} is not a row number: expected integers from 0 on{way}")
         if start is None or end is None:
             start = row
         elif row != end:

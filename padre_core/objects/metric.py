@@ -8,7 +8,7 @@ from padre_core.objects.base import Json, Key, PadreObject, Reference
 from padre_core.objects.summary import Summary
 
 
-class Metric(PadreObject):
+class Metric(PadreObject, init=False):
     """A named measurement of a run, or of one of its splits or computations.
 
     A metric is either put with a structured `value`, such as a confusion matrix, or follows from logged points; then

@@ -21,7 +21,7 @@ class Rows(Part):
     count: int
 
 
-class Output(PadreObject):
+class Output(PadreObject, init=False):
     """What a run produced: a table with one line for each row of the data, or a structured value.
 
     Per-row outputs usually have the columns `row`, `truth`, `prediction` and one or more of `probabilities`, so

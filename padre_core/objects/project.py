@@ -5,7 +5,7 @@ from typing import ClassVar
 from padre_core.objects.base import NamedObject, Reference
 
 
-class Project(NamedObject):
+class Project(NamedObject, init=False):
     """A named collection of experiments; may lie in a parent project."""
 
     kind: ClassVar[str] = "project"

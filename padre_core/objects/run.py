@@ -67,7 +67,7 @@ class Progress(Part):
     total: float | None = None
 
 
-class Run(PadreObject):
+class Run(PadreObject, init=False):
     """One pass of an execution.
 
     Attributes:

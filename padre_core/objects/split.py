@@ -8,7 +8,7 @@ from padre_core.objects.base import PadreObject, Reference
 from padre_core.objects.indices import Indices
 
 
-class Split(PadreObject):
+class Split(PadreObject, init=False):
     """One division of a dataset's rows within a run, such as a fold.
 
     Attributes:

@@ -190,6 +190,8 @@ def _type_of_endings(endings: str) -> str:
 def _name(source: Source) -> str:
     if isinstance(source, str | os.PathLike):
         return Path(source).name
+    if not isinstance(source, bytes | bytearray | memoryview) and not hasattr(source, "read"):
+        raise InvalidObjectError(f"expected the path of a file, bytes or a binary file, not {type(source).__name__}")
     raise InvalidObjectError("give the path= under which the bytes are to be stored")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable
 from typing import Any
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.base import PadreObject
-from padre_core.objects.identity import check_distinct, check_key, check_keys
+from padre_core.objects.identity import check_distinct, check_keys
 
 
 def checked_content(object: PadreObject) -> bytes:
@@ -75,22 +74,12 @@ def checked_limit(limit: Any) -> int | None:
 def _check_map(where: str, values: dict[str, Any], *, texts: bool) -> None:
     try:
         check_keys(tuple(values))
-    except ValueError:
-        raise _unsound(where, values) from None
+    except ValueError as error:
+        raise InvalidObjectError(f"{where}: {error}") from None
     if texts:
         for key, value in values.items():
             if not isinstance(value, str):
                 raise InvalidObjectError(f"{where}.{key}: expected text, not {type(value).__name__}")
-
-
-def _unsound(where: str, keys: Iterable[str]) -> InvalidObjectError:
-    """What is wrong with the first bad one of some keys."""
-    for key in keys:
-        try:
-            check_key(key)
-        except ValueError as error:
-            return InvalidObjectError(f"{where}: the key {key!r:.80} {error}")
-    raise AssertionError("all keys are sound")
 
 
 @functools.cache

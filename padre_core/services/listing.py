@@ -35,8 +35,9 @@ class Listing(Generic[T]):
         row: Callable[[T], Row],
         query: Query,
         limit: int | None,
+        name: str = "objects",
     ) -> None:
-        self._fetch, self._row, self._query, self._limit = fetch, row, query, limit
+        self._fetch, self._row, self._query, self._limit, self._name = fetch, row, query, limit, name
 
     def __iter__(self) -> Iterator[T]:
         left, query = self._limit, self._query
@@ -49,6 +50,14 @@ class Listing(Generic[T]):
                 return
             left = None if left is None else left - len(objects)
             query = replace(query, cursor=cursor)
+
+    def __bool__(self) -> bool:
+        """Whether there is any, which is asked of the store; how many there are, `count` of the service tells."""
+        few = Listing(self._fetch, self._row, self._query, 1 if self._limit is None else min(1, self._limit))
+        return next(iter(few), None) is not None
+
+    def __repr__(self) -> str:
+        return f"<Listing of {self._name}; iterate over it, or take to_rows() or to_pandas()>"
 
     def to_rows(self) -> list[Row]:
         """One flat dict for each object, with keys such as `parameters.C` and `metrics.loss.last`."""

@@ -34,13 +34,17 @@ class Lookup(Generic[T]):
         """Where the objects are kept."""
         return self.records.backend
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of the {self.model.folder} in {self.records.url}>"
+
     def _id_of(self, object: T | Handle | str) -> str | None:
         """The id of what is meant, where it says it by itself."""
         item = meant(object)
         if isinstance(item, self.model):
             return item.id
         if not isinstance(item, str):
-            others = "" if isinstance(item, PadreObject) else ", its id, name path or URL"
+            names = "id, name path or URL" if issubclass(self.model, NamedObject) else "id or URL"
+            others = "" if isinstance(item, PadreObject) else f", its {names}"
             raise InvalidObjectError(f"expected {article(self.kind)}{others}, not {kind_text(item)}")
         if is_id(item):
             return item
@@ -76,7 +80,10 @@ class Lookup(Generic[T]):
             look: See `generations`.
         """
         if not issubclass(self.model, NamedObject):
-            raise InvalidObjectError(f"{path!r:.80} is not the id of {article(self.kind)}, which has no name path")
+            raise InvalidObjectError(
+                f"{path!r:.80} is not the id of {article(self.kind)}, which no name path leads to; "
+                f"workspace.{self.model.folder}.list(...) finds it"
+            )
         above, name = split_path(self.kind, path)
         parent: str | None = None
         if above is not None:

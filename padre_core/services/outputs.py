@@ -27,8 +27,8 @@ class OutputService(Service[Output]):
         if rows is not None and isinstance(object, Output):
             data = columns.encode(rows)
             blob = self.backend.write_blob(io.BytesIO(data), media_type=columns.MEDIA_TYPE)
-            count = len(next(iter(rows.values())))
-            object.rows = Rows(blob=blob, columns=tuple(rows), count=count)
+            names, counts = zip(*((name, len(column)) for name, column in rows.items()), strict=True)
+            object.rows = Rows(blob=blob, columns=names, count=counts[0])
         return super().put(object, remote=remote)
 
     def rows(self, output: Output | str) -> dict[str, list[Any]]:

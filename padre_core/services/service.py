@@ -201,7 +201,7 @@ class Service(Putting[T]):
             InvalidObjectError: The filter or the order is malformed; the message points at the place.
         """
         asked = self._query(where, order_by, within, deleted=deleted)
-        return Listing(self._fetch, self._row, asked, checked_limit(limit))
+        return Listing(self._fetch, self._row, asked, checked_limit(limit), self.model.folder)
 
     def count(
         self,

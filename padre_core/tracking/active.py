@@ -21,6 +21,7 @@ from padre_core.objects.output import Output
 from padre_core.objects.run import Run, RunError, RunStatus
 from padre_core.objects.split import Split
 from padre_core.services.checking import checked_entries
+from padre_core.services.files import Source
 from padre_core.streams.columns import now
 from padre_core.tracking.ending import outcome
 from padre_core.tracking.files import walk
@@ -65,14 +66,15 @@ class ActiveRun(RunStreams, Handle):
         added = checked_entries("tags", tags)
         self._change(lambda run: setattr(run, "tags", {**run.tags, **added}))
 
-    def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Artifact:
+    def log_artifact(self, source: Source, path: str | None = None) -> Artifact:
         """Stores a file.
 
         Args:
-            name: Its path within the run, with `/`; by default the file's name.
+            source: The file, its path, or bytes.
+            path: What to call it within the run, with `/`; by default the file's name.
         """
         self._current_writer()
-        return self._home.artifacts.upload(self.id, path, path=name)
+        return self._home.artifacts.upload(self.id, source, path=path)
 
     def log_artifacts(self, folder: str | os.PathLike[str]) -> list[Artifact]:
         """Stores all regular files below a folder, under their paths within it.

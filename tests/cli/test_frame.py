@@ -65,7 +65,13 @@ def test_help_is_quick():
 def test_an_unknown_command_is_a_usage_error(command):
     result = command("frobnicate")
     assert result.code == 2
-    assert "No such command" in result.err
+    assert "there is no command 'frobnicate'" in result.err
+
+
+def test_a_misspelt_command_is_answered_with_the_nearest(command):
+    result = command("serach")
+    assert result.code == 2
+    assert "there is no command 'serach'; did you mean 'search'?" in result.err
 
 
 def test_a_missing_argument_is_a_usage_error(command):

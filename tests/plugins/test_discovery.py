@@ -185,3 +185,13 @@ def test_a_store_without_conditional_writes_is_read_only_unless_one_writer_says_
         plugins.open_backend("weak://x")
     with padre.open("weak://x", single_writer=True) as workspace:
         assert workspace.projects.put(padre.Project(name="iris")).etag
+
+
+@pytest.mark.parametrize(
+    ("url", "distribution"),
+    [("file:///data/lab", "padre-file"), ("git+https://lab/x", "padre-git"), ("s3://lab/x", r"padre-cloud\[s3\]")],
+)
+def test_a_plugin_of_ours_that_is_not_installed_is_named(url, distribution, monkeypatch):
+    monkeypatch.setattr(plugins, "_discover", lambda: dict.fromkeys(plugins.GROUPS, ()))
+    with pytest.raises(padre.PluginNotFoundError, match=f"pip install '?{distribution}"):
+        padre.open(url)

@@ -146,3 +146,14 @@ def test_a_limit_may_be_any_whole_number(workspace):
 def test_what_is_no_filter_or_order_is_refused(workspace, arguments, said):
     with pytest.raises(padre.InvalidObjectError, match=said):
         workspace.runs.list(**arguments)
+
+
+def test_a_listing_is_true_if_it_holds_anything(workspace, runs):
+    assert workspace.runs.list("parameters.C > 2")
+    assert not workspace.runs.list("parameters.C > 9")
+    assert not workspace.runs.list(limit=0)
+
+
+def test_a_listing_says_what_it_lists_and_what_to_do_with_it(workspace):
+    assert "runs" in repr(workspace.runs.list())
+    assert "to_pandas()" in repr(workspace.runs.list())

@@ -129,3 +129,31 @@ def test_importing_padre_loads_nothing_heavy_and_no_plugin():
     script = f"import sys, padre_core; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_name_that_is_slightly_wrong_is_suggested_by_python(workspace):
+    with pytest.raises(AttributeError) as error:
+        workspace.experiment  # noqa: B018  # that it is asked for is the test
+    assert (error.value.name, error.value.obj) == ("experiment", workspace)
+    with pytest.raises(AttributeError) as error:
+        padre.experiment  # noqa: B018
+    assert (error.value.name, error.value.obj) == ("experiment", padre)
+
+
+def test_only_what_is_exported_is_offered():
+    assert set(dir(padre)) == {*padre.__all__, "__version__"}
+
+
+def test_services_say_what_they_are(workspace):
+    assert repr(workspace.runs) == f"<RunService of the runs in {workspace.url}>"
+
+
+def test_remotes_that_are_no_mapping_are_refused():
+    with pytest.raises(padre.InvalidObjectError, match="remotes: expected a dict"):
+        padre.open("memory://", remotes=["lab"])
+
+
+def test_a_file_in_the_place_of_a_store_is_refused(tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"")
+    with pytest.raises(padre.InvalidObjectError, match="is a file: a store is a folder"):
+        padre.open(tmp_path / "model.bin")

@@ -189,3 +189,29 @@ def test_a_file_name_that_is_no_text_is_named_and_leaves_no_bytes(workspace, tmp
     with pytest.raises(padre.InvalidObjectError, match=r"artifact\.path: '\\udcff'"):
         run.log_artifacts(tmp_path / "files")
     assert set(workspace.backend.blobs()) == before
+
+
+def test_a_data_frame_is_stored_as_rows(workspace, run):
+    pandas = pytest.importorskip("pandas")
+    output = run.log_output("predictions", rows=pandas.DataFrame({"truth": [1, 2], "prediction": ["a", "b"]}))
+    assert output.rows.count == 2
+    assert workspace.outputs.rows(output) == {"truth": [1, 2], "prediction": ["a", "b"]}
+
+
+@pytest.mark.parametrize("rows", [[{"truth": 1}], {"truth": 1}, {"truth": "setosa"}, {"truth": np.array(1)}, {}])
+def test_rows_that_are_no_columns_are_refused_with_what_to_give(run, rows):
+    with pytest.raises(padre.InvalidObjectError, match=r"list or an array|by its name, such as"):
+        run.log_output("predictions", rows=rows)
+
+
+def test_bytes_need_a_path_and_other_things_are_refused(run):
+    assert run.log_artifact(b"weights", path="model.bin").size == 7
+    with pytest.raises(padre.InvalidObjectError, match="path="):
+        run.log_artifact(b"weights")
+    with pytest.raises(padre.InvalidObjectError, match="the path of a file"):
+        run.log_artifact(3)
+
+
+def test_a_mask_in_the_place_of_row_numbers_is_refused_with_the_way_out(run):
+    with pytest.raises(padre.InvalidObjectError, match="flatnonzero"):
+        run.log_split(0, train=np.array([True, False]))

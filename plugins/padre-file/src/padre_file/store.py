@@ -383,6 +383,8 @@ def _path(url: str) -> str:
 
 
 def _open_root(path: Path, readonly: bool) -> int:
+    if path.is_file():
+        raise InvalidObjectError(f"{path} is a file: a store is a folder")
     if not readonly:
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
@@ -416,7 +418,7 @@ def _errors(what: str) -> Iterator[None]:
 def _failure(what: str, error: OSError) -> PadreError:
     match error:
         case FileNotFoundError():
-            return NotFoundError(f"{what}: there is no such file")
+            return NotFoundError(f"{what}: there is no such file or folder")
         case PermissionError():
             return AccessDeniedError(f"{what}: permission denied; open the store with readonly=True to read it")
     match error.errno:
