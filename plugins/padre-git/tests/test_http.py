@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import padre_core as padre
+from padre_core.errors import UnsupportedError
 from padre_core.progress import watched
 from padre_git.clone import CloneBackend
 
@@ -169,6 +170,12 @@ def test_work_goes_on_while_the_server_is_away(tmp_path, caplog):
 def test_without_server_and_clone_nothing_is_opened(tmp_path):
     with pytest.raises(padre.UnavailableError):
         padre.open("git+http://127.0.0.1:9/lab.git", clone=tmp_path / "a.git")
+
+
+def test_without_the_program_git_a_clone_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UnsupportedError, match="needs the program git"):
+        CloneBackend("git+http://127.0.0.1:9/lab.git", clone=tmp_path / "a.git")
 
 
 def test_a_clone_of_another_repository_is_not_taken(server, tmp_path):

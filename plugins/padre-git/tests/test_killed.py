@@ -20,10 +20,10 @@ VICTIM = """
 import itertools, sys
 import padre_core as padre
 from padre_core.workspace import Workspace
-from padre_git import branch, packs
+from padre_git import branch, tidying
 from padre_git.clone import CloneBackend
 
-branch._TIDY, packs.FEW = 1, 2  # packs are merged all the time
+branch._TIDY, tidying.FEW = 1, 2  # packs are merged all the time
 url, clone, begin = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with Workspace(CloneBackend(url, clone=clone, linger=0.05)) as lab:
     for number in itertools.count(begin):

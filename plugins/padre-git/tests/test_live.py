@@ -6,7 +6,7 @@ import pytest
 
 import padre_core as padre
 from padre_core.workspace import Workspace
-from padre_git import branch, packs
+from padre_git import branch, tidying
 from padre_git.clone import CloneBackend
 
 
@@ -88,7 +88,7 @@ def test_a_run_that_is_being_logged_keeps_its_points_while_news_come(clone):
 
 
 def test_a_clone_that_only_takes_up_what_comes_gathers_few_packs(clone, tmp_path, monkeypatch):
-    monkeypatch.setattr(packs, "FEW", 4)
+    monkeypatch.setattr(tidying, "FEW", 4)
     monkeypatch.setattr(branch, "_TIDY", 1)
     one, other = clone("a.git"), clone("b.git")
     for number in range(12):

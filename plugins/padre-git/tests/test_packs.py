@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import padre_core as padre
-from padre_git import branch, packs
-from padre_git.packs import Pack, tidy
+from padre_git import branch, packs, tidying
+from padre_git.packs import Pack
 from padre_git.store import GitStore
+from padre_git.tidying import tidy
 
 
 def git(repository: Path, *arguments: str, data: bytes | None = None) -> str:
@@ -87,7 +88,7 @@ def test_more_than_memory_should_hold_becomes_several_packs(lab, tmp_path, monke
 
 
 def test_many_commits_leave_few_packs_and_who_read_before_reads_on(lab, tmp_path, monkeypatch):
-    monkeypatch.setattr(packs, "FEW", 4)
+    monkeypatch.setattr(tidying, "FEW", 4)
     monkeypatch.setattr(branch, "_TIDY", 1)
     reader = GitStore(lab.url, readonly=True)
     for number in range(60):
@@ -100,11 +101,11 @@ def test_many_commits_leave_few_packs_and_who_read_before_reads_on(lab, tmp_path
 
 
 def test_each_byte_is_copied_a_few_times_only(lab, tmp_path, monkeypatch):
-    monkeypatch.setattr(packs, "FEW", 4)
+    monkeypatch.setattr(tidying, "FEW", 4)
     monkeypatch.setattr(branch, "_TIDY", 1)
     copied = []
-    real = packs._read
-    monkeypatch.setattr(packs, "_read", lambda file: copied.append(file.size) or real(file))
+    real = tidying.read_pack
+    monkeypatch.setattr(tidying, "read_pack", lambda file: copied.append(file.size) or real(file))
     for number in range(120):
         lab.write(f"runs/{number}", os.urandom(2000))
     total = sum(path.stat().st_size for path in packs_in(tmp_path / "lab.git"))
@@ -124,7 +125,7 @@ def test_what_a_user_marked_or_is_damaged_stays_as_it_is(lab, tmp_path, monkeypa
     damaged.write_bytes(data)
     for number in range(8):
         lab.write(f"{number}", b"%d" % number)
-    monkeypatch.setattr(packs, "FEW", 4)
+    monkeypatch.setattr(tidying, "FEW", 4)
     tidy(repository / "objects" / "pack", power=True)
     assert {damaged, kept} < set(packs_in(repository))
     assert len(packs_in(repository)) == 3
@@ -147,7 +148,7 @@ def test_packs_whose_objects_are_differences_from_others_are_merged_as_they_are(
     assert len(packs_in(there)) == 8
     before = differences(there)
     size = sum(path.stat().st_size for path in packs_in(there))
-    monkeypatch.setattr(packs, "FEW", 4)
+    monkeypatch.setattr(tidying, "FEW", 4)
     tidy(there / "objects" / "pack", power=True)
     (merged,) = packs_in(there)
     assert merged.stat().st_size < size

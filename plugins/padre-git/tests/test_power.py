@@ -34,14 +34,14 @@ BEGIN = """
 import contextlib, itertools, json, os, sys
 from pathlib import Path
 import padre_core as padre
-import padre_git.branch, padre_git.packs, padre_git.repository, padre_git.store
+import padre_git.branch, padre_git.repository, padre_git.store, padre_git.tidying
 import padre_core.streams.log
 from padre_core.workspace import Workspace
 from padre_git.clone import CloneBackend
 
 root, snaps = Path(sys.argv[1]), Path(sys.argv[2])
 numbers = itertools.count()
-padre_git.branch._TIDY, padre_git.packs.FEW = 2, 3  # packs are merged all the time
+padre_git.branch._TIDY, padre_git.tidying.FEW = 2, 3  # packs are merged all the time
 padre_git.store.THRESHOLD = 150_000
 
 
@@ -69,7 +69,7 @@ def watch(place, name):
 
 
 watch(padre_core.streams.log, "datasync")
-watch(padre_git.branch, "sync_tree")
+watch(padre_git.branch, "sync_all")
 
 
 def project(lab, name):

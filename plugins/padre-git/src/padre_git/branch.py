@@ -6,19 +6,20 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from padre_core.errors import AlreadyExistsError, ConflictError, CorruptObjectError, UnavailableError
-from padre_core.streams.filesystems import has_sync_tree, sync_folder, sync_tree
+from padre_core.streams.filesystems import has_sync_tree, sync_folder
 from padre_git.folders import Folders
 from padre_git.loose import write_ref
-from padre_git.packs import TEMPORARY, Pack, tidy
+from padre_git.packs import TEMPORARY, Pack
 from padre_git.place import Place
 from padre_git.refs import BranchRef, oid, signed, synced
-from padre_git.repository import check_free, common_folder, errors, folder_of, make_folder, open_repository
+from padre_git.repository import check_free, common_folder, errors, folder_of, make_folder, open_repository, sync_all
 from padre_git.staged import Staged
+from padre_git.tidying import tidy
 
 MARKER = "padre.json"
 
@@ -98,10 +99,10 @@ class Branch:
 
         That of the origin, in a clone; else what is checked out, if it is a store that was put under git.
         """
+        tracked = self.ref.tracked()
+        if tracked is not None:
+            return tracked
         with errors(self.url):
-            remote = self.repo.references.get(self.ref.tracking)
-            if remote is not None:
-                return str(remote.resolve().target)
             if self.repo.head_is_unborn:
                 return None
             head = str(self.repo.head.target)
@@ -259,16 +260,8 @@ class Branch:
             tip = str(self.tip() or self.start())
             if message is not None:
                 heads = (f"object {tip}", "type commit", f"tag {name}")
-                text = b"\n".join(
-                    [
-                        *(head.encode() for head in heads),
-                        b"tagger " + signed(self.signature(actor)),
-                        b"",
-                        _text(message),
-                    ]
-                )
                 pack = self.pack(power=power)
-                named = pack.add("tag", text)
+                named = pack.add("tag", self._text(heads, ("tagger",), message, actor))
                 pack.store()
             if not write_ref(
                 self.common, ref, tip if message is None else named, power=power,
@@ -279,17 +272,20 @@ class Branch:
 
     def store(self, pack: Pack, tree: str, message: str, actor: str | None, parents: Sequence[str]) -> str:
         """Stores what waits in a pack, and a commit of it, to which no reference points yet; returns that."""
-        made = pack.add("commit", self._commit_text(tree, message, actor, parents))
+        heads = (f"tree {tree}", *(f"parent {parent}" for parent in parents))
+        made = pack.add("commit", self._text(heads, ("author", "committer"), message, actor))
         if pack.power:
             self.sync()  # a branch must never name what a loss of power took away
         pack.store()
         self._stored += 1
         return made
 
-    def _commit_text(self, tree: str, message: str, actor: str | None, parents: Sequence[str]) -> bytes:
+    def _text(self, heads: Iterable[str], roles: Iterable[str], message: str, actor: str | None) -> bytes:
+        """What a commit or a tag says: what it is of, who made it, and the message."""
         who = signed(self.signature(actor))
-        heads = [f"tree {tree}".encode(), *(f"parent {parent}".encode() for parent in parents)]
-        return b"\n".join([*heads, b"author " + who, b"committer " + who, b"", _text(message)])
+        said = (b"%b %b" % (role.encode(), who) for role in roles)
+        text = message.replace("\0", "\ufffd").encode(errors="replace")
+        return b"\n".join([*(head.encode() for head in heads), *said, b"", text])
 
     def took_up(self, *, power: bool) -> None:
         """Counts a pack that came from elsewhere."""
@@ -320,15 +316,11 @@ class Branch:
             return
         self._unsynced = False
         with errors(self.url):
-            if not has_sync_tree():  # libgit2 synced each object and the folder that it is in
+            if has_sync_tree():
+                sync_all(self.common)
+            else:  # libgit2 synced each object and the folder that it is in
                 sync_folder(self.packs.parent)
                 self.staged.sync()
-                return
-            fd = os.open(self.common, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                sync_tree(fd)
-            finally:
-                os.close(fd)
 
     def signature(self, actor: str | None) -> Any:
         """Who is said to have made a commit: the user that git knows, else who wrote the objects."""
@@ -339,7 +331,3 @@ class Branch:
         except (KeyError, ValueError, pygit2.GitError):
             name = "".join(sign for sign in actor or "" if sign.isprintable() and sign not in "<>") or "padre"
             return pygit2.Signature(name, f"{'.'.join(name.split())}@localhost")
-
-
-def _text(message: str) -> bytes:
-    return message.replace("\0", "\ufffd").encode(errors="replace")

@@ -26,13 +26,14 @@ from padre_core.streams.filesystems import sync_folder
 from padre_git import address as addresses
 from padre_git.behind import Behind
 from padre_git.branch import MARKER, Branch
-from padre_git.commits import merge_base, merged, reference
+from padre_git.commits import merge_base, merged
+from padre_git.failures import RefusedError
 from padre_git.large import CloneFiles
 from padre_git.merge import Logged, check_tree
 from padre_git.options import Options, branch_in, clone_path
 from padre_git.place import DEFAULT_BRANCH, check_branch
 from padre_git.store import GitStore
-from padre_git.transport import Fetched, RefusedError, Transport
+from padre_git.transport import Fetched, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -102,11 +103,12 @@ class CloneBackend(LoggedBackend):
             InvalidObjectError: It holds another store.
         """
         with self._exchanging:
-            have = [commit for commit in (self._branch.tip(), self._tracked()) if commit]
+            have = [commit for commit in (self._branch.tip(), self._branch.ref.tracked()) if commit]
             with self.transport.fetch(self.branch_name, have) as fetched:
-                if fetched is None or fetched.tip == self._tracked():
-                    if fetched is not None:
-                        self._adopt(fetched.tip)
+                if fetched is None:
+                    return
+                if fetched.tip == self._branch.ref.tracked():
+                    self._adopt(fetched.tip)
                     return
                 self._check(fetched)
                 self.transport.take_up(fetched)
@@ -126,10 +128,10 @@ class CloneBackend(LoggedBackend):
                 self.fold()
             for _ in range(ATTEMPTS):
                 tip = self._branch.tip()
-                if tip is None or tip == self._tracked():
+                if tip is None or tip == self._branch.ref.tracked():
                     return
                 try:
-                    self._large.send(self._branch, self._tracked(), tip)
+                    self._large.send(self._branch, self._branch.ref.tracked(), tip)
                     self.transport.push(self.branch_name, tip)
                 except RefusedError:
                     self.pull()
@@ -156,7 +158,7 @@ class CloneBackend(LoggedBackend):
 
     def unpublished(self) -> bool:
         """Whether commits wait to be pushed."""
-        return self._branch.tip() != self._tracked()
+        return self._branch.tip() != self._branch.ref.tracked()
 
     def close(self) -> None:
         if self._ended:
@@ -200,7 +202,7 @@ class CloneBackend(LoggedBackend):
         where = f"the branch {self.branch_name} of {self.address.url}"
         try:
             repository = pygit2.Repository(str(fetched.folder), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
-            known = self._tracked()
+            known = self._branch.ref.tracked()
             before = repository[known].tree if known else None
             check_tree(self._branch, before, repository[fetched.tip].tree, where)
             repository.free()
@@ -238,7 +240,7 @@ class CloneBackend(LoggedBackend):
     def _check_store(self, ours: Any, theirs: Any, base: Any) -> None:
         """Two stores are one only while they never met: the second of two that began at once becomes the first's."""
         ids = [layout.decode_marker(tree[MARKER].data, self._url) for tree in (ours, theirs) if tree is not None]
-        if len(set(ids)) > 1 and (base is not None or self._tracked() is not None):
+        if len(set(ids)) > 1 and (base is not None or self._branch.ref.tracked() is not None):
             raise InvalidObjectError(
                 f"{self._url} holds the store {ids[1]} now, and the clone {self._branch.place.path} is of {ids[0]}: "
                 "nothing was changed. Move the clone away to use the new one; `padre copy` brings what is only in it"
@@ -259,10 +261,6 @@ class CloneBackend(LoggedBackend):
     @property
     def _branch(self) -> Branch:
         return self._git.branch  # after a fork another one
-
-    def _tracked(self) -> str | None:
-        """What the other side's branch was when it was last seen."""
-        return reference(self._branch, self._branch.ref.tracking)
 
     def _track(self, commit: str) -> None:
         self._branch.ref.point(commit, power=self._power)

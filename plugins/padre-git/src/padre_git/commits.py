@@ -1,4 +1,4 @@
-"""What a clone asks of its branch besides storing: where two commits parted, what they come to, what a ref names."""
+"""What a clone asks of its branch besides storing: where two commits parted, and what they come to."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ def merge_base(branch: Branch, one: str, other: str) -> str | None:
     with errors(branch.url):
         found = branch.repo.merge_base(one, other)
     return None if found is None else str(found)
-
-
-def reference(branch: Branch, name: str) -> str | None:
-    """The commit that a reference names."""
-    with errors(branch.url):
-        found = branch.repo.references.get(name)
-        return None if found is None else str(found.resolve().target)
 
 
 def merged(

@@ -14,23 +14,17 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from padre_core.errors import BackendError, UnavailableError, UnsupportedError
 from padre_core.progress import Tell
-
-IDLE = 60.0
-"""For how many seconds a program may be silent before it is ended."""
+from padre_git.environment import IDLE, Setting, kept, variables
 
 _TICK = 0.5
 _OUTPUT = 64 * 1024 * 1024
-_PROTOCOLS = ("http", "https", "ssh", "git", "file", "ext", "fd", "ftp", "ftps")
-_KEPT = re.compile(
-    r"PATH|HOME|USER|LOGNAME|TMPDIR|XDG_\w+|SSH_AUTH_SOCK|SSH_AGENT_PID|DBUS_SESSION_BUS_ADDRESS|DISPLAY|WAYLAND_DISPLAY"
-    r"|GNUPGHOME|KRB5CCNAME|SSL_CERT_FILE|SSL_CERT_DIR|GIT_SSL_CAINFO|GIT_SSL_CAPATH|(?i:(https?|all|no)_proxy)"
-)
 _HONOURED = re.compile(
     r"credential\..+|core\.sshcommand"
     r"|http\.(?:.+\.)?(?:proxy|proxyauthmethod|proxysslcert|proxysslkey|proxysslcainfo|sslcainfo|sslcapath|sslcert|sslkey"
@@ -38,32 +32,11 @@ _HONOURED = re.compile(
     r"|http\..+\.extraheader",
     re.IGNORECASE,
 )
-_FIXED: Sequence[tuple[str, str]] = (
-    ("core.hooksPath", "/dev/null"),
-    ("core.fsmonitor", "false"),
-    ("core.attributesFile", "/dev/null"),
-    ("core.pager", "cat"),
-    ("core.fsync", "all"),
-    ("core.alternateRefsCommand", "true"),
-    ("credential.interactive", "false"),
-    ("fetch.fsckObjects", "true"),
-    ("fetch.recurseSubmodules", "false"),
-    ("gc.auto", "0"),
-    ("http.followRedirects", "false"),
-    ("http.sslVerify", "true"),
-    ("http.lowSpeedLimit", "1"),
-    ("http.lowSpeedTime", str(int(IDLE))),
-    ("maintenance.auto", "false"),
-    ("protocol.allow", "never"),
-    ("protocol.version", "2"),
-    ("push.followTags", "false"),
-    ("push.recurseSubmodules", "no"),
-    ("submodule.recurse", "false"),
-    ("transfer.fsckObjects", "true"),
+_FAR = re.compile(
+    rb"(?:remote: )?((?:Counting|Compressing|Receiving|Unpacking|Writing) objects|Resolving deltas): +"
+    rb"\d{1,3}% \((\d{1,15})/(\d{1,15})\)"
 )
-
-Setting = tuple[str, str]
-"""A key of git's configuration, and its value."""
+_PROGRESS = re.compile(r"^(remote: )?[A-Z][a-z ]+: +\d+(% \(|, done|$)")
 
 
 class GitFailedError(Exception):
@@ -99,7 +72,7 @@ def run(
     *arguments: str,
     settings: Iterable[Setting] = (),
     protocols: Iterable[str] = (),
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     given: bytes = b"",
     watch: Watch | None = None,
 ) -> bytes:
@@ -110,7 +83,7 @@ def run(
         arguments: The command's. What comes from outside stands behind `--end-of-options`.
         settings: Of git's configuration, stronger than those of the repository.
         protocols: Over which it may transfer; none by default.
-        environment: More variables, such as those that a credential helper reads.
+        environment: More variables, such as those that a credential helper reads; None leaves one out.
         given: Its standard input.
 
     Raises:
@@ -118,11 +91,11 @@ def run(
         UnavailableError: It was silent for too long.
         UnsupportedError: There is no git program.
     """
-    allowed = [(f"protocol.{name}.allow", "always" if name in protocols else "never") for name in _PROTOCOLS]
-    variables = {**_environment(folder, [*_FIXED, *allowed, *settings]), **(environment or {})}
+    told = {**variables(folder, settings, protocols), **(environment or {})}
     try:
         process = subprocess.Popen(
-            ["git", *arguments], cwd="/", env=variables, start_new_session=True,
+            ["git", *arguments], cwd="/", start_new_session=True,
+            env={name: value for name, value in told.items() if value is not None},
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
     except FileNotFoundError:
@@ -140,10 +113,9 @@ def run(
 
 def converse(words: Sequence[str], *, idle: float = IDLE) -> bytes:
     """Runs an ssh command, as the user set it up, and returns its standard output; empty if it fails."""
-    environment = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
     try:
         done = subprocess.run(
-            words, cwd="/", env={**environment, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}, capture_output=True,
+            words, cwd="/", env={**kept(), "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}, capture_output=True,
             check=False, stdin=subprocess.DEVNULL, timeout=idle,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -162,11 +134,10 @@ def honoured(folder: Path) -> list[Setting]:
     Args:
         folder: Any git directory with no configuration that is not ours.
     """
-    own = {name: os.environ[name] for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM") if name in os.environ}
-    variables = {"GIT_CONFIG_NOSYSTEM": os.environ.get("GIT_CONFIG_NOSYSTEM", "false"), **own}
-    reading = {"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"} - variables.keys()
+    own: dict[str, str | None] = {name: os.environ.get(name) for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")}
+    own["GIT_CONFIG_NOSYSTEM"] = os.environ.get("GIT_CONFIG_NOSYSTEM", "false")
     try:
-        listing = _run_plain(folder, reading, variables, "config", "--list", "--includes", "-z", "--show-scope")
+        listing = run(folder, "config", "--list", "--includes", "-z", "--show-scope", environment=own)
     except GitFailedError as error:
         raise BackendError(f"your git configuration cannot be read: {error.message}") from error
     words = iter(listing.decode(errors="surrogateescape").split("\0"))
@@ -178,55 +149,21 @@ def honoured(folder: Path) -> list[Setting]:
     return found
 
 
-def _run_plain(folder: Path, without: set[str], variables: Mapping[str, str], *arguments: str) -> bytes:
-    environment = {name: value for name, value in _environment(folder, ()).items() if name not in without}
-    done = subprocess.run(
-        ["git", *arguments], cwd="/", env={**environment, **variables}, capture_output=True, check=False,
-        stdin=subprocess.DEVNULL, timeout=IDLE,
-    )  # fmt: skip
-    if done.returncode:
-        raise GitFailedError(done.returncode, done.stdout, done.stderr.decode(errors="replace").strip())
-    return done.stdout
-
-
-def _environment(folder: Path, settings: Sequence[Setting]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
-    counted = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for place, (key, value) in enumerate(settings):
-        counted[f"GIT_CONFIG_KEY_{place}"] = key
-        counted[f"GIT_CONFIG_VALUE_{place}"] = value
-    return {
-        **kept,
-        **counted,
-        "GIT_ASKPASS": "",
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_SYSTEM": os.devnull,
-        "GIT_DIR": str(folder),
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",
-        "SSH_ASKPASS_REQUIRE": "never",
-    }
-
-
 def _converse(process: subprocess.Popen[bytes], given: bytes, watch: Watch, command: str) -> tuple[bytes, str]:
     """Writes the input and reads both outputs, as long as something happens."""
-    if process.stdin is None or process.stdout is None or process.stderr is None:
-        raise ValueError("all three must be pipes")
-    said = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    stdin, stdout, stderr = (cast("BinaryIO", pipe) for pipe in (process.stdin, process.stdout, process.stderr))
+    said = {stdout.fileno(): bytearray(), stderr.fileno(): bytearray()}
+    output, messages = said.values()
     told = 0
     last = time.monotonic()
-    with selectors.DefaultSelector() as selector, _non_blocking(process):
+    os.set_blocking(stdin.fileno(), False)
+    with selectors.DefaultSelector() as selector:
         for fd in said:
             selector.register(fd, selectors.EVENT_READ)
         if given:
-            selector.register(process.stdin, selectors.EVENT_WRITE)
+            selector.register(stdin, selectors.EVENT_WRITE)
         else:
-            process.stdin.close()
+            stdin.close()
         while selector.get_map():
             events = selector.select(_TICK)
             watch.check()
@@ -236,11 +173,11 @@ def _converse(process: subprocess.Popen[bytes], given: bytes, watch: Watch, comm
                 )
             for key, _ in events:
                 last = time.monotonic()
-                if key.fileobj is process.stdin:
-                    given = _written(process, given)
+                if key.fileobj is stdin:
+                    given = _rest(stdin.fileno(), given)
                     if not given:
-                        selector.unregister(process.stdin)
-                        process.stdin.close()
+                        selector.unregister(stdin)
+                        stdin.close()
                     continue
                 data = os.read(key.fd, 65536)
                 said[key.fd] += data
@@ -248,25 +185,15 @@ def _converse(process: subprocess.Popen[bytes], given: bytes, watch: Watch, comm
                     selector.unregister(key.fd)
                 if len(said[key.fd]) > _OUTPUT:
                     raise BackendError(f"git {command} says more than it should and was ended")
-            told = _tell(said[process.stderr.fileno()], told, watch.tell)
+            told = _tell(messages, told, watch.tell)
     process.wait()
-    message = said[process.stderr.fileno()].decode(errors="replace")
-    return bytes(said[process.stdout.fileno()]), plain(message)
+    return bytes(output), plain(messages.decode(errors="replace"))
 
 
-@contextlib.contextmanager
-def _non_blocking(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    if process.stdin is not None:
-        os.set_blocking(process.stdin.fileno(), False)
-    yield
-
-
-def _written(process: subprocess.Popen[bytes], given: bytes) -> bytes:
+def _rest(stdin: int, given: bytes) -> bytes:
     """What is still to be written; nothing once the program no longer reads."""
-    if process.stdin is None:
-        return b""
     try:
-        return given[os.write(process.stdin.fileno(), given[: 1 << 16]) :]
+        return given[os.write(stdin, given[: 1 << 16]) :]
     except BlockingIOError:
         return given
     except BrokenPipeError:
@@ -287,13 +214,6 @@ def plain(text: str) -> str:
     lines = [re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", " ", line).strip() for line in
              re.split(r"[\r\n]+", text)]  # fmt: skip
     return "\n".join([line for line in lines if line and not _PROGRESS.search(line)][-20:])[:4000]
-
-
-_FAR = re.compile(
-    rb"(?:remote: )?((?:Counting|Compressing|Receiving|Unpacking|Writing) objects|Resolving deltas): +"
-    rb"\d{1,3}% \((\d{1,15})/(\d{1,15})\)"
-)
-_PROGRESS = re.compile(r"^(remote: )?[A-Z][a-z ]+: +\d+(% \(|, done|$)")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -37,16 +37,16 @@ class BranchRef:
         signature: Who is said to have moved it.
 
     Attributes:
-        name: That of the ref, and `tracking` that of what the other side's branch was when it was last seen.
+        name: That of the ref.
+        git_lock: The file by which git locks it.
     """
 
     def __init__(
         self, repo: Any, common: Path, branch: str, lock: Path, where: str, signature: Callable[[], Any]
     ) -> None:
         self.name = f"refs/heads/{branch}"
-        self.git_lock = common / f"{self.name}.lock"
-        self.tracking = f"refs/remotes/origin/{branch}"
-        self._git_lock, self._tracking_lock = str(self.git_lock), f"{common}/{self.tracking}.lock"
+        self._tracking = f"refs/remotes/origin/{branch}"
+        self.git_lock, self._tracking_lock = f"{common}/{self.name}.lock", f"{common}/{self._tracking}.lock"
         self._common, self._local = common, is_local(common)
         self._repo, self._lock_file, self._where = repo, lock, where
         self._logs, self._signature = _keeps_logs(repo), signature
@@ -56,12 +56,16 @@ class BranchRef:
 
     def read(self) -> str | None:
         """The commit that it names; None if there is no branch yet."""
-        found = self._loose.read()
-        if found is not None:
-            return found
+        return self._loose.read() or self._named(self.name)
+
+    def tracked(self) -> str | None:
+        """The commit that the other side's branch named when it was last seen."""
+        return self._named(self._tracking)
+
+    def _named(self, ref: str) -> str | None:
         with errors(self._where):
-            reference = self._repo.references.get(self.name)
-            return None if reference is None else str(reference.resolve().target)
+            found = self._repo.references.get(ref)
+            return None if found is None else str(found.resolve().target)
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -97,10 +101,9 @@ class BranchRef:
         """
         with self.exclusive():
             self.clear_left_locks()
-            if not self._write(self.tracking, after, power=power, still=lambda: True):
-                lock = f"{self._common}/{self.tracking}.lock"
+            if not self._write(self._tracking, after, power=power, still=lambda: True):
                 raise UnavailableError(
-                    f"{self._where} is being changed by another program; if none runs, remove {lock}"
+                    f"{self._where} is being changed by another program; if none runs, remove {self._tracking_lock}"
                 )
 
     def _write(self, ref: str, after: str, *, power: bool, still: Callable[[], bool]) -> bool:
@@ -150,7 +153,7 @@ class BranchRef:
         if self._held is None:
             raise ValueError("only while the branch is held")
         noted = os.pread(self._held, 64, 0).decode(errors="replace")
-        for lock in (self._git_lock, self._tracking_lock):
+        for lock in (self.git_lock, self._tracking_lock):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 made = os.lstat(lock).st_mtime
                 if (self._local and made < _started()) or (noted and Path(lock).read_text().strip() in ("", noted)):

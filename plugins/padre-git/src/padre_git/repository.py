@@ -83,7 +83,7 @@ def _make(path: Path, branch: str) -> None:
     try:
         repository = making / "repository"  # with the rights that new folders get, which `making` has not
         pygit2.init_repository(str(repository), bare=True, initial_head=branch)
-        _sync(repository)
+        sync_all(repository)
         repository.rename(path)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else somebody else was faster
@@ -94,7 +94,8 @@ def _make(path: Path, branch: str) -> None:
         sync_folder(folder.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync_all(folder: Path) -> None:
+    """Returns when all that was written to the file system of a folder is on the disk, where the system can do that."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sync_tree(fd)

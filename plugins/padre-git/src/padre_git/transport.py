@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import shlex
 import shutil
 import tempfile
@@ -20,20 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from padre_core.errors import (
-    AccessDeniedError,
-    AuthenticationError,
-    BackendError,
-    CorruptObjectError,
-    NotFoundError,
-    PadreError,
-    UnavailableError,
-)
+from padre_core.errors import CorruptObjectError
 from padre_core.progress import telling
 from padre_core.streams.filesystems import sync_folder
 from padre_git import program
 from padre_git.address import Address, Credentials
-from padre_git.program import GitFailedError, Setting, Watch
+from padre_git.environment import IDLE, Setting
+from padre_git.failures import meaning, meaning_of_push
+from padre_git.program import GitFailedError, Watch
 
 MAX_FETCH = 64 << 30
 """How many bytes one fetch may bring."""
@@ -45,10 +38,6 @@ _SETTLED = 10.0
 _THEIRS = "refs/padre/theirs"
 _HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$PADRE_SIGN_USER" "$PADRE_SIGN_TOKEN"; }; f'
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
-
-
-class RefusedError(Exception):
-    """The branch elsewhere has moved on: fetch, merge, and push again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +63,7 @@ class Transport:
     """
 
     def __init__(
-        self, address: Address, repository: Path, signing: Credentials | None = None, *, idle: float = program.IDLE,
+        self, address: Address, repository: Path, signing: Credentials | None = None, *, idle: float = IDLE,
         limit: int = MAX_FETCH,
     ) -> None:  # fmt: skip
         self.address, self.repository = address, repository
@@ -102,7 +91,7 @@ class Transport:
                 if "couldn't find remote ref" in error.message:
                     yield None
                     return
-                raise self._meaning(error) from None
+                raise meaning(error, self.address.url) from None
             yield Fetched(folder, (folder / _THEIRS).read_text("ascii").strip())
 
     def take_up(self, fetched: Fetched) -> None:
@@ -143,15 +132,7 @@ class Transport:
                     "--end-of-options", self.address.url, f"{tip}:refs/heads/{branch}",
                 )  # fmt: skip
             except GitFailedError as error:
-                refusal = _refusal(error.output)
-                if refusal is None:
-                    raise self._meaning(error) from None
-                if _RACED.search(refusal):
-                    raise RefusedError(refusal) from None
-                raise AccessDeniedError(
-                    f"{self.address.url} does not take the branch {branch}: {refusal}"
-                    f"{_quoted(error.message)}; may you push to it, and is it protected?"
-                ) from None
+                raise meaning_of_push(error, self.address.url, branch) from None
 
     def credentials(self) -> tuple[str, str] | None:
         """Name and token for what else the server has, from the same places as git's own; None if there are none."""
@@ -237,61 +218,6 @@ class Transport:
                 f"{self.address.url} sends more than {self._limit} bytes at once; nothing of it was kept. "
                 "If that is right, open it with a greater max_fetch"
             )
-
-    def _meaning(self, error: GitFailedError) -> PadreError:
-        """What a failure is for the caller."""
-        url, said = self.address.url, _quoted(error.message)
-        if _SIGN_IN.search(error.message):
-            return AuthenticationError(
-                f"{url}: you are not signed in{said}; sign in with git's credential helper or PADRE_GIT_TOKEN, "
-                "or for ssh with a key that the server knows"
-            )
-        if _REDIRECT.search(error.message):
-            return BackendError(f"{url} redirects elsewhere, which is not followed{said}; use its new address")
-        if _DENIED.search(error.message):
-            return AccessDeniedError(f"{url}: you may not do this{said}")
-        if _MISSING.search(error.message):
-            return NotFoundError(f"{url}: there is no such repository, or you may not see it{said}")
-        if _AWAY.search(error.message) or error.code < 0:
-            return UnavailableError(f"{url} cannot be reached{said}; what you store is kept here, try again later")
-        if _UNSOUND.search(error.message):
-            return CorruptObjectError(f"{url} sends what is no sound repository; nothing of it was kept{said}")
-        return BackendError(f"{url}: git failed{said}")
-
-
-_SIGN_IN = re.compile(
-    r"Authentication failed|could not read (Username|Password)|terminal prompts disabled|Permission denied \("
-    r"|error: 401|Host key verification failed|No user authentication methods"
-)
-_DENIED = re.compile(r"error: 403|denied|not allowed to|insufficient permission", re.IGNORECASE)
-_MISSING = re.compile(
-    r"not found|does not appear to be a git repo|error: 404|Could not find repository|does not exist", re.IGNORECASE
-)
-_REDIRECT = re.compile(r"redirect|error: 30[12378]", re.IGNORECASE)
-_UNSOUND = re.compile(r"fsck|index-pack|bad object|corrupt|inflate|missing|did not send|unpack", re.IGNORECASE)
-_AWAY = re.compile(
-    r"Could not resolve|Failed to connect|Couldn't connect|Connection (refused|timed out|reset|closed)|timed out"
-    r"|hung up|early EOF|RPC failed|error: 5\d\d|error: 429|unreachable|Empty reply|Operation too slow|SSL|TLS"
-    r"|unexpected disconnect|No route to host|transfer closed|certificate",
-    re.IGNORECASE,
-)
-_RACED = re.compile(
-    r"non-fast-forward|fetch first|stale info|failed to (lock|update ref)|cannot lock|reference already"
-)
-
-
-def _refusal(output: bytes) -> str | None:
-    """Why the other side refused the branch, as `--porcelain` tells; None if it did not get that far."""
-    for line in output.decode(errors="replace").splitlines():
-        if line.startswith("!"):
-            return program.plain(line.rpartition("\t")[2])
-    return None
-
-
-def _quoted(message: str) -> str:
-    """The lines with which git said why."""
-    lines = [line for line in message.splitlines() if not line.startswith("error: failed to push some refs")]
-    return f" ({'; '.join(lines[-4:])[:600]})" if lines else ""
 
 
 def _move(source: Path, target: Path) -> None:
