@@ -23,11 +23,15 @@ FIRST = 64 * 1024
 
 
 def read_start(source: BinaryIO, size: int) -> bytes:
-    """So many bytes of a file, or all if there are fewer."""
+    """So many bytes of a file, or all if there are fewer, however little it gives at a time."""
     data = source.read(size)
-    while 0 < len(data) < size and (more := source.read(size - len(data))):
-        data += more
-    return data
+    if not data or len(data) == size:
+        return data
+    parts, count = [data], len(data)
+    while count < size and (data := source.read(size - count)):
+        parts.append(data)
+        count += len(data)
+    return b"".join(parts)
 
 
 def write_blob(store: ByteStore, source: BinaryIO, media_type: str, start: bytes = b"") -> BlobReference:

@@ -37,8 +37,9 @@ from padre_core.query.model import Query
 from padre_core.query.parser import parse_order
 from padre_core.testing import samples
 from padre_http import transport
-from padre_http.backend import PART, HttpBackend
+from padre_http.backend import HttpBackend
 from padre_http.client import ATTEMPTS, Client
+from padre_http.pages import PART
 from padre_http.secret import Secret
 from padre_http.tokens import Token, TokenFile, default_path
 from padre_http.tokens.keep import FileKeep
@@ -303,7 +304,7 @@ def test_what_was_read_ahead_serves_no_other_listing(server):
     with HttpBackend(server.url, token=server.token) as backend:
         backend.put_many([Write(record, ABSENT) for record in numbered(PART + 1)])
         first = backend.query("project", query)
-        assert len(backend._ahead.coming.result())  # it lies there, and whoever asked for it stops here
+        assert len(backend._pages._coming.body.result())  # it lies there, and whoever asked for it stops here
         last = backend.get("project", samples.project(f"project-{PART:04}").id)
         backend.put(samples.edited(last, title="new"), if_match=last.etag)
         again = backend.query("project", replace(query, limit=PART))  # which reads nothing ahead
@@ -317,7 +318,9 @@ def test_a_forked_child_does_not_wait_for_what_its_parent_asked_for(server):
     with HttpBackend(server.url, token=server.token) as backend:
         backend.put_many([Write(record, ABSENT) for record in numbered(PART + 1)])
         first = backend.query("project", query)
-        backend._ahead = backend._ahead._replace(coming=Future())  # as a child has it, which no thread completes
+        backend._pages._coming = backend._pages._coming._replace(
+            body=Future()
+        )  # as a child has it, which no thread completes
         child = os.fork()
         if not child:
             os._exit(len(backend.query("project", replace(query, cursor=first.cursor)).records))
@@ -327,7 +330,7 @@ def test_a_forked_child_does_not_wait_for_what_its_parent_asked_for(server):
 def test_a_page_that_fails_when_it_is_read_ahead_is_an_error_to_who_wants_it(server, proxy):
     with HttpBackend(proxy.url, token=server.token) as backend:
         backend.put_many([Write(record, ABSENT) for record in numbered(PART + 1)])
-        part, asked = backend._part, []
+        part, asked = backend._pages._ask, []
 
         def failing(*arguments):
             asked.append(arguments)
@@ -335,7 +338,7 @@ def test_a_page_that_fails_when_it_is_read_ahead_is_an_error_to_who_wants_it(ser
                 proxy.spoil_all("500")
             return part(*arguments)
 
-        backend._part = failing
+        backend._pages._ask = failing
         page = backend.query("project", Query(limit=1000))
         assert len(page.records) == PART
         with pytest.raises(BackendError):
@@ -346,16 +349,17 @@ def test_a_part_that_hangs_does_not_keep_a_process_alive(server):
     script = f"""
 import os, threading
 from padre_core.query.model import Query
-from padre_http import backend as module
-module.PART = 1
-backend = module.HttpBackend({server.url!r}, token={server.token!r})
-part, hangs = backend._part, threading.Event()
+from padre_http import pages
+from padre_http.backend import HttpBackend
+pages.PART = 1
+backend = HttpBackend({server.url!r}, token={server.token!r})
+part, hangs = backend._pages._ask, threading.Event()
 def hanging(kind, query):
     if query.cursor is None:
         return part(kind, query)
     hangs.set()
     threading.Event().wait()
-backend._part = hanging
+backend._pages._ask = hanging
 threading.Thread(target=backend.query, args=("project", Query(limit=5)), daemon=True).start()
 assert hangs.wait(300)
 """

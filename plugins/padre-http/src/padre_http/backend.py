@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from padre_core.backends.backend import Backend, Changes, Info, Page, Problem, Segment, Write
@@ -34,11 +31,9 @@ from padre_core.streams.spool import Part, Spool, SpoolWriter, Waiting, folder_f
 from padre_http import blobs
 from padre_http.blobs import upload_many
 from padre_http.client import Client
+from padre_http.pages import Pages
 from padre_http.transport import Answer, Resumes
-from padre_http.wire import errors, info, queries, records, streams
-
-PART = 500
-"""How many objects a page holds at most: those of one request."""
+from padre_http.wire import bundled, errors, info, queries, records, streams
 
 _AWAY: set[str] = set()
 """Servers that did not answer this process when it last opened a store on them."""
@@ -59,7 +54,7 @@ class HttpBackend(Backend):
                 raise UnsupportedError(f"{name!r:.40} is no option of padre-http; the options are {', '.join(OPTIONS)}")
         self.client = Client(url, **options)
         self._local = threading.local()
-        self._ahead: _Ahead | None = None
+        self._pages = Pages(self._page)
         try:
             store = self._reached().store
             if store is None:  # asked without a token, or with one that says nothing
@@ -120,7 +115,7 @@ class HttpBackend(Backend):
     def put_many(self, writes: Sequence[Write]) -> list[Record | PadreError]:
         self._writable()
         results: list[Record | PadreError] = []
-        for part in self._parts(writes):
+        for part in self._bundled(writes):
             answer = self._ask("POST", "/v1/records/put", records.encode_writes(part))
             heads = self.client.read(records.decode_results, answer.body)
             pairs = zip(heads, part, strict=False)
@@ -133,24 +128,16 @@ class HttpBackend(Backend):
     def query(self, kind: str, query: Query) -> Page:
         if query.limit < 1:
             raise InvalidObjectError(f"a page holds at least one object, not {query.limit}")
-        ahead = self._ahead
-        if ahead is not None and query.limit >= PART and ahead.continues(kind, query.cursor):
-            self._ahead = None
-            body = ahead.coming.result()
-        else:
-            body = self._part(kind, query)
-        lines, cursor = self.client.read(records.split_page, body)
-        if cursor is not None and query.limit - len(lines) >= PART:  # it is made while this one is read and used
-            coming = _started(partial(self._part, kind, replace(query, cursor=cursor)))
-            self._ahead = _Ahead(kind, cursor, os.getpid(), coming)
+        lines, cursor = self.client.read(records.split_page, self._pages.take(kind, query))
+        if cursor is not None:
+            self._pages.begin(kind, replace(query, cursor=cursor, limit=query.limit - len(lines)))
         found = self.client.read(records.decode_records, lines)
         self._fits([record.kind == kind for record in found], found)
         return Page(tuple(found), cursor)
 
-    def _part(self, kind: str, query: Query) -> bytes:
+    def _page(self, kind: str, query: Query) -> bytes:
         """The answer with the objects of a page."""
-        asked = queries.encode_query(replace(query, limit=min(query.limit, PART)))
-        return self._ask("POST", f"/v1/{kind_of(kind).folder}/search", asked).body
+        return self._ask("POST", f"/v1/{kind_of(kind).folder}/search", queries.encode_query(query)).body
 
     def count(self, kind: str, query: Query) -> int:
         answer = self._ask("POST", f"/v1/{kind_of(kind).folder}/count", queries.encode_query(query))
@@ -376,20 +363,10 @@ class HttpBackend(Backend):
         if not all(each) or len(each) != len(asked):
             raise BackendError(f"{self.url} answered with other objects than those that were asked for")
 
-    def _parts(self, writes: Sequence[Write]) -> Iterator[list[Write]]:
+    def _bundled(self, writes: Sequence[Write]) -> Iterator[list[Write]]:
         """Writes in batches that a server takes."""
         limits = self.client.info.limits
-        part: list[Write] = []
-        size = 0
-        for write in writes:
-            length = len(write.record.content) + sum(len(item.content) for item in write.record.conflicts) * 2 + 4096
-            if part and (len(part) == limits.batch or size + length > limits.json_body // 2):
-                yield part
-                part, size = [], 0
-            part.append(write)
-            size += length
-        if part:
-            yield part
+        return bundled(writes, _size, weight=limits.json_body // 2, count=limits.batch)
 
     def _writable(self) -> None:
         if self.readonly:
@@ -408,35 +385,10 @@ def _ref(record: Record) -> tuple[str, str]:
     return record.kind, record.id
 
 
+def _size(write: Write) -> int:
+    """About how many bytes a write takes on the wire."""
+    return len(write.record.content) + sum(len(item.content) for item in write.record.conflicts) * 2 + 4096
+
+
 def _place(kind: str, id: str) -> str:
     return f"/v1/{kind_of(kind).folder}/{check_id(id)}"
-
-
-class _Ahead(NamedTuple):
-    """The next page of a listing, a full one, which is asked for before its reader does."""
-
-    kind: str
-    cursor: str
-    process: int
-    coming: Future[bytes]
-
-    def continues(self, kind: str, cursor: str | None) -> bool:
-        """Whether it is what a reader asks for: by the very cursor that this listing gave, not one like it of another.
-
-        Only the process that asked for it will ever get it.
-        """
-        return cursor is self.cursor and (kind, os.getpid()) == (self.kind, self.process)
-
-
-def _started(call: Callable[[], bytes]) -> Future[bytes]:
-    """What a call gives that another thread makes; unlike one of a pool, it keeps no process alive."""
-    future: Future[bytes] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:  # noqa: BLE001  # raised where it is awaited
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="padre-http-page", daemon=True).start()
-    return future

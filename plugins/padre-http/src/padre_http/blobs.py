@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Final, cast
 
-from padre_core.backends.blobs import verified
+from padre_core.backends.blobs import read_start, verified
 from padre_core.errors import BackendError, ConflictError, InvalidObjectError, UnavailableError
 from padre_core.objects.base import BlobReference
 from padre_http.client import Client
 from padre_http.transport import RESUMES, Answer, Resumes, Streamed
-from padre_http.wire import blobs
+from padre_http.wire import blobs, bundled
 from padre_http.wire.blobs import BYTES, Commit
 
 CHUNK: Final = 2 * 1024 * 1024
@@ -29,7 +29,7 @@ def upload(client: Client, source: BinaryIO, media_type: str) -> BlobReference:
     """Stores what is left in a file and returns its name; memory stays bounded."""
     chunk = min(CHUNK, client.info.limits.chunk)
     hashed = hashlib.sha256()
-    first = _read(source, chunk)
+    first = read_start(source, chunk)
     hashed.update(first)
     if len(first) < chunk:
         small = Commit(hashed.hexdigest(), len(first))
@@ -42,7 +42,7 @@ def upload(client: Client, source: BinaryIO, media_type: str) -> BlobReference:
         while data:
             _send(client, id, size, data)
             size += len(data)
-            data = _read(source, chunk)
+            data = read_start(source, chunk)
             hashed.update(data)
         commit = Commit(hashed.hexdigest(), size)
         _acknowledged(client, commit, client.post(f"/v1/uploads/{id}/commit", blobs.encode_commit(commit)))
@@ -70,27 +70,14 @@ def upload_many(client: Client, small: Sequence[bytes], digests: Sequence[str] |
     """
     names = digests if digests is not None else [hashlib.sha256(data).hexdigest() for data in small]
     references: list[BlobReference] = []
-    for part in _parts(zip(names, small, strict=True)):
+    pairs = zip(names, small, strict=True)
+    for part in bundled(pairs, lambda pair: len(pair[1]), weight=BODY, count=MANY):
         body = blobs.encode_blobs(part)
         found = client.read(blobs.decode_digests, client.post("/v1/blobs", body, media_type=blobs.BLOBS).body)
         if found != [digest for digest, _ in part]:
             raise BackendError(f"{client.url} stored other blobs than those that were sent")
         references += [BlobReference(digest=digest, media_type=BYTES, size=len(data)) for digest, data in part]
     return references
-
-
-def _parts(small: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    """Blobs in bodies of bounded size."""
-    part: list[tuple[str, bytes]] = []
-    size = 0
-    for digest, data in small:
-        if part and (size + len(data) > BODY or len(part) == MANY):
-            yield part
-            part, size = [], 0
-        part.append((digest, data))
-        size += len(data)
-    if part:
-        yield part
 
 
 def download_many(client: Client, digests: Sequence[str], *, check: bool) -> Iterator[tuple[str, bytes]]:
@@ -245,15 +232,3 @@ def _forget(client: Client, id: str) -> None:
         client.delete(f"/v1/uploads/{id}", timeout=2.0, attempts=1)
     except BackendError:
         return
-
-
-def _read(source: BinaryIO, size: int) -> bytes:
-    """As many bytes; fewer only at the end, however little a source gives at a time."""
-    data = source.read(size)
-    if not data or len(data) == size:
-        return data or b""
-    parts, count = [data], len(data)
-    while count < size and (data := source.read(size - count)):
-        parts.append(data)
-        count += len(data)
-    return b"".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -89,11 +89,8 @@ class _Engine:
             raise UnavailableError("the server is starting or stopping")
         return self._state
 
-    def lifespan(self, app: Any) -> AbstractAsyncContextManager[None]:
-        return self._lifespan()
-
     @asynccontextmanager
-    async def _lifespan(self) -> AsyncIterator[None]:
+    async def lifespan(self, app: Any) -> AsyncIterator[None]:
         self._threads = anyio.CapacityLimiter(THREADS)
         state = self._state = await self.in_thread(self._open)
         try:

@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl
 
 from padre_core import AccessDeniedError, InvalidObjectError
 from padre_core.services import Records
+from padre_http.wire import JSON
 from padre_server.access import Access
 from padre_server.rights import Caller, Scope
-from padre_server.route import JSON, Route
+from padre_server.route import Route
 
 if TYPE_CHECKING:
     from padre_server.state import State

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from padre_core import kinds
+from padre_http.wire import JSON
 from padre_server import __version__
 from padre_server.rights import Scope
-from padre_server.route import JSON, Body, Parameter, Reply, Route
+from padre_server.route import Body, Parameter, Reply, Route
 from padre_server.schemas import COMPONENTS, DIGEST, ID, UPLOAD, WRITER, ref
 
 _ALWAYS = (400, 403, 404, 405, 413, 414, 431, 500, 503)

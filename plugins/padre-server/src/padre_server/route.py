@@ -8,15 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from padre_core import PadreError
+from padre_http.wire import JSON, MAX_JSON
 from padre_server.rights import Scope
 
 if TYPE_CHECKING:
     from padre_server.call import Answer, Call
-
-JSON = "application/json"
-BINARY = "application/octet-stream"
-MAX_JSON = 64 * 1024 * 1024
-"""The greatest JSON body: what one object may have, with versions that lost against it."""
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
 

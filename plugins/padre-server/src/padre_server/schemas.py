@@ -20,7 +20,7 @@ TIME: Mapping[str, Any] = {"type": "string", "format": "date-time"}
 COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 0}
 MAYBE_TEXT: Mapping[str, Any] = {"type": ["string", "null"]}
 
-POINTS, LINES, FRAMES = MEDIA_TYPES["points"], MEDIA_TYPES["lines"], SEGMENTS
+POINTS, FRAMES = MEDIA_TYPES["points"], SEGMENTS
 
 
 def ref(name: str) -> dict[str, Any]:

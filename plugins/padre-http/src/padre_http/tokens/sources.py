@@ -22,8 +22,6 @@ from padre_http.secret import Secret
 from padre_http.tokens.file import TokenFile, read_private
 from padre_http.tokens.keep import Keep, Token, checked, keeps
 
-TokenOption = str | Secret | Callable[[], str | Secret] | None
-
 
 class Source(ABC):
     """Where a client gets its token from. Safe for threads."""

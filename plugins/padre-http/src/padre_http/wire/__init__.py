@@ -4,6 +4,6 @@
 `decode_…` checks and reads them, and raises `InvalidObjectError` for anything else. Nothing in here opens a connection.
 """
 
-from padre_http.wire.shapes import JSON, MAX_JSON
+from padre_http.wire.shapes import JSON, MAX_JSON, bundled
 
-__all__ = ["JSON", "MAX_JSON"]
+__all__ = ["JSON", "MAX_JSON", "bundled"]

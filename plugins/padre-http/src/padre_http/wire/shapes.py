@@ -1,7 +1,9 @@
-"""How JSON from the other side is read: into checked shapes of bounded size, or not at all."""
+"""Bounds of what travels: how JSON is read, into checked shapes or not at all, and how much goes into one body."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -29,6 +31,7 @@ Writer = Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
 Text = Annotated[str, Field(max_length=1000)]
 
 Shape = TypeVar("Shape")
+Item = TypeVar("Item")
 
 
 def parse(adapter: TypeAdapter[Shape], data: bytes | memoryview, what: str) -> Shape:
@@ -64,3 +67,25 @@ def malformed(what: str, error: ValidationError) -> InvalidObjectError:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))
     return InvalidObjectError(f"{what}: {place[:200]}{': ' if place else ''}{first['msg'][:200]}")
+
+
+def bundled(
+    items: Iterable[Item], weigh: Callable[[Item], int], *, weight: int, count: int = sys.maxsize
+) -> Iterator[list[Item]]:
+    """Items in lists that fit into one body; one that is too heavy for any is alone.
+
+    Args:
+        weight: What those of one list weigh at most.
+        count: How many they are at most.
+    """
+    bundle: list[Item] = []
+    held = 0
+    for item in items:
+        heavy = weigh(item)
+        if bundle and (len(bundle) == count or held + heavy > weight):
+            yield bundle
+            bundle, held = [], 0
+        bundle.append(item)
+        held += heavy
+    if bundle:
+        yield bundle

@@ -35,9 +35,9 @@ from padre_core.errors import BackendError, CorruptObjectError, InvalidObjectErr
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_id
 from padre_core.streams import lines, points
-from padre_core.streams.columns import Columns, Line, Lines, Points, Stream, concatenate, metric_name, stream_of
+from padre_core.streams.columns import Columns, Lines, Points, Stream, concatenate, metric_name, stream_of
 from padre_http.wire import errors
-from padre_http.wire.shapes import LENIENT, STRICT, Id, Writer, parse
+from padre_http.wire.shapes import LENIENT, STRICT, Id, Writer, bundled, parse
 
 MEDIA_TYPES: Final[dict[Stream, str]] = {
     "points": "application/vnd.padre.points",
@@ -217,15 +217,7 @@ def split_columns(columns: Columns) -> Iterator[Columns]:
         for start in range(0, len(columns), PART_POINTS):
             yield columns if len(columns) <= PART_POINTS else _slice(columns, start)
         return
-    part: list[Line] = []
-    size = 0
-    for line in columns.lines:
-        if part and (len(part) == PART_LINES or size + len(line.text) > PART_TEXT):
-            yield Lines(tuple(part))
-            part, size = [], 0
-        part.append(line)
-        size += len(line.text)
-    if part:
+    for part in bundled(columns.lines, lambda line: len(line.text), weight=PART_TEXT, count=PART_LINES):
         yield Lines(tuple(part))
 
 
@@ -241,19 +233,9 @@ def encode_parts(parts: Iterable[tuple[str, Segment]]) -> Iterator[bytes]:
 
 def encode_bodies(parts: Iterable[tuple[str, Segment]]) -> Iterator[tuple[bytes, int]]:
     """Parts of the streams of many runs as bodies of bounded size, and how many points or lines each holds."""
-    waiting: list[tuple[str, Segment]] = []
-    size = count = 0
-    for run, segment in parts:
-        first = segment.first
-        for columns in split_columns(segment.columns):
-            weight = _weight(columns)
-            if waiting and size + weight > BODY:
-                yield b"".join(encode_parts(waiting)), count
-                waiting, size, count = [], 0, 0
-            waiting.append((run, Segment(segment.writer, first, columns)))
-            first, size, count = first + len(columns), size + weight, count + len(columns)
-    if waiting:
-        yield b"".join(encode_parts(waiting)), count
+    small = ((run, piece) for run, segment in parts for piece in _pieces(segment))
+    for bundle in bundled(small, lambda part: _weight(part[1].columns), weight=BODY):
+        yield b"".join(encode_parts(bundle)), sum(len(piece.columns) for _, piece in bundle)
 
 
 def decode_segments(stream: Stream, read: Callable[[int], bytes]) -> Iterator[Segment]:
@@ -320,9 +302,15 @@ def _part_frames(parts: Iterable[tuple[str, Segment]]) -> Iterator[bytes]:
 
 
 def _segment_frames(segment: Segment) -> Iterator[bytes]:
+    for piece in _pieces(segment):
+        yield _frame(_SEGMENT, piece.writer.encode(), piece.first, encode_columns(piece.first, piece.columns))
+
+
+def _pieces(segment: Segment) -> Iterator[Segment]:
+    """A segment in segments of which each fits into one frame."""
     first = segment.first
     for columns in split_columns(segment.columns):
-        yield _frame(_SEGMENT, segment.writer.encode(), first, encode_columns(first, columns))
+        yield Segment(segment.writer, first, columns)
         first += len(columns)
 
 

@@ -11,20 +11,24 @@ from padre_core.backends.backend import Segment
 from padre_core.objects import canonical
 from padre_core.objects.identity import check_id
 from padre_core.streams.columns import Points, Stream
+from padre_http.wire import JSON
+from padre_http.wire.queries import encode_count
 from padre_http.wire.streams import (
     MAX_PART,
     MEDIA_TYPES,
+    check_writer,
     decode_columns,
     decode_known,
     decode_parts,
     decode_runs,
     encode_ends,
+    encode_next,
     encode_parts,
     encode_segments,
 )
 from padre_server.call import Answer, Call, started
 from padre_server.rights import Scope
-from padre_server.route import JSON, Body, Parameter, Reply, Route
+from padre_server.route import Body, Parameter, Reply, Route
 from padre_server.schemas import COUNT, FRAMES, ref
 
 _STREAMS = {media_type: stream for stream, media_type in MEDIA_TYPES.items()}
@@ -32,7 +36,7 @@ _PART = 256 * 1024
 
 
 def _append(call: Call) -> Answer:
-    run, writer = check_id(call.path["id"]), _writer(call.path["writer"])
+    run, writer = check_id(call.path["id"]), check_writer(call.path["writer"])
     first = call.number("first", -1)
     if first < 0:
         raise InvalidObjectError("first: expected the sequence number of the first point or line")
@@ -42,7 +46,7 @@ def _append(call: Call) -> Answer:
         call.access.check_append(run)
     next_ = call.state.backend.append_stream(run, writer, first, columns)
     call.state.beats.note(run)
-    return Answer(canonical.to_json({"next": next_}))
+    return Answer(encode_next(next_))
 
 
 def _points(call: Call) -> Answer:
@@ -82,7 +86,7 @@ def _append_many(call: Call) -> Answer:
         for run in {run for run, _ in parts}:
             call.access.check_append(run)
     call.state.backend.append_streams(parts)
-    return Answer(canonical.to_json({"count": sum(len(part.columns) for _, part in parts)}))
+    return Answer(encode_count(sum(len(part.columns) for _, part in parts)))
 
 
 def _read_many(call: Call) -> Answer:
@@ -140,12 +144,6 @@ def _plain(segment: Segment) -> dict[str, Any]:
         return {**head, "metrics": columns.metrics, "keys": keys, "steps": columns.steps.tolist(),
                 "times": columns.times.tolist(), "values": columns.values.tolist()}  # fmt: skip
     return {**head, "lines": [[line.time, line.level, line.text] for line in columns.lines]}
-
-
-def _writer(text: str) -> str:
-    if len(text) != 16 or not set(text) <= set("0123456789abcdef"):
-        raise InvalidObjectError("a writer has 16 hex digits")
-    return text
 
 
 _ENDS = {200: Reply("The next sequence number of each writer.", schema=ref("Ends"), example={"ends": {"0" * 16: 100}})}
