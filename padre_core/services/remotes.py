@@ -10,7 +10,8 @@ from padre_core.errors import AuthenticationError, InvalidObjectError, PadreErro
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
 from padre_core.services.shipper import Shipper
-from padre_core.sync import AWAY, Engine, Report
+from padre_core.sync import AWAY, Engine
+from padre_core.sync.passes import raise_first
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Remotes:
         if away is not None:
             error = AuthenticationError if isinstance(away, AuthenticationError) else UnavailableError
             raise error(f"{' '.join(ref)} is stored here, and travels when {remote} answers: {away}") from away
-        _raise_first(report)
+        raise_first(report.failed)
 
     def learn_deleted(self, ref: Ref, remote: str) -> Record | None:
         """The tombstone of what only the remote knows, and knows as deleted; None also where it gives no answer."""
@@ -109,9 +110,3 @@ class Remotes:
             known = ", ".join(self.names)
             raise InvalidObjectError(f"there is no remote {name!r:.80}; the remotes are: {known}")
         return name
-
-
-def _raise_first(report: Report) -> None:
-    for step in report.failed:
-        if step.error is not None:
-            raise step.error

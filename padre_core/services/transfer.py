@@ -19,6 +19,7 @@ from padre_core.objects.record import Record
 from padre_core.objects.references import Ref, blob_digests, linked_refs
 from padre_core.query.model import Expression
 from padre_core.streams.columns import STREAMS, Lines, Points
+from padre_core.sync.changes import news
 
 BATCH = 500
 CHUNK = 1024 * 1024
@@ -76,7 +77,7 @@ class _Copy:
         self.ends: dict[tuple[str, str], dict[str, int]] = {}
 
     def run(self, where: Expression | None, within: str | None, readable: Readable | None) -> CopyReport:
-        refs = list(dict.fromkeys(_all_refs(self.source)))
+        refs = list(news(self.source, None).etags)
         if where is None and within is None and readable is None:
             digests = set(self.source.blobs())
         else:
@@ -176,15 +177,6 @@ class _Copy:
                 f"places, the first is {differing[0]}; run `padre verify` on both and copy again"
             )
         return newer
-
-
-def _all_refs(source: Backend) -> Iterator[Ref]:
-    cursor: str | None = None
-    more = True
-    while more:
-        part = source.changes(cursor)
-        yield from ((change.kind, change.id) for change in part.entries)
-        cursor, more = part.cursor, part.more
 
 
 def _records(source: Backend, refs: list[Ref]) -> Iterator[Record]:

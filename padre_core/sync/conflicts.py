@@ -11,8 +11,8 @@ from padre_core.objects.envelope import parse
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
 from padre_core.sync import merge
-from padre_core.sync.kin import all_refs
-from padre_core.sync.passes import CHUNK
+from padre_core.sync.changes import news
+from padre_core.sync.passes import chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,8 @@ class Conflicted:
 
 def conflicted(store: Backend) -> Iterator[tuple[Record, Conflicted]]:
     """The objects of a store that hold losing versions, or were edited below what is deleted."""
-    refs = list(all_refs(store))
-    for start in range(0, len(refs), CHUNK):
-        for head in store.get_many(refs[start : start + CHUNK]):
+    for refs in chunks(news(store, None).etags):
+        for head in store.get_many(refs):
             if head is None:
                 continue
             notes = parse(head.envelope, f"{head.kind} {head.id}").remotes.values()

@@ -13,9 +13,10 @@ from padre_core.objects.record import Record
 from padre_core.objects.references import Ref, blob_digests
 from padre_core.streams.columns import STREAMS
 from padre_core.sync import merge
-from padre_core.sync.kin import all_refs, subtree
+from padre_core.sync.changes import news
+from padre_core.sync.kin import subtree
 from padre_core.sync.pair import AWAY, Both, Pair
-from padre_core.sync.passes import CHUNK, Pass, Step, Way
+from padre_core.sync.passes import Pass, Way, chunks, raise_first
 from padre_core.sync.plan import FORCEABLE, REFUSALS, Action, Row, row
 from padre_core.sync.states import Remote, alike
 from padre_core.sync.stores import Stores
@@ -85,7 +86,7 @@ class Engine(Stores):
                 family = self._family(pair, Way.PULL, [ref], unread)
                 for broken in unread.values():
                     raise broken
-                _raise_first(going.run(family))
+                raise_first(going.run(family))
             except AWAY as error:
                 away = error
                 continue
@@ -95,8 +96,9 @@ class Engine(Stores):
         try:
             return Got(self._living(ref), stale=away is not None)
         except NotFoundError as error:
+            (head,) = self.local.get_many([ref])
             nowhere = NotFoundError(f"neither this store nor a remote has {' '.join(ref)}")
-            raise away or (nowhere if _head(self.local.get_many([ref])) is None else error) from None
+            raise away or (nowhere if head is None else error) from None
 
     def learn_deleted(self, ref: Ref, name: str) -> Record | None:
         """The tombstone of what a remote knows as deleted and this store does not know at all; it is kept here, too.
@@ -143,8 +145,7 @@ class Engine(Stores):
         of each object that it is elsewhere before its copy goes.
         """
         found: dict[Ref, Deleted] = {}
-        for start in range(0, len(refs), CHUNK):
-            chunk = list(dict.fromkeys(refs[start : start + CHUNK]))
+        for chunk in chunks(dict.fromkeys(refs)):
             found.update(self._delete_chunk(chunk, mode, force, remotes, shown or {}, bury or self._bury))
         return found
 
@@ -188,9 +189,8 @@ class Engine(Stores):
         """
         pair = self.pair(name)
         going = self.single(pair)
-        refs = list(all_refs(self.local))
-        for start in range(0, len(refs), CHUNK):
-            looked = pair.look(refs[start : start + CHUNK])
+        for refs in chunks(news(self.local, None).etags):
+            looked = pair.look(refs)
             going.kin.load(looked)
             tracked = [both for both in looked if going.kin.intent(both) is Intent.TRACK]
             yield from self._compare(pair, tracked)
@@ -282,7 +282,7 @@ class Engine(Stores):
             for ref in living:
                 seen.going.pair.note_entry(ref, lambda entry: replace(entry, intent=Intent.DELETE))
             steps = seen.going.settle_many([both.ref for both in held])
-            _raise_first([step for step in steps if step.ref in living])
+            raise_first([step for step in steps if step.ref in living])
 
     def _bury_unheld(self, seen: _Seen, refs: Sequence[Ref]) -> None:
         """Stores tombstones on a remote of what is not here."""
@@ -293,7 +293,7 @@ class Engine(Stores):
                     seen.going.bury_there(theirs)
 
     def _delete_local(self, ref: Ref, looked: Mapping[str, _Seen], *, force: bool) -> None:
-        head = _head(self.local.get_many([ref]))
+        (head,) = self.local.get_many([ref])
         if head is None or head.deleted is not None:
             return
         records = [head, *subtree(self.local, ref)]
@@ -319,7 +319,7 @@ class Engine(Stores):
             raise ConflictError(f"{' '.join(ref)} is {refused}")
         if looked:
             return False
-        head = _head(self.local.get_many([ref]))
+        (head,) = self.local.get_many([ref])
         notes = parse(head.envelope, " ".join(ref)).remotes.values() if head is not None else ()
         return any(head is not None and entry.base == head.etag for entry in notes)
 
@@ -331,13 +331,3 @@ def _concerns(both: Both) -> bool:
 
 def _same(both: Both) -> bool:
     return both.ours is not None and both.theirs is not None and both.ours.etag == both.theirs.etag
-
-
-def _head(records: Sequence[Record | None]) -> Record | None:
-    return records[0]
-
-
-def _raise_first(steps: Sequence[Step]) -> None:
-    for step in steps:
-        if step.error is not None:
-            raise step.error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from padre_core.backends.backend import Backend
 from padre_core.objects.envelope import Intent
@@ -79,15 +80,20 @@ class Kin:
 
 def subtree(backend: Backend, ref: Ref) -> Iterator[Record]:
     """All objects below one, deleted ones included."""
+    below = Query(within=ref[1], deleted=Deleted.INCLUDE)
     for model in kinds():
         if model.kind != "code":
-            cursor: str | None = None
-            while True:
-                page = backend.query(model.kind, Query(within=ref[1], deleted=Deleted.INCLUDE, cursor=cursor))
-                yield from page.records
-                cursor = page.cursor
-                if cursor is None:
-                    break
+            yield from records_of(backend, model.kind, below)
+
+
+def records_of(backend: Backend, kind: str, query: Query) -> Iterator[Record]:
+    """All that a query finds, page after page."""
+    while True:
+        page = backend.query(kind, query)
+        yield from page.records
+        if page.cursor is None:
+            return
+        query = replace(query, cursor=page.cursor)
 
 
 def needed(backend: Backend, records: Mapping[Ref, Record]) -> set[Ref]:
@@ -98,18 +104,6 @@ def needed(backend: Backend, records: Mapping[Ref, Record]) -> set[Ref]:
         refs = {ref for record in waiting for ref in _beside(record)} - found - records.keys()
         found |= refs
         waiting = [record for record in backend.get_many(sorted(refs)) if record is not None]
-    return found
-
-
-def all_refs(backend: Backend) -> dict[Ref, str]:
-    """All objects of a store and their etags."""
-    found: dict[Ref, str] = {}
-    cursor: str | None = None
-    more = True
-    while more:
-        part = backend.changes(cursor)
-        found.update({(change.kind, change.id): change.etag for change in part.entries})
-        cursor, more = part.cursor, part.more
     return found
 
 

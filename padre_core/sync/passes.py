@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import TypeVar
 
 from padre_core.errors import (
     AccessDeniedError,
@@ -28,6 +30,8 @@ from padre_core.sync.transfer import Tally
 
 CHUNK = 100
 """How many objects go together in one request."""
+
+_T = TypeVar("_T")
 
 
 class Way(Enum):
@@ -103,7 +107,7 @@ class Pass:
     def plan(self, objects: Iterable[Both]) -> list[Step]:
         """What `run` would do, without doing it."""
         found: list[Step] = []
-        for chunk in _chunks(list(objects)):
+        for chunk in chunks(objects):
             found += self._isolated(chunk, self._planned)
         return found
 
@@ -123,7 +127,7 @@ class Pass:
         graves = [both for both in found if not both.living or _dies(both)]
         buried = {both.ref for both in graves}
         for group in ([both for both in found if both.ref not in buried], graves):
-            self._each(self._chunk, list(_chunks(by_depth([both for both in group if not owner(both)]))))
+            self._each(self._chunk, list(chunks(by_depth([both for both in group if not owner(both)]))))
             self._each(self._chunk, list(_together(families([both for both in group if owner(both)]))))
         return self.steps
 
@@ -320,6 +324,20 @@ class Pass:
         return self.pair.remote.put(merge.tombstone(theirs, self.actor), if_match=theirs.etag)
 
 
+def chunks(items: Iterable[_T]) -> Iterator[list[_T]]:
+    """What is asked for, or sent, in lists of as many as go together."""
+    left = iter(items)
+    while chunk := list(itertools.islice(left, CHUNK)):
+        yield chunk
+
+
+def raise_first(steps: Iterable[Step]) -> None:
+    """Raises why the first of those was not done that was not."""
+    for step in steps:
+        if step.error is not None:
+            raise step.error
+
+
 def _refused(both: Both) -> PadreError | None:
     """What the remote said for good about the version that is here."""
     refusal = both.entry.refusal
@@ -338,10 +356,6 @@ def _is_growing(both: Both) -> bool:
     )
 
 
-def _chunks(objects: list[Both]) -> Iterator[list[Both]]:
-    return (objects[start : start + CHUNK] for start in range(0, len(objects), CHUNK))
-
-
 def _together(families: Iterable[list[Both]]) -> Iterator[list[Both]]:
     """Runs with what lives in them in chunks, and each in one chunk if it has room there.
 
@@ -351,7 +365,7 @@ def _together(families: Iterable[list[Both]]) -> Iterator[list[Both]]:
     held: list[Both] = []
     for family in families:
         if held and len(held) + len(family) > CHUNK:
-            yield from _chunks(held)
+            yield from chunks(held)
             held = []
         held += family
-    yield from _chunks(held)
+    yield from chunks(held)

@@ -13,7 +13,7 @@ from padre_core.objects.kinds import kinds
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref
 from padre_core.query.model import Deleted, Query
-from padre_core.sync.kin import subtree
+from padre_core.sync.kin import records_of, subtree
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,8 @@ def purge(
 
 def _graves(store: Backend) -> Iterator[Record]:
     for model in kinds():
-        cursor: str | None = None
-        while True:
-            page = store.query(model.kind, Query(deleted=Deleted.ONLY, cursor=cursor))
-            yield from (record for record in page.records if record.deleted is not None)
-            cursor = page.cursor
-            if cursor is None:
-                break
+        gone = records_of(store, model.kind, Query(deleted=Deleted.ONLY))
+        yield from (record for record in gone if record.deleted is not None)  # the others are hidden below these
 
 
 def _depth(record: Record) -> int:

@@ -16,7 +16,7 @@ from padre_core.objects.references import Ref, ancestor_refs
 from padre_core.sync.changes import CursorFile, Cursors, News, news, past_own
 from padre_core.sync.kin import needed, subtree
 from padre_core.sync.pair import AWAY, Both, Pair, apart
-from padre_core.sync.passes import CHUNK, Pass, Step, Way
+from padre_core.sync.passes import Pass, Step, Way, chunks
 from padre_core.sync.plan import Action
 from padre_core.sync.states import Local, Remote
 from padre_core.sync.transfer import Progress, Tally
@@ -246,8 +246,7 @@ class Stores:
         there = news(pair.remote, None if anew else cursors.remote)
         refs = sorted({*here.etags, *there.etags, *cursors.waiting})
         due: list[Both] = []
-        for start in range(0, len(refs), CHUNK):
-            chunk = refs[start : start + CHUNK]
+        for chunk in chunks(refs):
             ours = apart(pair.here, chunk, unread)
             known = [both for both in ours if both.ours is not None or way is not Way.KNOWN]
             asked = {both.ref: both.ours for both in known if anew or not _rests(both, there)}
@@ -293,8 +292,7 @@ class Stores:
         unread: dict[Ref, PadreError],
         seen: tuple[dict[Ref, Record], dict[Ref, Record]] = ({}, {}),
     ) -> list[Both]:
-        chunks = (refs[start : start + CHUNK] for start in range(0, len(refs), CHUNK))
-        return [both for chunk in chunks for both in apart(lambda refs: pair.look(refs, seen), chunk, unread)]
+        return [both for chunk in chunks(refs) for both in apart(lambda refs: pair.look(refs, seen), chunk, unread)]
 
     def _notes(self, name: str) -> Pair:
         """For noting something about a remote without reaching it."""
