@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import socket
-import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,8 @@ import pytest
 from padre_core.errors import AuthenticationError, BackendError, InvalidObjectError, UnavailableError
 from padre_http import transport
 from padre_http.client import Client
-from padre_http.wire.info import ServerInfo, encode_model
+
+from .tls_server import made_certificate, serving
 
 NAME = "lab.example.org"
 TOKEN = "padre_canary"
@@ -33,12 +32,8 @@ def no_proxies(monkeypatch):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> tuple[Path, Path]:
-    """A certificate of a server that only the proxy knows how to reach, and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={NAME}"]
-    names = ["-addext", f"subjectAltName=DNS:{NAME}", "-keyout", "key.pem", "-out", "certificate.pem"]
-    subprocess.run([*command, *names], cwd=folder, check=True, capture_output=True)
-    return folder / "certificate.pem", folder / "key.pem"
+    """That of a server that only the proxy knows how to reach."""
+    return made_certificate(tmp_path_factory.mktemp("certificate"), NAME)
 
 
 class TunnelProxy:
@@ -96,28 +91,9 @@ class TunnelProxy:
 
 @pytest.fixture
 def tunnel(certificate) -> Iterator[TunnelProxy]:
-    """A proxy in front of a server that answers `/v1/info` over TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    listener = socket.create_server(("127.0.0.1", 0))
-    body = encode_model(ServerInfo(version="1"))
-
-    def serve():
-        while True:
-            try:
-                connection, _ = listener.accept()
-                with connection, context.wrap_socket(connection, server_side=True) as secure:
-                    while secure.recv(65_536):
-                        secure.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-            except OSError:
-                if listener.fileno() < 0:
-                    return
-
-    threading.Thread(target=serve, daemon=True).start()
-    proxy = TunnelProxy(listener.getsockname()[1])
-    yield proxy
-    proxy.close()
-    listener.close()
+    """A proxy in front of the server."""
+    with serving(certificate) as port, contextlib.closing(TunnelProxy(port)) as proxy:
+        yield proxy
 
 
 @pytest.fixture
