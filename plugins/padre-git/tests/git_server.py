@@ -51,13 +51,6 @@ def serving(root: Path, users: dict[str, str] | None = None, tls: ssl.SSLContext
         thread.join()
 
 
-def bare(path: Path) -> Path:
-    """A new bare repository that takes pushes over HTTP."""
-    subprocess.run(["git", "init", "-q", "--bare", str(path)], check=True)
-    subprocess.run(["git", "-C", str(path), "config", "http.receivepack", "true"], check=True)
-    return path
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: GitServer

@@ -1,7 +1,5 @@
 """Trees that are changed level by level."""
 
-import subprocess
-
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
@@ -11,6 +9,8 @@ from padre_git import folders
 from padre_git.folders import Folder, Folders
 from padre_git.packs import Pack
 from padre_git.trees import keys
+
+from .by_hand import bare, output
 
 NAMES = st.sampled_from(["a", "a.b", "a0", "b", "runs", "runs-", "runs.json"])
 KEYS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
@@ -38,18 +38,14 @@ def fits(keys):
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     path = tmp_path_factory.mktemp("folders") / "lab.git"
-    subprocess.run(["git", "init", "-q", "--bare", str(path)], check=True)
+    bare(path)
     return path
-
-
-def git(repository, *arguments):
-    return subprocess.check_output(["git", "-C", str(repository), *arguments])
 
 
 @settings(max_examples=30, deadline=None)
 @given(changes=CHANGES)
 def test_any_changes_give_the_tree_that_git_reads_as_exactly_what_was_set(repository, changes):
-    folders = Folders(lambda tree: git(repository, "cat-file", "tree", tree))
+    folders = Folders(lambda tree: output(repository, "cat-file", "tree", tree))
     tree, held = None, {}
     for change in changes:
         after = {key: data for key, data in {**held, **change}.items() if data is not None}
@@ -59,9 +55,9 @@ def test_any_changes_give_the_tree_that_git_reads_as_exactly_what_was_set(reposi
         entries = {key: None if data is None else pack.add("blob", data) for key, data in change.items()}
         tree, held = folders.rebuilt(tree, entries, pack), after
         pack.store()
-        listed = git(repository, "ls-tree", "-r", "-z", "--format=%(path)", tree).decode().split("\0")[:-1]
-        assert {key: git(repository, "cat-file", "blob", f"{tree}:{key}") for key in listed} == held
-        git(repository, "fsck", "--strict", tree)
+        listed = output(repository, "ls-tree", "-r", "-z", "--format=%(path)", tree).decode().split("\0")[:-1]
+        assert {key: output(repository, "cat-file", "blob", f"{tree}:{key}") for key in listed} == held
+        output(repository, "fsck", "--strict", tree)
 
 
 def test_a_file_takes_the_place_of_a_folder_and_the_other_way_round():

@@ -1,7 +1,6 @@
 """Old versions: read, compared, restored."""
 
 import dataclasses
-import subprocess
 
 import pytest
 
@@ -11,9 +10,7 @@ from padre_core.objects import canonical
 from padre_core.workspace import Workspace
 from padre_git.clone import CloneBackend
 
-
-def git(folder, *arguments):
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+from .by_hand import bare, git
 
 
 @pytest.fixture
@@ -59,7 +56,7 @@ def test_what_is_acknowledged_and_not_committed_is_the_newest_version(folder):
 
 def test_an_old_version_is_read_by_etag_commit_tag_and_time(workspace, experiment, folder):
     first, second = list(workspace.experiments.history(experiment))[:0:-1]
-    commit = git(folder, "rev-parse", "padre~1").strip()
+    commit = git(folder, "rev-parse", "padre~1")
     for at in (second.etag, commit, commit[:10], "published", second.updated_at.isoformat()):
         assert workspace.experiments.get("iris/svc", at=at).title == "second"
     assert workspace.experiments.get(experiment, at=first.updated_at.isoformat()).title == "first"
@@ -109,7 +106,7 @@ def test_a_store_without_history_says_so(tmp_path):
 
 
 def test_what_each_side_of_a_merge_did_is_in_the_history(tmp_path):
-    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "lab.git")], check=True)
+    bare(tmp_path / "lab.git")
     url = f"git+{(tmp_path / 'lab.git').as_uri()}"
     with (
         Workspace(CloneBackend(url, clone=tmp_path / "a.git", linger=0)) as ada,

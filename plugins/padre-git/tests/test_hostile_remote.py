@@ -1,7 +1,6 @@
 """What a server sends is looked at before it is taken up; what a repository says is never run."""
 
 import os
-import subprocess
 
 import pytest
 
@@ -11,34 +10,24 @@ from padre_core.workspace import Workspace
 from padre_git import merge
 from padre_git.clone import CloneBackend
 
+from .by_hand import bare, git
+
 MARKER = layout.encode_marker("00000000-0000-4000-8000-000000000000")
 
 
-@pytest.fixture
-def bare(tmp_path):
-    path = tmp_path / "lab.git"
-    git(None, "init", "-q", "--bare", path)
-    return path
-
-
-def git(repository, *words, given=b""):
-    place = [] if repository is None else ["-C", str(repository)]
-    identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    done = subprocess.run(
-        ["git", *place, *map(str, words)], input=given, capture_output=True, env={**os.environ, **identity}, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.decode().strip()
+@pytest.fixture(name="bare")
+def made(tmp_path):
+    return bare(tmp_path / "lab.git")
 
 
 def blob(repository, data):
-    return git(repository, "hash-object", "-w", "--stdin", given=data)
+    return git(repository, "hash-object", "-w", "--stdin", data=data)
 
 
 def tree(repository, *entries):
     """A tree, unchecked: mode, name and id of each entry."""
     data = b"".join(b"%b %b\0%b" % (mode.encode(), name.encode(), bytes.fromhex(id)) for mode, name, id in entries)
-    return git(repository, "hash-object", "-w", "--literally", "-t", "tree", "--stdin", given=data)
+    return git(repository, "hash-object", "-w", "--literally", "-t", "tree", "--stdin", data=data)
 
 
 def commit(repository, *entries, marker=MARKER):

@@ -15,7 +15,8 @@ from padre_core.errors import UnsupportedError
 from padre_core.progress import watched
 from padre_git.clone import CloneBackend
 
-from .git_server import bare, serving
+from .by_hand import bare, git
+from .git_server import serving
 
 CANARY = "canary-7c1f0e9b2a"
 
@@ -32,10 +33,7 @@ def opened(server, path, **options):
 
 
 def tip(repository):
-    done = subprocess.run(
-        ["git", "-C", str(repository), "rev-parse", "padre"], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+    return git(repository, "rev-parse", "padre")
 
 
 def test_what_one_clone_stores_another_reads(server, tmp_path):
@@ -81,8 +79,7 @@ def test_a_refused_push_is_merged_and_tried_again(server, tmp_path):
             for lab in (one, two):
                 merged = lab.experiments.get("iris/svc")
                 assert (merged.description, merged.tags, merged.conflicts) == ("by one", {"by": "two"}, ())
-        parents = ["git", "-C", str(tmp_path / "srv/lab.git"), "rev-list", "--merges", "--count", "padre"]
-        assert subprocess.run(parents, capture_output=True, text=True, check=True).stdout.strip() == "1"
+        assert git(tmp_path / "srv/lab.git", "rev-list", "--merges", "--count", "padre") == "1"
 
 
 def test_a_wrong_token_says_how_to_sign_in(server, tmp_path):
@@ -264,10 +261,7 @@ def test_such_a_url_is_refused_before_anything_is_made(url, tmp_path):
 def test_the_url_may_name_the_branch(server, tmp_path):
     with padre.open(f"{server.url}/lab.git?branch=team/one", clone=tmp_path / "a.git", user="ada", token=CANARY) as lab:
         lab.projects.put(padre.Project(name="iris"))
-    found = subprocess.run(
-        ["git", "-C", str(tmp_path / "srv/lab.git"), "branch", "--list"], capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == "team/one"
+    assert git(tmp_path / "srv/lab.git", "branch", "--list") == "team/one"
 
 
 @pytest.mark.parametrize("option", [{"idle": "soon"}, {"max_fetch": None}, {"nonsense": 1}, {"token": "a b"}])
@@ -343,7 +337,6 @@ def test_a_run_that_is_shipped_in_the_background_for_long_makes_few_commits_and_
             if len(passes) >= 10:
                 break
             assert time.monotonic() < end
-    counted = ["git", "-C", str(tmp_path / "srv/lab.git"), "rev-list", "--count", "padre"]
-    assert int(subprocess.check_output(counted)) <= 6
+    assert int(git(tmp_path / "srv/lab.git", "rev-list", "--count", "padre")) <= 6
     with opened(server, tmp_path / "b.git") as lab:
         assert len(lab.runs.points(run.id, "loss").values) == step + 1

@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
-
-import pytest
 
 from padre_core.workspace import Workspace
 from padre_git import transport
 from padre_git.clone import CloneBackend
+
+from .by_hand import bare, fsck
 
 ROUNDS = int(os.environ.get("PADRE_GIT_KILLS", "8"))
 
@@ -36,19 +35,10 @@ with Workspace(CloneBackend(url, clone=clone, linger=0.05)) as lab:
 """
 
 
-def fsck(repository: Path) -> None:
-    done = subprocess.run(
-        ["git", "-C", str(repository), "fsck", "--strict"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.crash
 def test_what_was_acknowledged_is_there_after_kills_and_both_repositories_are_sound(tmp_path, monkeypatch):
     monkeypatch.setattr(transport, "_SETTLED", 0.0)
-    bare = tmp_path / "lab.git"
-    subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
-    url = f"git+{bare.as_uri()}"
+    there = bare(tmp_path / "lab.git")
+    url = f"git+{there.as_uri()}"
     dice = random.Random(7)
     acknowledged: set[str] = set()
     next_ = 0
@@ -66,7 +56,7 @@ def test_what_was_acknowledged_is_there_after_kills_and_both_repositories_are_so
         acknowledged |= {f"p{int(number)}" for number in said}
         next_ += len(said) + 1
         fsck(clone)
-        fsck(bare)
+        fsck(there)
     clones = [Workspace(CloneBackend(url, clone=tmp_path / f"clone{side}.git")) for side in (0, 1)]
     for clone in (*clones, *clones):
         clone.backend.publish()
@@ -75,14 +65,14 @@ def test_what_was_acknowledged_is_there_after_kills_and_both_repositories_are_so
         assert acknowledged <= {project.name for project in clone.projects.list()}
         clone.close()
     assert len(acknowledged) >= ROUNDS
-    for repository in (bare, tmp_path / "clone0.git", tmp_path / "clone1.git"):
+    for repository in (there, tmp_path / "clone0.git", tmp_path / "clone1.git"):
         fsck(repository)
         assert not list(repository.glob("padre-transfer-*"))
 
 
 def test_what_a_killed_transfer_left_is_swept_and_one_that_goes_on_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(transport, "_SETTLED", 0.0)
-    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "lab.git")], check=True)
+    bare(tmp_path / "lab.git")
     with Workspace(CloneBackend(f"git+{(tmp_path / 'lab.git').as_uri()}", clone=tmp_path / "a.git")) as lab:
         (tmp_path / "a.git" / "padre-transfer-dead" / "objects").mkdir(parents=True)
         with lab.backend.transport._folder([]) as alive:

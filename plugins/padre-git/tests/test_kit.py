@@ -7,7 +7,8 @@ import pytest
 from padre_core.errors import ConflictError
 from padre_core.testing import BackendTests, ByteStoreTests, replaces
 
-from .git_server import bare, serving
+from .by_hand import bare
+from .git_server import serving
 
 EQUAL = "a version is the id of a git blob, so equal bytes have equal versions, and to write them again is no change"
 

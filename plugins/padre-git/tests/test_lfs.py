@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -15,7 +14,8 @@ from padre_core.workspace import Workspace
 from padre_git.clone import CloneBackend
 from padre_git.lfs import THRESHOLD, LocalFiles, Pointer, pointer_at
 
-from .git_server import bare, serving
+from .by_hand import bare, git, output
+from .git_server import serving
 from .lfs_server import Lfs
 
 LARGE = b"0123456789abcdef" * (THRESHOLD // 16) + b"the end"
@@ -51,12 +51,6 @@ def files_of(tmp_path):
     return folder
 
 
-def git(*words, cwd, env=None):
-    done = subprocess.run(["git", *map(str, words)], cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture
 def user(tmp_path, server, monkeypatch):
     """The environment of somebody with `git lfs` installed and signed in."""
@@ -66,7 +60,7 @@ def user(tmp_path, server, monkeypatch):
         f"[credential]\n\thelper = store --file {tmp_path / 'kept'}\n[user]\n\tname = A\n\temail = a@b\n"
     )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
-    git("lfs", "install", "--skip-repo", cwd=tmp_path)
+    git(tmp_path, "lfs", "install", "--skip-repo")
     return {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
 
 
@@ -80,11 +74,11 @@ def test_a_large_file_is_a_pointer_in_git_and_a_small_one_is_not(server, lfs, tm
     with opened(server, tmp_path / "a.git") as lab:
         logged(lab, files_of(tmp_path))
         lab.backend.publish()
-    held = git("show", f"padre:blobs/{DIGEST[-2:]}/{DIGEST}", cwd=tmp_path / "srv/lab.git")
-    assert held.encode() == Pointer(DIGEST, len(LARGE)).encode()
+    held = output(tmp_path / "srv/lab.git", "show", f"padre:blobs/{DIGEST[-2:]}/{DIGEST}")
+    assert held == Pointer(DIGEST, len(LARGE)).encode()
     assert (lfs.files, lfs.verified) == ({DIGEST: LARGE}, {DIGEST})
     small = hashlib.sha256(SMALL).hexdigest()
-    assert git("show", f"padre:blobs/{small[-2:]}/{small}", cwd=tmp_path / "srv/lab.git").encode() == SMALL
+    assert output(tmp_path / "srv/lab.git", "show", f"padre:blobs/{small[-2:]}/{small}") == SMALL
 
 
 def test_another_clone_fetches_a_large_file_when_it_is_read(server, lfs, tmp_path):
@@ -112,10 +106,10 @@ def test_it_is_sent_once(server, lfs, tmp_path):
 def test_git_clone_with_git_lfs_brings_what_was_pushed_and_finds_nothing_changed(server, lfs, tmp_path, user):
     with opened(server, tmp_path / "a.git") as lab:
         logged(lab, files_of(tmp_path))
-    git("clone", "-q", "-b", "padre", f"{server.origin}/lab.git", tmp_path / "work", cwd=tmp_path, env=user)
+    git(tmp_path, "clone", "-q", "-b", "padre", f"{server.origin}/lab.git", tmp_path / "work", env=user)
     assert (tmp_path / f"work/blobs/{DIGEST[-2:]}/{DIGEST}").read_bytes() == LARGE
-    assert git("status", "--porcelain", cwd=tmp_path / "work", env=user) == ""
-    git("lfs", "fsck", cwd=tmp_path / "work", env=user)
+    assert git(tmp_path / "work", "status", "--porcelain", env=user) == ""
+    git(tmp_path / "work", "lfs", "fsck", env=user)
     with padre.open(tmp_path / "work", readonly=True) as lab:
         (run,) = lab.runs.list()
         lab.artifacts.download(run, to=tmp_path / "out")
@@ -128,12 +122,12 @@ def test_what_git_lfs_pushed_is_read(server, lfs, tmp_path, user):
     with padre.open(tmp_path / "work") as lab:
         run = logged(lab, files_of(tmp_path))
     work = tmp_path / "work"
-    git("init", "-q", "-b", "padre", cwd=work, env=user)
+    git(work, "init", "-q", "-b", "padre", env=user)
     (work / ".gitattributes").write_text(f"{DIGEST} filter=lfs diff=lfs merge=lfs -text\n* -text\n{DIGEST} -text\n")
     (work / ".gitignore").write_text("log/lock\nlog/fold\n")
-    git("add", "-A", cwd=work, env=user)
-    git("commit", "-q", "-m", "put under git", cwd=work, env=user)
-    git("push", "-q", f"{server.origin}/lab.git", "padre", cwd=work, env=user)
+    git(work, "add", "-A", env=user)
+    git(work, "commit", "-q", "-m", "put under git", env=user)
+    git(work, "push", "-q", f"{server.origin}/lab.git", "padre", env=user)
     assert lfs.files == {DIGEST: LARGE}
     with opened(server, tmp_path / "b.git") as lab:
         lab.artifacts.download(run, to=tmp_path / "out")
@@ -151,9 +145,8 @@ def test_without_lfs_git_holds_it_if_that_is_asked_for(server, tmp_path):
     with opened(server, tmp_path / "a.git", lfs=False) as lab:
         logged(lab, files_of(tmp_path))
         lab.backend.publish()
-    assert git("cat-file", "-s", f"padre:blobs/{DIGEST[-2:]}/{DIGEST}", cwd=tmp_path / "srv/lab.git").strip() == str(
-        len(LARGE)
-    )
+    size = git(tmp_path / "srv/lab.git", "cat-file", "-s", f"padre:blobs/{DIGEST[-2:]}/{DIGEST}")
+    assert int(size) == len(LARGE)
 
 
 def test_a_large_file_that_is_stored_while_the_server_is_away_is_sent_later(server, lfs, tmp_path):

@@ -1,7 +1,5 @@
 """Several openings of one clone: what one takes up from elsewhere, while another has it open and writes."""
 
-import subprocess
-
 import pytest
 
 import padre_core as padre
@@ -9,11 +7,12 @@ from padre_core.workspace import Workspace
 from padre_git import branch, tidying
 from padre_git.clone import CloneBackend
 
+from .by_hand import bare, fsck
 
-@pytest.fixture
-def bare(tmp_path):
-    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "lab.git")], check=True)
-    return f"git+{(tmp_path / 'lab.git').as_uri()}"
+
+@pytest.fixture(name="bare")
+def url(tmp_path):
+    return f"git+{bare(tmp_path / 'lab.git').as_uri()}"
 
 
 @pytest.fixture
@@ -97,4 +96,4 @@ def test_a_clone_that_only_takes_up_what_comes_gathers_few_packs(clone, tmp_path
         other.backend.pull()
     assert len(list((tmp_path / "b.git" / "objects" / "pack").glob("*.pack"))) <= 6
     assert {project.name for project in other.projects.list()} == {f"p{number}" for number in range(12)}
-    subprocess.run(["git", "-C", str(tmp_path / "b.git"), "fsck", "--strict"], check=True)
+    fsck(tmp_path / "b.git")

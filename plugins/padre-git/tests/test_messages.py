@@ -1,15 +1,10 @@
 """What `git log`, `git show` and `git diff` tell a human, and the trailers a program."""
 
-import subprocess
-
 import pytest
 
 import padre_core as padre
 
-
-def git(folder, *arguments, data=None):
-    done = subprocess.run(["git", "-C", str(folder), *arguments], input=data, capture_output=True, check=True)
-    return done.stdout.decode()
+from .by_hand import git
 
 
 @pytest.fixture

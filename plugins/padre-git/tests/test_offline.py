@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from padre_core.objects.kinds import kinds
 from padre_core.query.model import Deleted, Query
 from padre_core.workspace import Workspace
 from padre_git.clone import CloneBackend
+
+from .by_hand import bare, fsck
 
 BUDGET = int(os.environ.get("PADRE_GIT_EXAMPLES", "12"))
 NAMES = st.sampled_from(["svc", "tree"])
@@ -47,8 +48,7 @@ class Offline(RuleBasedStateMachine):
     @initialize(first=SIDES)
     def begin(self, first):
         self.folder = Path(tempfile.mkdtemp(prefix="padre-git-"))
-        self.bare = self.folder / "lab.git"
-        subprocess.run(["git", "init", "-q", "--bare", str(self.bare)], check=True)
+        self.bare = bare(self.folder / "lab.git")
         self.clones = [None, None]
         self.acknowledged = {}
         self.points = {}
@@ -166,7 +166,7 @@ class Offline(RuleBasedStateMachine):
                 for (kind, id), head in records(clone.backend).items():
                     assert shown(clone.backend.get(kind, id)) == shown(head)
                 assert [problem for problem in clone.verify() if problem.code not in ("orphan", "unused-blob")] == []
-            subprocess.run(["git", "-C", str(self.bare), "fsck", "--strict"], check=True, capture_output=True)
+            fsck(self.bare)
         finally:
             for clone in self.clones:
                 if clone is not None:

@@ -1,7 +1,6 @@
 """Packs: what a commit stores, and how many small ones become one."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,11 @@ from padre_git.packs import Pack
 from padre_git.store import GitStore
 from padre_git.tidying import tidy
 
-
-def git(repository: Path, *arguments: str, data: bytes | None = None) -> str:
-    done = subprocess.run(["git", "-C", str(repository), *arguments], input=data, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().strip()
+from .by_hand import bare, fsck, git
 
 
 def sound(repository: Path) -> None:
-    assert "error" not in git(repository, "fsck", "--strict", "--full")
+    fsck(repository)
     assert "garbage: 0" in git(repository, "count-objects", "-v")
 
 
@@ -138,7 +133,7 @@ def test_packs_whose_objects_are_differences_from_others_are_merged_as_they_are(
 ):
     text = b"".join(b"line %d\n" % line for line in range(500))
     here, there = tmp_path / "lab.git", tmp_path / "there.git"
-    git(tmp_path, "init", "-q", "--bare", str(there))
+    bare(there)
     options = ("fetch.unpackLimit=1", f"repack.useDeltaBaseOffset={offsets}", f"pack.writeReverseIndex={reverse}")
     configured = [word for option in options for word in ("-c", option)]
     for number in range(24):

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -18,6 +17,7 @@ from padre_git import transport
 from padre_git.clone import CloneBackend
 
 from . import power
+from .by_hand import bare, fsck
 
 CUTS = int(os.environ.get("PADRE_GIT_CUTS", "12"))
 
@@ -156,13 +156,6 @@ def states(tmp_path, cuts, script, *arguments):
             shutil.rmtree(left)
 
 
-def fsck(repository):
-    done = subprocess.run(
-        ["git", "-C", str(repository), "fsck", "--strict"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def acknowledged(said):
     return [(word, json.loads(what)) for word, _, what in (line.partition(" ") for line in said)]
 
@@ -209,9 +202,7 @@ def test_the_loss_of_power_in_a_clone_loses_nothing_that_it_acknowledged_and_it_
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(transport, "_SETTLED", 0.0)
-    bare = tmp_path / "bare.git"
-    subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
-    url = f"git+{bare.as_uri()}"
+    url = f"git+{bare(tmp_path / 'bare.git').as_uri()}"
     for left, said, moment in states(tmp_path, max(1, CUTS // 10), CLONE, url):
         try:
             clone = left / "lab.git"

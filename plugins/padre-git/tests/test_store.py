@@ -26,11 +26,7 @@ from padre_core.errors import (
 from padre_git import loose, packs
 from padre_git.store import GitStore
 
-
-def git(folder, *arguments, data=None):
-    command = ["git", "-c", "user.name=ada", "-c", "user.email=ada@example.org", *arguments]
-    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, input=data)
-    return done.stdout.decode(errors="replace").strip()
+from .by_hand import git
 
 
 def url_of(folder, query=""):
@@ -237,8 +233,8 @@ def hostile(tmp_path):
     commit = git(folder, "rev-parse", "padre")
     entries = f"120000 {link}\tprojects/aa/link.json\n160000 {commit}\tmodule\n100755 {link}\tprojects/aa/run.json\n"
     for command in (["read-tree", "padre"], ["update-index", "--index-info"]):
-        subprocess.run(["git", *command], cwd=folder, check=True, env=environment, input=entries.encode())
-    tree = subprocess.check_output(["git", "write-tree"], cwd=folder, env=environment, text=True).strip()
+        git(folder, *command, env=environment, data=entries.encode())
+    tree = git(folder, "write-tree", env=environment)
     git(folder, "update-ref", "refs/heads/padre", git(folder, "commit-tree", tree, "-p", "padre", "-m", "Hostile"))
     return url, project
 
@@ -289,7 +285,7 @@ def _unpack(repository):
         data = pack.read_bytes()
         pack.with_suffix(".idx").unlink()
         pack.unlink()
-        subprocess.run(["git", "-C", str(repository), "unpack-objects", "-q"], input=data, check=True)
+        git(repository, "unpack-objects", "-q", data=data)
 
 
 def test_a_missing_object_is_an_error_that_names_it_and_hurts_nothing_else(tmp_path):

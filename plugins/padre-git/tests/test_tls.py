@@ -9,7 +9,8 @@ import trustme
 import padre_core as padre
 from padre_git.lfs import THRESHOLD
 
-from .git_server import bare, serving
+from .by_hand import bare
+from .git_server import serving
 from .lfs_server import Lfs
 
 
