@@ -69,8 +69,10 @@ def plain(steps: Sequence[int], times: Sequence[int], values: Sequence[float], t
 def with_numpy(np: Any, steps: Sequence[int], times: Sequence[int], values: Sequence[float], total: float) -> Landmarks:
     """The same landmarks, to the bit."""
     steps, times, values = np.asarray(steps), np.asarray(times), np.asarray(values)
-    lowest, highest = np.flatnonzero(steps == np.min(steps)), np.flatnonzero(steps == np.max(steps))[::-1]
-    first, last = lowest[np.argmin(times[lowest])], highest[np.argmax(times[highest])]
+    first, last = 0, len(steps) - 1
+    if not np.all(np.greater(steps[1:], steps[:-1])):  # most count up, and need not be searched
+        lowest, highest = np.flatnonzero(steps == np.min(steps)), np.flatnonzero(steps == np.max(steps))[::-1]
+        first, last = lowest[np.argmin(times[lowest])], highest[np.argmax(times[highest])]
     end = np.add.accumulate(np.append(total, values))[-1]
     if end == end:  # most points are numbers, and need not be picked out
         return Landmarks(int(first), int(last), int(np.argmin(values)), int(np.argmax(values)), len(values), float(end))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import struct
 import sys
 import time
@@ -15,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.canonical import plain
 from padre_core.objects.identity import check_key
-from padre_core.streams.packing import Column, put_together
+from padre_core.streams.packing import Column
 
 Stream = Literal["points", "lines"]
 STREAMS: tuple[Stream, ...] = ("points", "lines")
@@ -123,9 +122,9 @@ def _concatenate_points(parts: Sequence[Points]) -> Points:
     return Points(
         tuple(positions),
         keys,
-        put_together("q", [part.steps for part in parts]),
-        put_together("q", [part.times for part in parts]),
-        put_together("d", [part.values for part in parts]),
+        _numbers("q", memoryview(b"".join(part.steps for part in parts))),
+        _numbers("q", memoryview(b"".join(part.times for part in parts))),
+        _numbers("d", memoryview(b"".join(part.values for part in parts))),
     )
 
 
@@ -198,21 +197,35 @@ def metric_step(metric: str, step: Any) -> int:
 
 
 def _column(code: str, items: Any, what: str) -> Column:
-    if type(items) is range and "numpy" in sys.modules:  # one by one, steps would cost as much as all else
-        with contextlib.suppress(ImportError, OverflowError):
-            import numpy as np
-
-            items = np.arange(items.start, items.stop, items.step, dtype="int64")
-    dtype = getattr(items, "dtype", None)
     try:
+        if type(items) is list:
+            return _packed(code, items)
+        if type(items) is range:
+            return _counted(code, items)
+        dtype = getattr(items, "dtype", None)
         if dtype is not None and dtype.kind in ("iuf" if code == "d" else "i"):
             copy = items.astype("float64" if code == "d" else "int64", order="C")
             return _numbers(code, memoryview(copy).cast("B"))
-        numbers = items if type(items) is list else list(items) if dtype is None else items.tolist()
-        # An array takes numbers one by one; struct takes all at once, in half the time.
-        return _numbers(code, memoryview(struct.pack(f"{len(numbers)}{code}", *numbers)))
+        return _packed(code, list(items) if dtype is None else items.tolist())
     except (TypeError, ValueError, OverflowError, struct.error) as error:
         raise InvalidObjectError(f"log_points: {what} must be numbers ({error})") from None
+
+
+def _packed(code: str, numbers: list[Any]) -> Column:
+    # An array takes numbers one by one; struct takes all at once, in half the time.
+    return _numbers(code, memoryview(struct.Struct(f"{len(numbers)}{code}").pack(*numbers)))
+
+
+def _counted(code: str, numbers: range) -> Column:
+    if code == "q" and "numpy" in sys.modules:  # one by one, steps would cost as much as all else
+        try:
+            import numpy as np
+
+            steps: Any = np.arange(numbers.start, numbers.stop, numbers.step, dtype="int64")
+            return _numbers(code, memoryview(steps).cast("B"))
+        except (ImportError, OverflowError):
+            pass
+    return _packed(code, list(numbers))
 
 
 def _numbers(code: str, data: memoryview) -> Column:

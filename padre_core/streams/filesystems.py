@@ -17,6 +17,8 @@ from padre_core.errors import AccessDeniedError, BackendError, PadreError, ReadO
 _LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs", "overlay"})
 _NO_FULL_SYNC = frozenset({errno.ENOTSUP, errno.ENOTTY, errno.EINVAL})
 """What file systems of macOS say that do not know how to make a drive empty its cache: SMB, ZFS, WebDAV."""
+_WRITE = 2
+"""`SYNC_FILE_RANGE_WRITE`"""
 
 
 def failure(what: str, error: OSError) -> PadreError:
@@ -74,6 +76,16 @@ def _pwrite() -> Callable[[int, bytes, int, int], int]:
     return function
 
 
+def start_writing(fd: int, offset: int, size: int) -> None:
+    """Sends a part of a file on its way to the disk, if the system can, and does not wait: the next sync waits less.
+
+    Errors are kept for that sync.
+    """
+    sync_file_range = _of_linux("sync_file_range")
+    if sync_file_range is not None:
+        sync_file_range(fd, ctypes.c_int64(offset), ctypes.c_int64(size), _WRITE)
+
+
 def has_sync_tree() -> bool:
     """Whether the system can sync a whole file system; elsewhere every file and folder must be."""
     return _syncfs() is not None
@@ -103,11 +115,16 @@ def _sync_each(fd: int) -> None:
         datasync(folder)
 
 
-@functools.cache
 def _syncfs() -> ctypes._NamedFuncPointer | None:
+    return _of_linux("syncfs")
+
+
+@functools.cache
+def _of_linux(name: str) -> ctypes._NamedFuncPointer | None:
+    """A function of the system that Python has no name for, and other systems do not have at all."""
     if sys.platform != "linux":
         return None
-    return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    return getattr(ctypes.CDLL(None, use_errno=True), name, None)
 
 
 @functools.cache

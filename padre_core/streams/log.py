@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 from padre_core.errors import BackendError
 from padre_core.streams import points
-from padre_core.streams.filesystems import datasync, failure, is_local, sync_folder, write_held
+from padre_core.streams.filesystems import datasync, failure, is_local, start_writing, sync_folder, write_held
 from padre_core.streams.packing import unpacked
 
 SLOT = 32
@@ -43,6 +43,8 @@ SIZE = 8 * 1024 * 1024
 SMALL = 64 * 1024
 LARGE = 8 * 1024
 """From how many bytes on a call of the system costs less than the faults of new pages in a memory map."""
+AHEAD = 1024 * 1024
+"""How many bytes wait before they are sent on their way to the disk, so that the end of a run waits for few."""
 _MAGIC = b"PADRELOG"
 _VERSION = 1
 _HEADER = struct.Struct("<8sI4xQ8x")
@@ -117,6 +119,7 @@ class LogWriter:
         self.next = 1
         self.end = self.slots - 1  # the last slot stays empty, for such a one ends the log
         self.tip = 0
+        self._sent = 0
 
     def _allocate(self, need: int) -> int:
         for size in (max(SIZE, need), max(SMALL, need)):
@@ -152,7 +155,7 @@ class LogWriter:
         if len(payload) < LARGE:
             self._map[start : start + len(payload)] = payload
         else:
-            write_held(self._fd, payload, start)
+            self._write(payload, start)
         head = _FRAME.pack(len(payload), _checksum(kind, payload), self.tip, kind << 24 | key)
         self._map[slot * SLOT : start] = head + _CRC.pack(zlib.crc32(head, slot))
         self.next = slot + 1 + -(-len(payload) // SLOT)
@@ -175,10 +178,16 @@ class LogWriter:
             parts += head, _CRC.pack(zlib.crc32(head, slot)), payload, bytes(-len(payload) % SLOT)
             slots.append(slot)
             slot += 1 + -(-len(payload) // SLOT)
-        write_held(self._fd, b"".join(parts), self.next * SLOT)
+        self._write(b"".join(parts), self.next * SLOT)
         self.next = slot
         self.dirty = True
         return slots
+
+    def _write(self, data: bytes | memoryview, start: int) -> None:
+        write_held(self._fd, data, start)
+        if self._entered and start - self._sent >= AHEAD:  # who had it synced once will have it synced again
+            start_writing(self._fd, self._sent, start - self._sent)
+            self._sent = start
 
     def sync(self) -> None:
         """Returns when all frames survive the loss of power.

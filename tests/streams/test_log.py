@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from padre_core.errors import BackendError
+from padre_core.streams import filesystems, points
 from padre_core.streams import log as log_module
-from padre_core.streams import points
 from padre_core.streams.columns import make_points
-from padre_core.streams.log import POINT_TAG, SLOT, FrameKind, LogReader, LogWriter, point_columns
+from padre_core.streams.log import AHEAD, POINT_TAG, SLOT, FrameKind, LogReader, LogWriter, point_columns
 from padre_core.streams.view import LogView
 
 
@@ -233,4 +233,31 @@ def test_a_full_log_says_so(path):
     log = LogWriter(path, need=100)
     assert log.room(100)
     assert not log.room(log.slots * SLOT)
+    log.close()
+
+
+def test_what_is_written_to_a_log_that_is_synced_is_sent_ahead_to_the_disk(path, monkeypatch):
+    sent = []
+
+    def start_writing(fd, offset, size):
+        sent.append((offset, offset + size))
+        filesystems.start_writing(fd, offset, size)
+
+    monkeypatch.setattr("padre_core.streams.log.start_writing", start_writing)
+    log = LogWriter(path)
+    payload = b"x" * 100_000
+    for _ in range(20):
+        log.append(FrameKind.RECORD, 0, payload)
+    assert not sent  # nobody may ever sync it
+    log.sync()
+    for _ in range(20):
+        log.append(FrameKind.RECORD, 0, payload)
+    log.append_blobs([payload] * 20)
+    log.sync()
+    assert len(sent) == 2
+    assert all(end - start >= AHEAD for start, end in sent)
+    assert [start for start, _ in sent] == [0, *(end for _, end in sent[:-1])]
+    frames, reader = read(path)
+    assert [frame.payload for frame in frames] == [payload] * 60
+    assert not reader.damaged
     log.close()

@@ -28,7 +28,7 @@ from padre_core.errors import (
     ReadOnlyError,
     UnavailableError,
 )
-from padre_core.streams.filesystems import datasync, has_sync_tree, sync_folder, sync_tree
+from padre_core.streams.filesystems import datasync, has_sync_tree, start_writing, sync_folder, sync_tree
 from padre_file.confined import Trail, check_regular, make_folders, open_beneath
 
 _MARKER = "padre.json"
@@ -95,6 +95,7 @@ class FileStore(ByteStore):
 
     def write_folders(self, folders: Iterable[Mapping[str, Pieces]]) -> Iterator[Sequence[str] | None]:
         trail = Trail(self._root, self._made)
+        ahead = self.durability == "power"
         try:
             for files in folders:
                 versions: list[str] = []
@@ -103,7 +104,8 @@ class FileStore(ByteStore):
                     parent = trail.make(folder)
                     if parent is not None:
                         for key, pieces in files.items():
-                            versions.append(_version(_replace(parent, key.rpartition("/")[2], pieces, None)))
+                            name = key.rpartition("/")[2]
+                            versions.append(_version(_replace(parent, name, pieces, None, ahead=ahead)))
                             self._wrote(key)
                 yield None if parent is None else versions
         finally:
@@ -457,14 +459,22 @@ def _status(parent: int, name: str) -> os.stat_result | None:
         return None
 
 
-def _replace(parent: int, name: str, pieces: Pieces, before: os.stat_result | None) -> os.stat_result:
-    """Writes a file of a folder in one step, in the place of one or of none; nobody else writes it meanwhile."""
+def _replace(
+    parent: int, name: str, pieces: Pieces, before: os.stat_result | None, *, ahead: bool = False
+) -> os.stat_result:
+    """Writes a file of a folder in one step, in the place of one or of none; nobody else writes it meanwhile.
+
+    Args:
+        ahead: Whether to send a large one on its way to the disk, for it will be synced soon.
+    """
     temporary = f".{name}{_TEMPORARY}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(temporary, flags, 0o644, dir_fd=parent)
     try:
         _write_all(fd, *pieces)
         status = os.fstat(fd)
+        if ahead and status.st_size >= _PART:
+            start_writing(fd, 0, status.st_size)
         if before is not None and status.st_mtime_ns <= before.st_mtime_ns:
             # The clock ticks slower than we write; versions must differ all the same.
             os.utime(fd, ns=(status.st_atime_ns, before.st_mtime_ns + 1))
@@ -486,7 +496,20 @@ def _read_all(fd: int, size: int) -> bytes:
 
 
 def _write_all(fd: int, *pieces: bytes | memoryview) -> None:
-    for data in pieces:
+    for data in _parts(pieces):
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view[:_PART]) :]
+
+
+def _parts(pieces: Sequence[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Pieces, of which small ones are put together: each write finds pages of the system anew."""
+    waiting: list[bytes | memoryview] = []
+    size = 0
+    for piece in pieces:
+        if size + len(piece) > _PART and waiting:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+        waiting.append(piece)
+        size += len(piece)
+    yield b"".join(waiting)
