@@ -71,6 +71,7 @@ class ByteStoreBackend(Backend):
         self._reason = "" if readonly else " because it cannot write conditionally; single_writer=true overrides this"
         self._lock, self._alone = threading.RLock(), threading.RLock()
         self._index: Index | None = None
+        self._shut = False
         self._cursor: str | None = None
         self._filling = ""
         self._versions: dict[str, str] | None = None
@@ -321,6 +322,7 @@ class ByteStoreBackend(Backend):
 
     def close(self) -> None:
         with self._lock:
+            self._shut = True
             if self._index is not None:
                 self._index.close()
                 self._index = None
@@ -332,6 +334,8 @@ class ByteStoreBackend(Backend):
         self._index = None
 
     def _open_index(self) -> Index:
+        if self._shut:  # a thread that is late must not open what nobody would close
+            raise BackendError(f"{self.store.url}: the store was closed; open it again")
         if self._index is None:
             from padre_core.backends.index import Index  # sqlite3 costs time that writers need not spend
 

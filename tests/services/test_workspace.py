@@ -15,6 +15,15 @@ def test_a_workspace_works_without_a_block(url):
     workspace.close()
 
 
+def test_who_asks_a_store_after_it_was_closed_leaves_nothing_open(tmp_path, monkeypatch):
+    monkeypatch.setenv("PADRE_CACHE", str(tmp_path / "cache"))
+    workspace = padre.open(tmp_path / "store")
+    workspace.close()
+    with pytest.raises(padre.BackendError, match="open it again"):
+        workspace.backend.changes(None)
+    assert not list((tmp_path / "cache").rglob("*.sqlite*"))
+
+
 def test_a_store_is_there_again_when_it_is_opened_again(tmp_path):
     with padre.open(tmp_path / "store") as workspace:
         project = workspace.projects.put(padre.Project(name="iris"))

@@ -304,7 +304,8 @@ def test_transfers_and_the_first_index_of_a_clone_tell_how_far_they_are(server, 
     def phases():
         return {phase for phase, done, total in told if 0 < done == total}
 
-    with opened(server, tmp_path / "a.git", linger=1000) as lab:
+    # Else each of the runs waits for the disk, on which others may write.
+    with opened(server, tmp_path / "a.git", linger=1000, durability="process") as lab:
         for _ in range(500):
             lab.start_run("iris/svc").finish()
         with watched(lambda: contextlib.nullcontext(lambda *far: told.append(far))):
