@@ -276,12 +276,24 @@ class LogReader:
     def take_over(self) -> bool:
         """Locks the log of a dead process for folding; False if its process lives, or somebody else folds it."""
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock_alone()
         except OSError:
             return False
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_WILLNEED)  # it may be in memory no more
         return os.fstat(self._fd).st_nlink > 0
+
+    def _lock_alone(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            # NFS and SMB want a file for that which may be written.
+            writable = os.open(self.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+            os.dup2(writable, self._fd, inheritable=False)
+            os.close(writable)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def new_records(self) -> list[Frame]:
         """The record frames since the last call, oldest first."""

@@ -1,9 +1,12 @@
 import contextlib
+import errno
+import fcntl
 import io
 import multiprocessing
 import os
 import shutil
 import signal
+import stat
 import sys
 import threading
 from pathlib import Path
@@ -105,6 +108,28 @@ def test_what_a_dead_process_left_is_folded_by_the_next_opening(opened, folder):
     assert len(logs(folder)) == 1, "the living process keeps its log"
     assert values(backend, dead) == [0.0, 0.5, 1.0]
     assert ids(backend) == {id, dead}
+
+
+def test_what_a_dead_process_left_on_a_network_disk_is_folded_by_the_next_opening(opened, folder, monkeypatch):
+    put_run(opened(), points=3)
+    flock = fcntl.flock
+
+    def as_nfs(file, how):
+        fd = file if isinstance(file, int) else file.fileno()
+        if (
+            how & fcntl.LOCK_EX
+            and stat.S_ISREG(os.fstat(fd).st_mode)
+            and not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_RDWR
+        ):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", as_nfs)
+    in_child(lambda: put_run(opened(), points=3))
+    assert len(logs(folder)) == 2
+    backend = opened()
+    assert len(logs(folder)) == 1, "the living process keeps its log"
+    assert len(ids(backend)) == 2
 
 
 def test_what_a_process_logged_it_need_not_read_back(opened, monkeypatch):
