@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -45,16 +44,14 @@ class Action(StrEnum):
         return self in (Action.CREATE, Action.UPDATE, Action.DELETE)
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """Which object is meant; for a listing `id` is None."""
 
     kind: str
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What a service asks for. New fields may be added; those that are here stay.
 
     Attributes:
@@ -74,8 +71,7 @@ class Request:
     query: Query | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectChanged:
+class ObjectChanged(NamedTuple):
     """That an object was stored.
 
     Attributes:
@@ -88,16 +84,14 @@ class ObjectChanged:
     actor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """That a run began."""
 
     run: str
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(NamedTuple):
     """That a run ended.
 
     Attributes:
@@ -110,8 +104,7 @@ class Stopped:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progressed:
+class Progressed(NamedTuple):
     """That a run, or a long operation of a workspace, got further.
 
     Attributes:
@@ -126,8 +119,7 @@ class Progressed:
     run: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
+class Logged(NamedTuple):
     """That a run logged a line of text."""
 
     run: str

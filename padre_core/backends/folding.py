@@ -188,7 +188,7 @@ class Folding:
 
     def _fold_sealed(self) -> None:
         with self._folding:
-            names = [log.path.name for log in self._journal.sealed]
+            names = [log.name for log in self._journal.sealed]
             if not names:
                 return
             notes: dict[str, Listing] = {}

@@ -41,6 +41,35 @@ TOGETHER = 100
 """How many of the records, or parts of streams, of one call are stored before others get their turn."""
 
 
+class _Batch(threading.local, contextlib.AbstractContextManager[None]):
+    """What each thread puts off until the outermost of its batches ends.
+
+    Attributes:
+        owed: Something was stored that is to be safe from the loss of power then.
+        rests: Of that something is at rest, and may be brought into the tree.
+        children: What the tree holds of the run that was looked into last; None outside of batches.
+    """
+
+    depth = 0
+    owed = rests = False
+    children: dict[tuple[str, object], dict[bytes, bytes]] | None = None
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        self._ended = ended
+
+    def __enter__(self) -> None:
+        self.depth += 1
+        if self.depth == 1:
+            self.children = {}
+            self.owed = self.rests = False
+
+    def __exit__(self, *error: object) -> None:
+        self.depth -= 1
+        if not self.depth:
+            self.children = None
+            self._ended()
+
+
 class LoggedBackend(ByteStoreBackend):
     """Records, streams and blobs on a byte store whose openers share a local folder for their logs.
 
@@ -55,8 +84,9 @@ class LoggedBackend(ByteStoreBackend):
     ) -> None:  # fmt: skip
         self.durability = store.durability = durability
         super().__init__(store, readonly=readonly, single_writer=single_writer)
+        self._hastens = durability == "power" or store.linger is not None
         self.journal = Journal(folder, readonly=self.readonly)
-        self._batches = threading.local()
+        self._batch = _Batch(self._batch_ended)
         self._state: object = None
         self._closed = False
         self._blobs = LoggedBlobs(store, self.journal)
@@ -99,15 +129,13 @@ class LoggedBackend(ByteStoreBackend):
     def _rested(self, kind: str, id: str, seen: object) -> Record | None:
         """What the tree holds of an object; in a batch what lives in one run is read at once."""
         run = run_of(id)
-        if run is None:
+        known = self._batch.children
+        if run is None or known is None:
             return self.tree.head(kind, id)
-        batch: dict[tuple[str, object], dict[bytes, bytes]] | None = getattr(self._batches, "children", None)
-        if batch is None:
-            return self.tree.head(kind, id)
-        if (run, seen) not in batch:  # what came to the tree since is another set of logs
-            batch.clear()
-            batch[run, seen] = self.tree.children(run)
-        return self.tree.child(kind, id, batch[run, seen])
+        if (run, seen) not in known:  # what came to the tree since is another set of logs
+            known.clear()
+            known[run, seen] = self.tree.children(run)
+        return self.tree.child(kind, id, known[run, seen])
 
     def _head_to_replace(self, kind: str, id: str, *, unborn: bool) -> Record | None:
         """The head, without reading the tree for what cannot be there; the lock is held."""
@@ -197,14 +225,14 @@ class LoggedBackend(ByteStoreBackend):
             if head is not current:
                 self.journal.put(head)
         if not unborn:  # the record of a run that just began need not be safe before its end
-            self._batches.owed = True
+            self._batch.owed = True
         return head
 
     def _barrier(self, heads: Sequence[Record]) -> None:
         """What lies outside of running runs is safe from the loss of power when the call or the batch ends."""
-        if not all(map(is_running, heads)) and self._beside_running(heads):
-            if getattr(self._batches, "depth", 0):
-                self._batches.owed = self._batches.rests = True
+        if self._hastens and not all(map(is_running, heads)) and self._beside_running(heads):
+            if self._batch.depth:
+                self._batch.owed = self._batch.rests = True
             elif not self.settle():
                 self.sync()
         self._folding.relieve()
@@ -224,21 +252,13 @@ class LoggedBackend(ByteStoreBackend):
         """
         return self._folding.settle()
 
-    @contextlib.contextmanager
-    def batch(self, message: str, actor: str | None = None) -> Iterator[None]:
-        self._batches.depth = getattr(self._batches, "depth", 0) + 1
-        if self._batches.depth == 1:
-            self._batches.children = {}
-            self._batches.owed = self._batches.rests = False
-        try:
-            yield
-        finally:
-            self._batches.depth -= 1
-            if not self._batches.depth:
-                self._batches.children = None
-                settled = self._batches.rests and self.settle()
-                if self._batches.owed and not settled:
-                    self.sync()
+    def batch(self, message: str, actor: str | None = None) -> contextlib.AbstractContextManager[None]:
+        return self._batch
+
+    def _batch_ended(self) -> None:
+        settled = self._batch.rests and self.settle()
+        if self._batch.owed and not settled:
+            self.sync()
 
     def sync(self) -> None:
         if self.durability != "power" or self.readonly:
@@ -249,14 +269,14 @@ class LoggedBackend(ByteStoreBackend):
     def write_blobs(self, blobs: Sequence[bytes], *, digests: Sequence[str] | None = None) -> list[BlobReference]:
         self._writable()
         references = self._blobs.write_many(blobs, digests)
-        self._batches.owed = True
+        self._batch.owed = True
         self._folding.relieve()
         return references
 
     def write_blob(self, source: BinaryIO, *, media_type: str = "application/octet-stream") -> BlobReference:
         self._writable()
         reference = self._blobs.write(source, media_type)
-        self._batches.owed = True
+        self._batch.owed = True
         self._folding.relieve()
         return reference
 
@@ -296,8 +316,8 @@ class LoggedBackend(ByteStoreBackend):
         self._writable()
         end, grew = self._streams.append(check_id(run), writer, first, columns)
         if grew:
-            self._batches.owed = True
-            if not getattr(self._batches, "depth", 0):
+            self._batch.owed = True
+            if not self._batch.depth:
                 self.sync()
         return end
 
@@ -337,7 +357,7 @@ class LoggedBackend(ByteStoreBackend):
 
     def _after_fork(self) -> None:
         super()._after_fork()
-        self._batches = threading.local()
+        self._batch = _Batch(self._batch_ended)
         self._state = None
         self._blobs.after_fork()
         self._folding.after_fork()

@@ -230,19 +230,16 @@ def _plain_text(value: Any, where: str) -> str:
 
 
 def _collection_text(values: Any, where: str) -> str:
-    flat = _FLAT.issuperset(map(type, values.values() if type(values) is dict else values))
-    return _flat_text(values, where) if flat else _plain_text(values, where)
-
-
-def _flat_text(values: Any, where: str) -> str:
     try:
         exact = marshal.dumps(values, 2)
-    except ValueError:  # a key is no text
+    except ValueError:  # something in it is none of JSON's own
         exact = b""
     text: str | None = _texts.get(exact)
     if text is None:
         text = _plain_text(values, where)
-        if 0 < len(exact) <= _SMALL:
+        items = values.values() if type(values) is dict else values
+        # Flat ones only: what marshal makes of NumPy's numbers does not tell their types apart.
+        if 0 < len(exact) <= _SMALL and _FLAT.issuperset(map(type, items)):
             _texts[exact] = text
     return text
 

@@ -13,6 +13,8 @@ from padre_core.objects.base import BlobReference, JsonMap, PadreObject, Part, R
 from padre_core.objects.record import Record
 from padre_core.objects.summary import Summary, combine
 
+_RUNNING = b'"status":"running"'
+
 _LONG = 16 * 1024
 """From so many bytes on the JSON of an environment is not remembered."""
 
@@ -143,4 +145,13 @@ def is_running(record: Record) -> bool:
 
 @functools.lru_cache(maxsize=64)  # asked of a run whenever something is stored in it
 def _says_running(content: bytes) -> bool:
-    return b'"status":"running"' in content and canonical.from_json(content).get("status") == RunStatus.RUNNING
+    if _RUNNING not in content:
+        return False
+    # Behind a comma it is a key, for in a text its quotes were escaped. What is left from there on is the rest of an
+    # object only if the key is one of the run itself, as it mostly is.
+    rest = content.rpartition(b"," + _RUNNING)[2]
+    try:
+        found = canonical.from_json(b"{%b%b" % (_RUNNING, rest))
+    except ValueError:
+        found = canonical.from_json(content)
+    return bool(found.get("status") == RunStatus.RUNNING)

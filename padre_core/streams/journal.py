@@ -283,7 +283,7 @@ class Journal(AbstractContextManager["Journal"]):
         log = self.room(len(payload))
         slot = log.append(FrameKind.RECORD, 0, payload)
         # The tip moved past what this process knows already; poll() would decode it again.
-        view = self.views[log.path.name]
+        view = self.views[log.name]
         view.add(record)
         self.unfolded.add((record.kind, record.id))
         view.reader.skip_records(log.tip)
@@ -297,7 +297,7 @@ class Journal(AbstractContextManager["Journal"]):
             with self.lock:
                 log = self.room(sum(len(payload) + 2 * SLOT for payload in payloads))
                 slots = log.append_blobs(payloads)
-                view = self.views[log.path.name]
+                view = self.views[log.name]
                 for (digest, _), slot, following in zip(group, slots, [*slots[1:], log.next], strict=True):
                     view.blobs[digest] = slot
                     view.reader.skip_frame(slot, following)
@@ -361,7 +361,7 @@ class Journal(AbstractContextManager["Journal"]):
         """A log as it is to be folded; what this process knows of one that it wrote need not be read back."""
         view = LogView(self.folder / name)
         with self.lock:
-            own = next((log for log in self.sealed if log.path.name == name), None)
+            own = next((log for log in self.sealed if log.name == name), None)
             if own is not None and name in self.views:
                 view.go_on_from(self.views[name])
                 view.reader.end_at(own.next)
@@ -373,7 +373,7 @@ class Journal(AbstractContextManager["Journal"]):
             view = self.views.pop(name, None)
             if view is not None:
                 view.reader.close()
-            for log in [log for log in self.sealed if log.path.name == name]:
+            for log in [log for log in self.sealed if log.name == name]:
                 self.sealed.remove(log)
                 log.close()
             if damaged:
@@ -499,7 +499,7 @@ class JournalWriter:
     def _append(self, log: LogWriter, kind: FrameKind, payload: bytes | memoryview) -> LogView | None:
         """Adds a frame, and returns the view of the log if it would read this one next: who tells it spares it that."""
         slot = log.append(kind, self._key, payload)
-        view = self._journal.views[log.path.name]
+        view = self._journal.views[log.name]
         return view if view.reader.skip_frame(slot, log.next) else None
 
     def _ready(self, size: int) -> LogWriter:

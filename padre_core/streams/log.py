@@ -99,7 +99,7 @@ class LogWriter:
     """
 
     def __init__(self, path: Path, *, need: int = 0) -> None:
-        self.path = path
+        self.path, self.name = path, path.name
         self.failed: str | None = None
         self.dirty = False
         self._open = threading.Lock()
@@ -107,13 +107,13 @@ class LogWriter:
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
-            raise failure(f"the log {path.name} cannot be made", error) from error
+            raise failure(f"the log {self.name} cannot be made", error) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)  # a reader's probe may hold it for a moment
             self.slots = self._allocate(need + 4 * SLOT) // SLOT
         except OSError as error:
             os.close(self._fd)
-            raise failure(f"the log {path.name} cannot be made", error) from error
+            raise failure(f"the log {self.name} cannot be made", error) from error
         self._map = _mapped(self._fd, self.slots * SLOT) if is_local(path.parent) else _Written(self._fd)
         self._map[0:SLOT] = _HEADER.pack(_MAGIC, _VERSION, 0)
         self.next = 1
@@ -207,7 +207,7 @@ class LogWriter:
                     self._entered = True
                 datasync(self._fd)
             except OSError as error:
-                self.failed = f"the log {self.path.name} could not be synced: {error.strerror}; open the store again"
+                self.failed = f"the log {self.name} could not be synced: {error.strerror}; open the store again"
                 raise BackendError(self.failed) from error
 
     def close(self) -> None:

@@ -51,7 +51,6 @@ class ActiveRun(RunStreams, Handle):
         super().__init__(home, str(run.id))
         self.object: Run = run
         self._joined = joined
-        self._process = os.getpid()
         self._began = now()
         self._ordinals: dict[str, int] = {}
         active.add(self)
@@ -165,7 +164,7 @@ class ActiveRun(RunStreams, Handle):
         if self.ended:
             return
         status, reason = outcome(error)
-        if os.getpid() == self._process and not self._joined:
+        if not self._joined:
             self._end(status, reason)
             return
         if reason is not None:
@@ -226,6 +225,11 @@ class ActiveRun(RunStreams, Handle):
             self._close_writer()
         self._forget()
         self._home.records.hooks.emit(Stopped(self.id, status, (now() - self._began) / 1_000_000))
+
+    def _after_fork(self) -> None:
+        """In the child, which has only joined the run of its parent."""
+        self._joined = True
+        self._forget_writer()
 
     def _forget(self) -> None:
         active.discard(self)

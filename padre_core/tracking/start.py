@@ -162,7 +162,7 @@ def _resume(
 
 def _after_fork() -> None:
     for run in active:
-        run._forget_writer()
+        run._after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

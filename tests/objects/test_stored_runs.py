@@ -3,7 +3,9 @@
 import pytest
 
 from padre_core.errors import InvalidObjectError
-from padre_core.objects.run import Run
+from padre_core.objects import canonical
+from padre_core.objects.record import Record
+from padre_core.objects.run import Run, is_running
 
 _EXECUTION = b'"execution":"12d56d78-e1b3-5b06-9af8-38f4fc7d2995"'
 _HERE = b'"environment":{"hostname":"here","packages":{"digest":"%b","size":3}}' % (b"0a" * 32)
@@ -68,3 +70,21 @@ def test_stored_runs_whose_environments_are_equal_to_the_letter_share_one():
     assert one.environment.hostname == "here"
     assert there.environment is not None
     assert there.environment.hostname == "there"
+
+
+@pytest.mark.parametrize(
+    ("content", "running"),
+    [
+        ({"execution": "e", "status": "running"}, True),
+        ({"execution": "e", "status": "running", "tags": {"stage": "status"}, "title": "t"}, True),
+        ({"execution": "e", "status": "running", "tags": {"a": "b", "status": "running"}}, True),
+        ({"status": "running"}, True),
+        ({"execution": "e", "status": "finished", "tags": {"a": "b", "status": "running"}}, False),
+        ({"parameters": {"a": 1, "status": "running"}, "status": "failed"}, False),
+        ({"parameters": {"status": "running"}, "tags": {"status": "running"}}, False),
+        ({"execution": "e", "title": ',"status":"running"'}, False),
+        ({"execution": "e", ',"status': "running"}, False),
+    ],
+)
+def test_only_a_runs_own_status_says_that_it_is_running(content, running):
+    assert is_running(Record("run", "r", canonical.canonical_json(content), "1-0")) is running
