@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from padre_core.backends.backend import Change, Changes, Page
-from padre_core.backends.index_file import TABLES, error_code, inode, is_damage, open_file, pack, unpack
+from padre_core.backends.index_file import TABLES, close_file, error_code, inode, is_damage, open_file, pack, unpack
 from padre_core.backends.index_order import Row, keys_of
 from padre_core.backends.index_rows import Changes as Rows
 from padre_core.backends.index_rows import Numbers
@@ -150,7 +150,7 @@ class Index:
     def close(self) -> None:
         """Frees the file."""
         with self._lock:
-            self._connection.close()
+            close_file(self._connection, self.path)
 
     # What it answers
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import functools
+import os
 import secrets
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from padre_core.query.evaluator import wildcard
 from padre_core.query.model import Scalar
+from padre_core.streams.filesystems import datasync, is_local
 
 VERSION = 3
+
+SMALL = 4 * 1024 * 1024
+"""Up to how many bytes an index is not synced, but made again from its store after the machine was started anew."""
 
 # Columns without a type keep and compare what they are given: see `index_conditions`.
 _SCHEMA = """
@@ -66,9 +74,7 @@ def open_file(path: Path | None, *, damaged: int | None = None) -> sqlite3.Conne
     if path is None:
         return _connect(":memory:")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Under a lock, for the parts of one database must not be mixed up with those of the next.
-    with open(path.with_name(f"{path.name}.lock"), "ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone(path):  # for the parts of one database must not be mixed up with those of the next
         if inode(path) != damaged or damaged is None:
             try:
                 return _connect(path)
@@ -78,6 +84,65 @@ def open_file(path: Path | None, *, damaged: int | None = None) -> sqlite3.Conne
         for suffix in ("", "-wal", "-shm", "-journal"):
             path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
         return _connect(path)
+
+
+def close_file(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Closes an index. One that is small need not reach the disk; one that is not gets there, and is marked no more."""
+    with contextlib.closing(connection), contextlib.suppress(sqlite3.Error, OSError):
+        if path is None or _start_of(connection) is None:
+            return
+        with _alone(path):
+            if _size(connection) <= SMALL:
+                connection.execute("PRAGMA synchronous = OFF")
+            else:
+                _settle(connection, path)
+            connection.close()  # which brings all into the file, if nobody else has it open
+
+
+def _settle(connection: sqlite3.Connection, path: Path) -> None:
+    """Takes the mark from an index once all that is in it is on the disk."""
+    _, written, brought = connection.execute("PRAGMA wal_checkpoint").fetchone()
+    if written != brought:  # somebody reads what was before: the next who closes it does it
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        datasync(fd)
+    finally:
+        os.close(fd)
+    connection.execute("DELETE FROM meta WHERE name = 'start'")
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return int(pages * size)
+
+
+def _start_of(connection: sqlite3.Connection) -> str | None:
+    """During which start of the machine an index was made that was not synced yet; None for all others."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'start'").fetchone()
+    return None if row is None else str(row[0])
+
+
+def _may_be_marked(path: Path | str) -> bool:
+    """Whether what lies in a folder can be lost by a new start of this machine only."""
+    return isinstance(path, Path) and machine_start() != "" and is_local(path.parent)
+
+
+@functools.cache
+def machine_start() -> str:
+    """Names the present start of the machine; empty where the system does not."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While held, nobody else opens or closes an index."""
+    with open(path.with_name(f"{path.name}.lock"), "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def inode(path: Path | None) -> int | None:
@@ -113,9 +178,10 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             # In one transaction: whoever is killed here leaves an index or none.
-            meta = f"INSERT INTO meta VALUES ('id', '{secrets.token_hex(8)}'), ('seq', 0);"  # noqa: S608  # hex digits
+            mark = f", ('start', '{machine_start()}')" if _may_be_marked(path) else ""
+            meta = f"INSERT INTO meta VALUES ('id', '{secrets.token_hex(8)}'), ('seq', 0){mark};"  # noqa: S608  # hex digits
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {meta} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version != VERSION:
+        elif version != VERSION or _start_of(connection) not in (None, machine_start()):
             raise OtherVersionError
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
