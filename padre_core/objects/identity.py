@@ -52,6 +52,18 @@ def run_child_id(run: str, kind: str, *key: Key) -> str:
     return f"{run}-{hash[:16]}"
 
 
+def child_id(kind: str, above: str | None, parent: str | None, key: tuple[Key, ...], number: int) -> str:
+    """The id of an object, wherever it lies.
+
+    Args:
+        above: The kind of the parent.
+        number: How many objects of this key were deleted before this one was made.
+    """
+    if above == "run" and parent is not None:
+        return run_child_id(parent, kind, *key, *([number] if number else []))
+    return object_id(kind, parent, *key, generation=number)
+
+
 def run_of(id: str) -> str | None:
     """The run that an object of this id lives in; None for any other id."""
     return id[:36] if len(id) == 53 else None

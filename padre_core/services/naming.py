@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.base import PadreObject
-from padre_core.objects.identity import Key, check_name, object_id, run_child_id
+from padre_core.objects.identity import Key, check_name, child_id
 from padre_core.objects.record import Record
 from padre_core.services.records import Records
 
@@ -16,18 +16,6 @@ Look = Callable[[str, str], Record | None]
 
 MAX_DEPTH = 32
 """How many names a name path has at most."""
-
-
-def child_id(model: type[PadreObject], above: str | None, parent: str | None, key: tuple[Key, ...], number: int) -> str:
-    """The id of a generation of an object.
-
-    Args:
-        above: The kind of the parent.
-        number: How many objects of this key were deleted before.
-    """
-    if above == "run" and parent is not None:
-        return run_child_id(parent, model.kind, *key, *([number] if number else []))
-    return object_id(model.kind, parent, *key, generation=number)
 
 
 def generations(
@@ -44,7 +32,7 @@ def generations(
         look: How to look for one; by default `records.peek`.
     """
     for number in itertools.count():
-        id = child_id(model, above, parent, key, number)
+        id = child_id(model.kind, above, parent, key, number)
         record = (look or records.peek)(model.kind, id)
         yield id, record
         if record is None:

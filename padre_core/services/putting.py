@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from padre_core.backends.bytestore import ABSENT, Absent
 from padre_core.errors import AlreadyExistsError, ConflictError, InvalidObjectError, PadreError
-from padre_core.objects.identity import is_id
+from padre_core.objects.identity import child_id, is_id
 from padre_core.objects.record import Record
 from padre_core.services.checking import checked_content
 from padre_core.services.lookup import Key, Lookup, T, kind_text, record_of
-from padre_core.services.naming import Look, child_id, generations, living, split_path
+from padre_core.services.naming import Look, generations, living, split_path
 from padre_core.services.records import article, describe, restore_call
 
 ATTEMPTS = 200
@@ -41,7 +41,7 @@ class Putting(Lookup[T]):
             return [self._put(object) for object in objects]
         above, parent = self._resolve_parent(objects[0], create=True)
         ancestors = () if parent is None or above is None else self.records.place(above, parent)
-        ids = [child_id(self.model, above, parent, object.key(), 0) for object in objects]
+        ids = [child_id(self.model.kind, above, parent, object.key(), 0) for object in objects]
         contents = [self._checked(object) for object in objects]
         results = self.records.create_many(self.kind, list(zip(ids, contents, strict=True)), ancestors)
         for object, content, result in zip(objects, contents, results, strict=True):

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from padre_core.backends.backend import Backend
 from padre_core.objects.envelope import Intent
-from padre_core.objects.identity import object_id, run_child_id, run_of
+from padre_core.objects.identity import child_id, run_of
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record
-from padre_core.objects.references import Ref, ancestor_refs, linked_refs
+from padre_core.objects.references import Ref, ancestor_refs, linked_refs, parent_kind
 from padre_core.query.model import Deleted, Query
 from padre_core.sync.pair import Both, Pair
 
@@ -123,11 +123,9 @@ def generations(record: Record) -> Iterator[Ref]:
     if record.kind == "run":
         return
     key = kind_of(record.kind).from_content(record.content).key()
+    above = parent_kind(record) if record.ancestors else None
     for number in itertools.count():
-        if run_of(record.id) is not None and record.parent is not None:
-            yield record.kind, run_child_id(record.parent, record.kind, *key, *([number] if number else []))
-        else:
-            yield record.kind, object_id(record.kind, record.parent, *key, generation=number)
+        yield record.kind, child_id(record.kind, above, record.parent, key, number)
 
 
 def by_depth(objects: Sequence[Both]) -> list[Both]:
