@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from padre_core.cli.stored import as_data, find, json_option, kind_option, with_workspace
-from padre_core.cli.terminal import print_json, print_table, safe
+from padre_core.cli.stored import as_data, find, kind_option, with_workspace
+from padre_core.cli.terminal import json_option, print_json, print_table, safe
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import click
 
 from padre_core.cli.progress import byte_bar
-from padre_core.cli.stored import as_data, at_option, find, json_option, kind_option, with_workspace
-from padre_core.cli.terminal import print_fields, print_json, safe
+from padre_core.cli.stored import as_data, at_option, find, kind_option, with_workspace
+from padre_core.cli.terminal import json_option, print_fields, print_json, safe
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError
 from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject, Part

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from padre_core.cli.errors import PROBLEMS
-from padre_core.cli.stored import json_option
-from padre_core.cli.terminal import print_json, print_table, safe, safe_lines
+from padre_core.cli.terminal import json_option, print_json, print_table, safe, safe_lines
 from padre_core.hookspecs import describe
 from padre_core.plugins import report
 

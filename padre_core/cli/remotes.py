@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from padre_core.cli.stored import json_option
-from padre_core.cli.terminal import print_json, print_table, safe
+from padre_core.cli.terminal import json_option, print_json, print_table, safe
 from padre_core.configuration import POLICIES, RemoteSettings, add_remote, find_url, remove_remote, settings_of
 from padre_core.plugins import backend_class, check_url, scheme_of
 

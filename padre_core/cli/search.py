@@ -9,8 +9,8 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from padre_core.cli.stored import json_option, with_workspace
-from padre_core.cli.terminal import print_json, print_table
+from padre_core.cli.stored import with_workspace
+from padre_core.cli.terminal import json_option, print_json, print_table
 from padre_core.errors import InvalidObjectError
 from padre_core.objects import canonical
 from padre_core.objects.base import PadreObject

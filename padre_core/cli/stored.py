@@ -19,7 +19,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 kind_option = click.option("--kind", metavar="KIND", help="What a name means, where several kinds have it.")
 at_option = click.option("--at", metavar="VERSION", help="An old version: an etag, a time, a commit, a tag.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
 def with_workspace(*, readonly: bool = False, make: bool = False, fetch: bool = False) -> Callable[[F], F]:

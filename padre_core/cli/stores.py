@@ -12,8 +12,8 @@ import click
 from padre_core.cli.errors import PROBLEMS
 from padre_core.cli.progress import phase_bar
 from padre_core.cli.stopping import stoppable
-from padre_core.cli.stored import json_option, with_workspace
-from padre_core.cli.terminal import print_fields, print_json, safe
+from padre_core.cli.stored import with_workspace
+from padre_core.cli.terminal import json_option, print_fields, print_json, safe
 from padre_core.configuration import CONFIGURATION, DEFAULT_URL
 from padre_core.errors import AlreadyExistsError, BackendError, InvalidObjectError
 from padre_core.plugins import check_url

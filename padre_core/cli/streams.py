@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from padre_core.cli.stored import json_option, with_workspace
-from padre_core.cli.terminal import print_json, print_table, safe_lines
+from padre_core.cli.stored import with_workspace
+from padre_core.cli.terminal import json_option, print_json, print_table, safe_lines
 from padre_core.errors import NotFoundError
 from padre_core.objects import canonical
 from padre_core.objects.run import RunStatus

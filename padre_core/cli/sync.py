@@ -12,8 +12,8 @@ import click
 from padre_core.cli.errors import PROBLEMS
 from padre_core.cli.progress import tally_bar
 from padre_core.cli.stopping import stoppable
-from padre_core.cli.stored import as_data, json_option, kind_option, with_workspace
-from padre_core.cli.terminal import print_json, print_table, safe
+from padre_core.cli.stored import as_data, kind_option, with_workspace
+from padre_core.cli.terminal import json_option, print_json, print_table, safe
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.references import Ref
 from padre_core.streams.spool import Waiting

@@ -19,9 +19,11 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u
 _NOT_ASCII = re.compile("[\x00-\x1f\x7f-\U0010ffff]")
 _UNSAFE_BUT_LINES = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
 
-
 _ENOUGH = 8
 """As many characters of a column, or all of it, are shown beside others at least."""
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
 def open_output() -> None:

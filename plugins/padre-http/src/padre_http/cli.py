@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from padre_core.cli.terminal import print_fields, print_json, safe
+from padre_core.cli.terminal import json_option, print_fields, print_json, safe
 from padre_core.errors import InvalidObjectError
 from padre_http.client import Client
 from padre_http.secret import Secret
@@ -19,7 +19,6 @@ from padre_http.wire.info import Identity
 MAX_INPUT = 16_384
 
 url_argument = click.argument("url", metavar="[URL]", required=False)
-json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
 @click.command()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from padre_core import InvalidObjectError
-from padre_core.cli.terminal import print_json, print_table
+from padre_core.cli.terminal import json_option, print_json, print_table
 from padre_core.objects.identity import check_name, is_id, object_id
 from padre_server.audit import Audit
 from padre_server.database import Database
@@ -28,8 +28,6 @@ _DURATION = re.compile(r"(\d{1,6})([hdw])")
 
 _NOTED = ("id", "name", "project", "role", "scope", "expires")
 """The options of commands that the audit log repeats."""
-
-_json = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
 @click.command()
@@ -144,7 +142,7 @@ def user_add(database: Database, name: str, role: str | None, project: str | Non
 
 
 @user.command("list")
-@_json
+@json_option
 @with_state
 def user_list(database: Database, as_json: bool) -> None:
     """List users and their roles."""
@@ -211,7 +209,7 @@ def token_create(
 
 
 @token.command("list")
-@_json
+@json_option
 @with_state
 def token_list(database: Database, as_json: bool) -> None:
     """List tokens: what they may and until when, never themselves."""
