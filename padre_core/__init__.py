@@ -10,8 +10,7 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from padre_core.errors import (
     AccessDeniedError,
@@ -32,6 +31,7 @@ from padre_core.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from padre_core.later import imported_later
 
 if TYPE_CHECKING:
     from padre_core.hookspecs import Logged, ObjectChanged, Progressed, Request, Started, Stopped, hookimpl
@@ -83,7 +83,6 @@ _LATER = {
     "padre_core.tracking": ("ActiveRun", "RunHandler"),
     "padre_core.workspace": ("Workspace", "copy", "open"),
 }  # fmt: skip
-_MODULES = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [
     "AccessDeniedError",
@@ -146,15 +145,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # `padre --help` and whoever wants one class need not wait for all the others.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
-    import importlib
-
-    value = getattr(importlib.import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+# `padre --help` and whoever wants one class need not wait for all the others.
+__getattr__ = imported_later(__name__, _LATER)
 
 
 def __dir__() -> list[str]:

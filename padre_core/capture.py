@@ -11,11 +11,9 @@ import functools
 import hashlib
 import os
 import re
-import stat
-import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,24 +24,13 @@ from padre_core.objects.project import Project
 from padre_core.objects.run import Environment, Run
 from padre_core.pausing import collector_paused
 
-GIT_TIMEOUT = 5
-"""Seconds that git may take for one answer before the code counts as outside of any repository."""
-
-MAX_CHANGED = 64 * 1024 * 1024
-"""How many bytes of changed files enter the digest; of what is beyond only names and sizes do."""
-
-SOURCES = (
-    ".c", ".cc", ".cfg", ".cpp", ".cu", ".cxx", ".go", ".h", ".hpp", ".ini", ".ipynb", ".java", ".jl", ".js", ".lua",
-    ".m", ".pxd", ".py", ".pyi", ".pyx", ".r", ".rs", ".scala", ".sh", ".smk", ".sql", ".toml", ".ts", ".yaml", ".yml",
-)  # fmt: skip
-"""Suffixes of untracked files that count as changes: a result that a script writes is no new version of the script."""
-
 _REDACTED = "***"
 _WORD = (
     r"(?:pass(?:word|wd|phrase|code)|(?<![a-z])pass(?![a-z])|pwd(?![a-z])|secret|token(?![a-z])|credential|bearer|"
     r"(?<![a-z])auth(?![a-z])|authorization|(?:api|access|account|private|signing)[-_.]?key)"
 )
-_SENSITIVE = re.compile(_WORD, re.IGNORECASE)
+# Each stands in all that one part of `_WORD` finds; it is looked for at once, and takes no compiling.
+_HINTS = ("pass", "pwd", "secret", "token", "credent", "bearer", "auth", "key")
 # Texts, for few command lines hold such a word, and all others need not wait until these are compiled.
 _OPTION = rf"(?i)--?[\w.-]*{_WORD}[\w.-]*"
 _ASSIGNMENT = rf"(?is)([-+\w.]*{_WORD}[\w.-]*=).+"
@@ -127,13 +114,19 @@ def redact(command: Iterable[str]) -> tuple[str, ...]:
             redacted.append(_REDACTED)
             secret_follows = False
             continue
-        secret_follows = bool(_SENSITIVE.search(argument) and re.fullmatch(_OPTION, argument))
+        secret_follows = _suspicious(argument) and re.fullmatch(_OPTION, argument) is not None
         redacted.append(_redact(argument))
     return tuple(redacted)
 
 
+def _suspicious(text: str) -> bool:
+    """Whether anything that `_WORD` means can be in a text."""
+    text = text.casefold()
+    return any(hint in text for hint in _HINTS)
+
+
 def _redact(text: str) -> str:
-    if _SENSITIVE.search(text):
+    if _suspicious(text):
         if whole := re.fullmatch(_ASSIGNMENT, text):
             return whole[1] + _REDACTED
         text = re.sub(_EMBEDDED, rf"\1{_REDACTED}", text)
@@ -168,14 +161,16 @@ def _repository(script: Path) -> Path | None:
 
 
 def _git_version_beside(root: Path) -> tuple[str, str | None] | None:
-    """The same as `_git_version`; while git looks, the models are built."""
+    """The same as `worktree.version_of`; while git looks, the models are built."""
+    from padre_core import worktree  # few scripts lie in no repository, but these need not wait for `subprocess`
+
     found: list[tuple[str, str | None] | None] = []
     # Not an executor, for which several modules would have to be imported.
-    beside = threading.Thread(target=lambda: found.append(_git_version(root)), name="padre-git")
+    beside = threading.Thread(target=lambda: found.append(worktree.version_of(root)), name="padre-git")
     try:
         beside.start()
     except RuntimeError:  # the interpreter is ending, and starts no thread
-        return _git_version(root)
+        return worktree.version_of(root)
     _build_models()
     beside.join()
     return found[0] if found else None  # what was wrong there, the thread has told on standard error
@@ -185,93 +180,3 @@ def _build_models() -> None:
     """Makes the classes ready of which the first run of a process makes objects."""
     for model in (Project, Experiment, Code, Execution, Environment, Run):
         model.model_rebuild()
-
-
-def _git_version(root: Path) -> tuple[str, str | None] | None:
-    """The commit and the digest of what differs from it; None where git does not answer."""
-    try:
-        commit = _git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").decode().strip()
-        # The plumbing compares what stat says, so that no filter of the repository runs; contents are compared here.
-        changed = _git(root, "diff-index", "--raw", "-z", "--no-renames", "--ignore-submodules=dirty", commit, "--")
-        untracked = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--exclude=padre-store/")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    names = {*_changed_files(root, changed.split(b"\0")), *_untracked_sources(untracked.split(b"\0"))}
-    return commit, _changes_digest(root, sorted(names)) if names else None
-
-
-def _git(root: Path, *arguments: str) -> bytes:
-    settings = ["core.fsmonitor=false", "core.untrackedCache=false", "core.hooksPath=/dev/null", "protocol.allow=never"]
-    options = [option for setting in settings for option in ("-c", setting)]
-    environment = {
-        **{name: os.environ[name] for name in ("HOME", "PATH", "XDG_CONFIG_HOME") if name in os.environ},
-        "GIT_CEILING_DIRECTORIES": str(root.parent),
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",
-    }
-    command = ["git", "--no-pager", *options, *arguments]
-    result = subprocess.run(
-        command,
-        cwd=root,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=True,
-        timeout=GIT_TIMEOUT,
-    )
-    return result.stdout
-
-
-def _changed_files(root: Path, fields: list[bytes]) -> Iterator[bytes]:
-    """The tracked files that differ, from `:<modes> <object> <object> <status>` and name in turn."""
-    for head, name in zip(fields[::2], fields[1::2], strict=False):
-        old_mode, _, old_object, _, status = head.lstrip(b":").split(b" ")
-        if status != b"M" or _blob_id(root, name, old_mode, len(old_object)) != old_object.decode():
-            yield name
-
-
-def _blob_id(root: Path, name: bytes, mode: bytes, digits: int) -> str | None:
-    """The name that git would give the file's bytes as they are; None if it is no longer the file it was."""
-    file = Path(os.fsdecode(os.path.join(os.fsencode(root), name)))
-    try:
-        status = file.lstat()
-        if stat.S_ISLNK(status.st_mode) or not stat.S_ISREG(status.st_mode) or status.st_size > MAX_CHANGED:
-            return None
-        if bool(status.st_mode & stat.S_IXUSR) != (mode == b"100755"):
-            return None
-        data = file.read_bytes()
-    except OSError:
-        return None
-    blob = b"blob %d\0" % len(data) + data
-    return hashlib.new("sha1" if digits == 40 else "sha256", blob, usedforsecurity=False).hexdigest()
-
-
-def _untracked_sources(names: list[bytes]) -> Iterator[bytes]:
-    stores = tuple(name.removesuffix(b"padre.json") for name in names if name.endswith(b"/padre.json"))
-    for name in names:
-        if os.fsdecode(name).lower().endswith(SOURCES) and not name.startswith(stores):
-            yield name
-
-
-def _changes_digest(root: Path, names: list[bytes]) -> str:
-    """sha-256 over name, type, size and content of each file; regular files are read, links are not followed."""
-    digest = hashlib.sha256()
-    budget = MAX_CHANGED
-    for name in names:
-        path = os.path.join(os.fsencode(root), name)
-        try:
-            status = os.lstat(path)
-            content = b""
-            if stat.S_ISLNK(status.st_mode):
-                content = os.readlink(path)
-            elif stat.S_ISREG(status.st_mode) and status.st_size <= budget:
-                content = Path(os.fsdecode(path)).read_bytes()
-                budget -= len(content)
-            head = b"%o %d" % (status.st_mode & (0o170100), status.st_size)
-        except OSError:
-            head, content = b"gone", b""
-        digest.update(b"%d:%b\0%b\0%d:" % (len(name), name, head, len(content)))
-        digest.update(content)
-    return digest.hexdigest()

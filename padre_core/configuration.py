@@ -11,8 +11,8 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from padre_core.errors import AlreadyExistsError, BackendError, InvalidObjectError, NotFoundError, PadreError
@@ -45,8 +45,7 @@ class RemoteSettings(NamedTuple):
     policy: str = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
+class StoreSettings(NamedTuple):
     """What is said about one store.
 
     Attributes:
@@ -56,7 +55,7 @@ class StoreSettings:
     """
 
     url: str
-    remotes: Mapping[str, RemoteSettings] = field(default_factory=dict)
+    remotes: Mapping[str, RemoteSettings] = MappingProxyType({})
     default: str | None = None
     source: Path | None = None
 

@@ -11,7 +11,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pluggy
 
@@ -19,7 +19,9 @@ from padre_core.backends.backend import Backend, Page
 from padre_core.backends.bytestore import IfMatch
 from padre_core.objects.kinds import kinds
 from padre_core.objects.record import Record
-from padre_core.query.model import Expression, Query
+
+if TYPE_CHECKING:
+    from padre_core.query.model import Expression, Query
 
 PROJECT = "padre"
 

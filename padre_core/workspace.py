@@ -29,7 +29,6 @@ from padre_core.objects.references import Ref
 from padre_core.objects.run import Run
 from padre_core.objects.split import Split
 from padre_core.places import state_folder
-from padre_core.query.model import Expression
 from padre_core.services import (
     ArtifactService,
     DatasetService,
@@ -44,6 +43,7 @@ from padre_core.services import (
 from padre_core.services.records import describe, restore_call
 
 if TYPE_CHECKING:
+    from padre_core.query.model import Expression
     from padre_core.services.remotes import Remotes
     from padre_core.services.transfer import CopyReport
     from padre_core.sync import Conflicted, Engine, Purged

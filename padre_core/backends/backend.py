@@ -18,11 +18,11 @@ from padre_core.objects import canonical
 from padre_core.objects.base import BlobReference
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record
-from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Stream
 from padre_core.streams.writer import StreamWriter
 
 if TYPE_CHECKING:
+    from padre_core.query.model import Query
     from padre_core.streams.spool import Waiting
 
 SMALL_BLOB: Final = 1024 * 1024

@@ -29,12 +29,12 @@ from padre_core.objects.identity import check_id, is_run_id, run_of
 from padre_core.objects.record import Record, decode
 from padre_core.objects.references import ancestor_refs
 from padre_core.objects.run import is_running
-from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Stream
 from padre_core.streams.journal import Journal, JournalWriter
 
 if TYPE_CHECKING:
     from padre_core.backends.index import Index
+    from padre_core.query.model import Query
 
 
 TOGETHER = 100
@@ -400,7 +400,7 @@ class LoggedBackend(ByteStoreBackend):
             super().close()
 
     def query(self, kind: str, query: Query) -> Page:
-        if query == Query(within=query.within, limit=query.limit) and is_run_id(query.within or ""):
+        if query.only_within and is_run_id(query.within or ""):
             with contextlib.suppress(PadreError):  # of damaged files the index may know what was in them
                 found = self._living_in_run(kind, str(query.within))
                 if 0 < len(found) <= query.limit:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from padre_core.backends import layout
 from padre_core.backends.backend import Changes, Page, Problem, Segment, Write
@@ -24,10 +24,12 @@ from padre_core.errors import ConflictError, PadreError, UnavailableError
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record
 from padre_core.objects.run import is_running
-from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Stream
 from padre_core.streams.spool import Part, Spool, SpoolWriter, Waiting, folder_for
 from padre_core.streams.view import Ref
+
+if TYPE_CHECKING:
+    from padre_core.query.model import Query
 
 PACE = (5.0, 60.0)
 """After how many seconds points of a run that goes on are first shipped, and how many may pass between later times."""

@@ -38,11 +38,11 @@ from padre_core.objects.base import BlobReference
 from padre_core.objects.identity import check_id, run_of
 from padre_core.objects.record import Record
 from padre_core.places import cache_folder
-from padre_core.query.model import Query
 from padre_core.streams.columns import Columns, Points, Stream, stream_of
 
 if TYPE_CHECKING:
     from padre_core.backends.index import Index
+    from padre_core.query.model import Query
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +33,7 @@ def show(workspace: Workspace, object: str, kind: str | None, at: str | None, as
     """Show one object, named by id, URL or name path such as iris/svc."""
     found = find(workspace, object, kind, at)
     if as_json:
-        remotes = {name: asdict(state) for name, state in found.remotes.items()}
+        remotes = {name: state._asdict() for name, state in found.remotes.items()}
         print_json({**as_data(found), "remotes": remotes, "conflicts": found.conflicts})
         return
     fields = {"kind": found.kind, "id": found.id, "etag": found.etag, **row(found)}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from padre_core.errors import CorruptObjectError
@@ -34,8 +34,7 @@ class Refusal(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteEntry:
+class RemoteEntry(NamedTuple):
     """What is noted about one remote.
 
     Attributes:
@@ -60,19 +59,18 @@ class RemoteEntry:
             return self
         earlier = dict.fromkeys((self.base, *self.acknowledged) if self.base else self.acknowledged)
         earlier.pop(etag, None)
-        return replace(self, base=etag, acknowledged=tuple(earlier)[:ACKNOWLEDGED], refusal=None)
+        return self._replace(base=etag, acknowledged=tuple(earlier)[:ACKNOWLEDGED], refusal=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """The notes about all remotes, by the remote's name.
 
     Attributes:
         bodies: The contents of bases, by etag, while the local version is another.
     """
 
-    remotes: Mapping[str, RemoteEntry] = field(default_factory=dict)
-    bodies: Mapping[str, bytes] = field(default_factory=dict)
+    remotes: Mapping[str, RemoteEntry] = MappingProxyType({})
+    bodies: Mapping[str, bytes] = MappingProxyType({})
 
     def of(self, remote: str) -> RemoteEntry:
         """The entry of a remote; an empty one if nothing is noted."""
@@ -80,12 +78,12 @@ class Envelope:
 
     def noting(self, remote: str, entry: RemoteEntry) -> Envelope:
         """The envelope with the entry of one remote replaced."""
-        return replace(self, remotes={**self.remotes, remote: entry})
+        return self._replace(remotes={**self.remotes, remote: entry})
 
     def tidied(self, etag: str) -> Envelope:
         """The envelope without the bodies that no remote needs while the local version is `etag`."""
         wanted = {entry.base for entry in self.remotes.values()} - {etag}
-        return replace(self, bodies={base: body for base, body in self.bodies.items() if base in wanted})
+        return self._replace(bodies={base: body for base, body in self.bodies.items() if base in wanted})
 
     def as_json(self) -> dict[str, Any]:
         """The envelope as a record holds it."""
@@ -133,13 +131,13 @@ def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> Ma
 
 def _merged_entry(one: RemoteEntry, other: RemoteEntry) -> RemoteEntry:
     newer, older = sorted((one, other), key=_progress, reverse=True)
-    entry = replace(
-        newer, url=newer.url or older.url, hidden=one.hidden or other.hidden, named=one.named or other.named
+    entry = newer._replace(
+        url=newer.url or older.url, hidden=one.hidden or other.hidden, named=one.named or other.named
     )
-    entry = replace(entry, intent=max(one.intent, other.intent, key=_CAUTION.index) if older.base else newer.intent)
+    entry = entry._replace(intent=max(one.intent, other.intent, key=_CAUTION.index) if older.base else newer.intent)
     earlier = dict.fromkeys((*newer.acknowledged, *([older.base] if older.base else []), *older.acknowledged))
     earlier.pop(newer.base or "", None)
-    return replace(entry, acknowledged=tuple(earlier)[:ACKNOWLEDGED])
+    return entry._replace(acknowledged=tuple(earlier)[:ACKNOWLEDGED])
 
 
 _CAUTION = (Intent.DELETE, Intent.TRACK, Intent.LOCAL_ONLY)

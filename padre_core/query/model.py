@@ -109,3 +109,8 @@ class Query:
     limit: int = 1000
     cursor: str | None = None
     deleted: Deleted = Deleted.EXCLUDE
+
+    @property
+    def only_within(self) -> bool:
+        """Whether it asks for the first page of what lies below an object, and for nothing else of it."""
+        return self == Query(within=self.within, limit=self.limit)

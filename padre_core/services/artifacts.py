@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from padre_core import query
 from padre_core.backends.blobs import read_start
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.artifact import Artifact
 from padre_core.objects.base import Handle, PadreObject, meant
 from padre_core.objects.identity import is_run_id
 from padre_core.pausing import collector_paused
-from padre_core.query.model import Compare, Field, Operator
 from padre_core.services.files import Progress, Source, Target, open_source, pieces
 from padre_core.services.service import Service
 
@@ -168,7 +168,7 @@ class ArtifactService(Service[Artifact]):
             return [self.get(owner, refresh="never")]
         if is_run_id(owner):  # what is in a run needs no index
             return list(self.list(within=owner))
-        return list(self.list(Compare(Field(("owner",)), Operator.EQ, owner)))
+        return list(self.list(query.Compare(query.Field(("owner",)), query.Operator.EQ, owner)))
 
 
 def _draft(run: str, path: str) -> Artifact:

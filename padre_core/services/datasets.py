@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import BinaryIO
 
+from padre_core import query
 from padre_core.backends.blobs import verified
 from padre_core.errors import InvalidObjectError, NotFoundError
 from padre_core.objects.dataset import Dataset
 from padre_core.objects.record import Record
-from padre_core.query.model import Compare, Deleted, Field, Operator, Order, Query
 from padre_core.services.files import Source, open_source
 from padre_core.services.naming import Look
 from padre_core.services.service import Service
@@ -63,10 +63,10 @@ class DatasetService(Service[Dataset]):
             return file.read()
 
     def _newest(self, above: str, parent: str | None, name: str, look: Look | None = None) -> Record | None:
-        named = Compare(Field(("name",)), Operator.EQ, name)
-        newest = (Order(Field(("created_at",)), descending=True),)
-        for deleted in (Deleted.EXCLUDE, Deleted.ONLY):
-            asked = Query(where=named, within=parent, order=newest, limit=100, deleted=deleted)
+        named = query.Compare(query.Field(("name",)), query.Operator.EQ, name)
+        newest = (query.Order(query.Field(("created_at",)), descending=True),)
+        for deleted in (query.Deleted.EXCLUDE, query.Deleted.ONLY):
+            asked = query.Query(where=named, within=parent, order=newest, limit=100, deleted=deleted)
             for record in self.records.all(self.kind, asked):
                 if record.parent == parent:
                     return record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
@@ -27,7 +27,9 @@ from padre_core.hookspecs import (
 from padre_core.objects.kinds import kinds
 from padre_core.objects.record import Record
 from padre_core.plugins import CORE
-from padre_core.query.model import And, Expression, Query
+
+if TYPE_CHECKING:
+    from padre_core.query.model import Expression, Query
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ class Hooks:
         """
         limits: list[Expression] = []
         for implementation in self._scope:
-            limit = _answer(implementation, str | Expression, request=request)
+            limit = _answer(implementation, str | query.Expression, request=request)
             if limit is not None:
                 try:
                     limits.append((query.parse if isinstance(limit, str) else query.check)(limit, request.ref.kind))
@@ -156,7 +158,7 @@ class Hooks:
 
 def all_of(items: Sequence[Expression]) -> Expression | None:
     """The conditions joined with `and`."""
-    return (items[0] if len(items) == 1 else And(tuple(items))) if items else None
+    return (items[0] if len(items) == 1 else query.And(tuple(items))) if items else None
 
 
 def _manager(extensions: Sequence[tuple[str, object]]) -> pluggy.PluginManager:

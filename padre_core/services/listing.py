@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic
 from padre_core.errors import UnsupportedError
 from padre_core.objects.base import PadreObject
 from padre_core.pausing import collector_paused
-from padre_core.query.model import Query
 from padre_core.services.lookup import T
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from padre_core.query.model import Query
 
 PAGE = 1000
 SHOWN = 50

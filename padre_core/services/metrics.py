@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from padre_core import query
 from padre_core.errors import NotFoundError
@@ -12,8 +13,10 @@ from padre_core.objects.identity import run_child_id, run_of
 from padre_core.objects.metric import Metric
 from padre_core.objects.record import Record, first
 from padre_core.objects.summary import combine
-from padre_core.query.model import Deleted, Expression, Query
 from padre_core.services.service import Service
+
+if TYPE_CHECKING:
+    from padre_core.query.model import Expression, Query
 
 
 class MetricService(Service[Metric]):
@@ -29,7 +32,7 @@ class MetricService(Service[Metric]):
         return sum(1 for _ in self.list(where, within=within, deleted=deleted))
 
     def _fetch(self, asked: Query) -> tuple[Sequence[Metric], str | None]:
-        everything = Query(within=asked.within, deleted=Deleted.INCLUDE)
+        everything = query.Query(within=asked.within, deleted=query.Deleted.INCLUDE)
         known = {record.id for record in self.records.all(self.kind, everything)}
         runs = {run.id: run for run in self._runs(asked)}
         news = (item for run in runs.values() for item in derived(run) if item.id not in known)
@@ -42,7 +45,7 @@ class MetricService(Service[Metric]):
         return self._load_page(ordered), None
 
     def _runs(self, asked: Query) -> Iterator[Record]:
-        yield from self.records.all("run", Query(within=asked.within, deleted=asked.deleted))
+        yield from self.records.all("run", query.Query(within=asked.within, deleted=asked.deleted))
         run = None if asked.within is None else self.records.peek("run", asked.within)
         if run is not None and self.records.in_scope(run):
             yield run

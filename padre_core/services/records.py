@@ -26,10 +26,10 @@ from padre_core.objects.identity import is_id, is_run_id, run_of
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record, Tombstone, first, successor
 from padre_core.objects.references import parent_kind
-from padre_core.query.model import Query
 from padre_core.services.hooks import Hooks, all_of
 
 if TYPE_CHECKING:
+    from padre_core.query.model import Query
     from padre_core.services.remotes import Remotes
 
 PLACE_SECONDS = 1.0

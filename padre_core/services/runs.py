@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
+from padre_core import query
 from padre_core.backends.bytestore import ABSENT, UNBORN, Absent
 from padre_core.errors import ConflictError, CorruptObjectError, InvalidObjectError
 from padre_core.objects import canonical
@@ -15,7 +16,6 @@ from padre_core.objects.kinds import kinds
 from padre_core.objects.record import Record
 from padre_core.objects.run import Progress, Run, RunStatus
 from padre_core.objects.summary import Summary, combine
-from padre_core.query.model import And, Compare, Deleted, Expression, Field, In, Not, Operator, Or, Query
 from padre_core.services.listing import Row, row
 from padre_core.services.lookup import Key
 from padre_core.services.naming import Look
@@ -25,10 +25,10 @@ from padre_core.services.service import Service
 from padre_core.streams.columns import Line, Lines, metric_name
 from padre_core.streams.writer import StreamWriter
 
-PROGRESS = "PROGRESS"
+if TYPE_CHECKING:
+    from padre_core.query.model import Expression
 
-_STATUS = Field(("status",))
-_ID = Field(("id",))
+PROGRESS = "PROGRESS"
 
 
 class RunService(Service[Run]):
@@ -102,7 +102,7 @@ class RunService(Service[Run]):
         return self._load(after)
 
     def _children(self, run: str) -> list[Record]:
-        everything = Query(within=run, deleted=Deleted.INCLUDE)
+        everything = query.Query(within=run, deleted=query.Deleted.INCLUDE)
         models = [model for model in kinds() if "run" in model.parents]
         return [record for model in models for record in self.records.all(model.kind, everything)]
 
@@ -159,41 +159,6 @@ class RunService(Service[Run]):
 
     def _rewrite(self, where: Expression) -> Expression:
         """Stored is only that a run is running; whether its writer lives is known here."""
-        return _with_lost(where, self.backend.live_runs()) if "status" in _fields(where) else where
+        from padre_core.services.fate import mentions_status, with_lost  # who asks for nothing needs no conditions
 
-
-def _fields(where: Expression) -> set[str]:
-    match where:
-        case And(items) | Or(items):
-            return {name for item in items for name in _fields(item)}
-        case Not(item):
-            return _fields(item)
-        case _:
-            return {where.field.path[0]}
-
-
-def _with_lost(where: Expression, live: set[str] | None) -> Expression:
-    match where:
-        case And(items):
-            return And(tuple(_with_lost(item, live) for item in items))
-        case Or(items):
-            return Or(tuple(_with_lost(item, live) for item in items))
-        case Not(item):
-            return Not(_with_lost(item, live))
-        case Compare(field, Operator.EQ, value) if field == _STATUS:
-            return _status_is(value, live)
-        case Compare(field, Operator.NE, value) if field == _STATUS:
-            return Not(_status_is(value, live))
-        case In(field, values) if field == _STATUS:
-            return Or(tuple(_status_is(value, live) for value in values))
-        case _:
-            return where
-
-
-def _status_is(value: object, live: set[str] | None) -> Expression:
-    text = str(value)
-    running = Compare(_STATUS, Operator.EQ, RunStatus.RUNNING.value)
-    if live is None or text not in (RunStatus.RUNNING, RunStatus.LOST):
-        return Compare(_STATUS, Operator.EQ, text)
-    alive = In(_ID, tuple(sorted(live)))
-    return And((running, alive if text == RunStatus.RUNNING else Not(alive)))
+        return with_lost(where, self.backend.live_runs()) if mentions_status(where) else where

@@ -14,7 +14,6 @@ from padre_core.backends.backend import Revision
 from padre_core.errors import ConflictError, InvalidObjectError, NotFoundError, PadreError, UnsupportedError
 from padre_core.objects.base import Handle, PadreObject, meant
 from padre_core.objects.record import Record
-from padre_core.query.model import Deleted, Expression, Query
 from padre_core.services.checking import checked_limit
 from padre_core.services.listing import Listing, Row, row
 from padre_core.services.lookup import T, record_of
@@ -23,6 +22,7 @@ from padre_core.services.putting import ATTEMPTS, Putting
 from padre_core.services.records import Records, describe, restore_call
 
 if TYPE_CHECKING:
+    from padre_core.query.model import Expression, Query
     from padre_core.services.remotes import Remotes
 
 logger = logging.getLogger(__name__)
@@ -407,17 +407,17 @@ class Service(Putting[T]):
         *,
         deleted: bool,
     ) -> Query:
-        if not isinstance(where, str | Expression | None):
+        if not isinstance(where, str | query.Expression | None):
             raise InvalidObjectError(f"where: expected a filter such as 'name == \"svc\"', not {where!r:.80}")
         if not isinstance(order_by, str | Iterable | None):
             raise InvalidObjectError(f"order_by: expected fields such as '-created_at', not {order_by!r:.80}")
         condition = query.parse(where, self.kind) if isinstance(where, str) else where and query.check(where, self.kind)
         fields = order_by if isinstance(order_by, str) or order_by is None else ", ".join(map(str, order_by))
-        return Query(
+        return query.Query(
             where=None if condition is None else self._rewrite(condition),
             within=None if within is None else self.container(within),
             order=query.parse_order(fields, self.kind) if fields else (),
-            deleted=Deleted.ONLY if deleted else Deleted.EXCLUDE,
+            deleted=query.Deleted.ONLY if deleted else query.Deleted.EXCLUDE,
         )
 
     def _fetch(self, asked: Query) -> tuple[Sequence[T], str | None]:

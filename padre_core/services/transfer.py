@@ -7,7 +7,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from padre_core import query
 from padre_core.backends.backend import Backend, Segment, Write
@@ -17,9 +17,11 @@ from padre_core.errors import BackendError, PadreError
 from padre_core.objects import canonical
 from padre_core.objects.record import Record
 from padre_core.objects.references import Ref, blob_digests, linked_refs
-from padre_core.query.model import Expression
 from padre_core.streams.columns import STREAMS, Lines, Points
 from padre_core.sync.changes import news
+
+if TYPE_CHECKING:
+    from padre_core.query.model import Expression
 
 BATCH = 500
 CHUNK = 1024 * 1024

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from padre_core.backends.backend import Problem
@@ -273,14 +273,14 @@ class Engine(Stores):
     ) -> None:
         for name in pending:
             for ref in refs:
-                self._notes(name).note_entry(ref, lambda entry: replace(entry, intent=Intent.DELETE))
+                self._notes(name).note_entry(ref, lambda entry: entry._replace(intent=Intent.DELETE))
         for name, seen in looked.items():
             due = [both for ref, both in seen.both.items() if actions[ref][name]]
             held = [both for both in due if both.ours is not None]
             living = {both.ref for both in held if both.ours is not None and both.ours.deleted is None}
             self._bury_unheld(seen, [both.ref for both in due if both.ours is None])
             for ref in living:
-                seen.going.pair.note_entry(ref, lambda entry: replace(entry, intent=Intent.DELETE))
+                seen.going.pair.note_entry(ref, lambda entry: entry._replace(intent=Intent.DELETE))
             steps = seen.going.settle_many([both.ref for both in held])
             raise_first([step for step in steps if step.ref in living])
 

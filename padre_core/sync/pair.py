@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -148,15 +148,15 @@ class Pair:
 
     def _agreed(self, version: Record, envelope: Envelope, head: Record) -> Envelope:
         url = self.remote.object_url(version.kind, version.id)
-        noted = envelope.noting(self.name, replace(envelope.of(self.name).agreed(version.etag), url=url))
+        noted = envelope.noting(self.name, envelope.of(self.name).agreed(version.etag)._replace(url=url))
         if head.etag != version.etag:  # somebody went on meanwhile, and will want to merge
-            noted = replace(noted, bodies={version.etag: version.content, **noted.bodies})
+            noted = noted._replace(bodies={version.etag: version.content, **noted.bodies})
         return noted.tidied(head.etag)
 
     def refuse(self, ref: Ref, etag: str, error: PadreError) -> None:
         """Notes that the remote does not take a version."""
         refusal = Refusal(etag, type(error).__name__, str(error))
-        self.note_entry(ref, lambda entry: replace(entry, refusal=refusal))
+        self.note_entry(ref, lambda entry: entry._replace(refusal=refusal))
 
     def note_entry(self, ref: Ref, change: Callable[[RemoteEntry], RemoteEntry]) -> None:
         """Changes what the local envelope says of this remote."""

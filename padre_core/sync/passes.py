@@ -293,7 +293,7 @@ class Pass:
                 return
             grave, living = (theirs, ours) if theirs.deleted is not None else (ours, theirs)
             if rival(self.pair, grave) is not None:
-                self.pair.note_entry(below, lambda entry: replace(entry, hidden=True))
+                self.pair.note_entry(below, lambda entry: entry._replace(hidden=True))
                 return
             head = merge.revived(grave) if living.etag in grave.lineage else self.pair.joined(both)
             (result,) = self.pair.bring([(both, head or living)])
@@ -315,7 +315,7 @@ class Pass:
                 self.pair.refuse(both.ref, step.etag or "", error)
                 return replace(step, action=Action.CHANGED, error=error)
             self.bury_there(theirs)
-        self.pair.note_entry(both.ref, lambda entry: replace(entry, intent=Intent.LOCAL_ONLY, refusal=None))
+        self.pair.note_entry(both.ref, lambda entry: entry._replace(intent=Intent.LOCAL_ONLY, refusal=None))
         self.kin.forget(both.ref)
         return replace(step, action=Action.BURY_THERE)
 

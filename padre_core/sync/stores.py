@@ -305,8 +305,8 @@ class Stores:
             other for record in self.local.get_many([ref]) if record is not None for other in ancestor_refs(record)
         ]
         for tracked in above:
-            offline.note_entry(tracked, lambda entry: replace(entry, intent=Intent.TRACK))
-        offline.note_entry(ref, lambda entry: replace(entry, intent=Intent.TRACK, named=True))
+            offline.note_entry(tracked, lambda entry: entry._replace(intent=Intent.TRACK))
+        offline.note_entry(ref, lambda entry: entry._replace(intent=Intent.TRACK, named=True))
 
     def _revive(self, pair: Pair, refs: Sequence[Ref]) -> None:
         """Makes what is put by name follow the tombstone that the remote has of it."""

@@ -166,3 +166,16 @@ def test_a_file_in_the_place_of_a_store_is_refused(tmp_path):
     (tmp_path / "model.bin").write_bytes(b"")
     with pytest.raises(padre.InvalidObjectError, match="is a file: a store is a folder"):
         padre.open(tmp_path / "model.bin")
+
+
+def test_a_script_that_only_stores_loads_nothing_that_it_does_not_use(tmp_path):
+    unused = {"sqlite3", "subprocess", "tomlkit", "numpy", "fsspec", "asyncio", "ssl", "padre_core.query.model"}
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys, padre_core as padre\n"
+        "with padre.open('store') as workspace, workspace.start_run('iris/svc', parameters={'C': 1.0}) as run:\n"
+        "    run.log_metric('loss', 0.5, step=0)\n"
+        f"print(sorted({unused} & set(sys.modules)))\n"
+    )
+    result = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -11,9 +11,9 @@ from padre_core.capture import installed_packages, redact
 
 REPORT = """
 import json
-import padre_core.capture
+import padre_core.worktree
 from padre_core.capture import capture
-padre_core.capture.GIT_TIMEOUT = 300
+padre_core.worktree.GIT_TIMEOUT = 300
 found = capture()
 print(json.dumps({
     "code": json.loads(found.code.content()),
@@ -230,6 +230,10 @@ def test_packages_are_read_from_folder_names_and_the_first_on_the_path_counts(tm
         ("fetch https://ada:abc@example.org/x", "fetch https://***@example.org/x"),
         ("fetch https://example.org/?a=1&token=abc&b=2", "fetch https://example.org/?a=1&token=***&b=2"),
         ("fetch padre_" + 24 * "a", "fetch ***"),
+        ("train.py --PASSWD abc --Passphrase abc --DB_PWD abc", "train.py --PASSWD *** --Passphrase *** --DB_PWD ***"),
+        ("train.py --bearer abc --CREDENTIALS abc", "train.py --bearer *** --CREDENTIALS ***"),
+        ("train.py --pa\u017fscode abc --credent\u0131al abc", "train.py --pa\u017fscode *** --credent\u0131al ***"),
+        ("train.py --to\u212aen=abc --signing.\u212aEY=abc", "train.py --to\u212aen=*** --signing.\u212aEY=***"),
     ],
 )
 def test_secrets_leave_the_command_line(command, expected):
