@@ -16,7 +16,7 @@ import click
 
 # Controls (which steer terminals), line separators, characters that reorder text, and lone surrogates.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_NOT_ASCII = re.compile("[\x00-\x1f\x7f-\U0010ffff]")
+_NOT_ASCII = re.compile("[^ -~]")  # a range up to the last character would take longer to compile than all else here
 _UNSAFE_BUT_LINES = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
 
 _ENOUGH = 8

@@ -1,6 +1,6 @@
 """Each cell of the table of states, for real, on each pair of stores."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -144,7 +144,7 @@ class Maker:
 
     def only_here(self, *, lost=False):
         made = engine(self.local, ("lab", self.remote))
-        made.pair("lab").note_entry(ref(MADE), lambda noted: replace(noted, intent=Intent.LOCAL_ONLY))
+        made.pair("lab").note_entry(ref(MADE), lambda noted: noted._replace(intent=Intent.LOCAL_ONLY))
 
     def local_only_absent(self):
         put(self.local, MADE)
