@@ -58,6 +58,8 @@ def ls(
 ) -> None:
     """List objects of a KIND, such as runs; without KIND, tell how many there are of each."""
     if kind is None:
+        if where or order_by or columns:
+            raise InvalidObjectError("--where, --order-by and --columns need a KIND, such as runs")
         _print_counts(workspace, within, deleted=deleted, as_json=as_json)
         return
     service = workspace.service(kind)

@@ -137,7 +137,10 @@ def check_field(kind: str, name: Field) -> Field:
     if part == 0:
         names += [*BOOKKEEPING, *(["metrics"] if kind == "run" else [])]
     where = f"{_dotted(path[:part])} of a {kind}" if part else f"a {kind}"
-    raise FieldError(f"{where} has no field {path[part]!r:.80}{suggest(path[part], names)}", part)
+    way = suggest(path[part], names)
+    if kind == "run" and part == 0 and path[0].isidentifier() and not way.endswith("?"):  # no near name was found
+        way += f"; a metric is named metrics.{path[0]}.last, a parameter parameters.{path[0]}"
+    raise FieldError(f"{where} has no field {path[part]!r:.80}{way}", part)
 
 
 def _metric(path: tuple[str, ...]) -> Field:

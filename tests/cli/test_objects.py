@@ -81,9 +81,17 @@ def test_ls_looks_below_an_object(command, runs, workspace):
     assert len(command("ls", "runs", "--within", "iris/svc", "--json").json) == 3
 
 
-def test_ls_of_nothing_prints_nothing(command, workspace):
-    assert command("ls", "runs").out == ""
-    assert command("ls", "runs", "--json").out == ""
+def test_ls_of_nothing_prints_nothing_but_says_so_to_people(command, workspace):
+    table, json = command("ls", "runs"), command("ls", "runs", "--json")
+    assert (table.out, table.err) == ("", "no runs\n")
+    assert (json.out, json.err) == ("", "")
+
+
+@pytest.mark.parametrize("option", ["--where", "--order-by", "--columns"])
+def test_ls_without_a_kind_ignores_no_option(command, workspace, option):
+    result = command("ls", option, "name")
+    assert result.code == 2
+    assert "need a KIND, such as runs" in result.err
 
 
 def test_search_finds_runs_and_shows_parameters_and_metrics(command, runs):

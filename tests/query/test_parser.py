@@ -114,6 +114,7 @@ def test_an_order_is_fields_with_a_minus_for_the_greatest_first() -> None:
         ("metrics.m.lst > 1", "has no summary 'lst'; did you mean 'last'?\n  metrics.m.lst > 1\n            ^^^"),
         ("name == 'a' and\nstatsu == 'x'", "no field 'statsu'; did you mean 'status'?\n  statsu == 'x'\n  ^^^^^^"),
         ("accuracy > 1", "a run has no field 'accuracy'; there are "),
+        ("loss > 1", "; a metric is named metrics.loss.last, a parameter parameters.loss"),
         ("environment.pyton == '3'", "environment of a run has no field 'pyton'; did you mean 'python'?"),
         ("metrics.loss < 1", "say which summary of the metric, such as metrics.loss.last (last, min, "),
         ("metrics.train/loss.last < 1", 'is quoted: metrics."train/loss".last'),
