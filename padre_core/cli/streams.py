@@ -109,4 +109,7 @@ def _following(workspace: Workspace, run: str) -> Iterator[Line]:
 
 
 def _format_time(microseconds: int) -> str:
-    return canonical.format_time(_EPOCH + timedelta(microseconds=int(microseconds)))
+    try:
+        return canonical.format_time(_EPOCH + timedelta(microseconds=int(microseconds)))
+    except OverflowError:  # no calendar has it; it may come from another program
+        return str(int(microseconds))

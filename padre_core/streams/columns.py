@@ -128,6 +128,9 @@ def _concatenate_points(parts: Sequence[Points]) -> Points:
     )
 
 
+_YEAR_1, _YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
+
+
 def now() -> int:
     """The present time as streams keep it."""
     return time.time_ns() // 1000
@@ -152,6 +155,10 @@ def make_points(
         raise InvalidObjectError(
             f"log_points({metric!r}): {count} values, {len(step_column)} steps and {len(time_column)} times; "
             "give as many of each"
+        )
+    if times is not None and count and not (min(time_column) >= _YEAR_1 and max(time_column) < _YEAR_10000):
+        raise InvalidObjectError(
+            f"log_points({metric!r}): times are microseconds since 1970, such as time.time_ns() // 1000"
         )
     return Points((metric_name(metric),), None, step_column, time_column, value_column)
 

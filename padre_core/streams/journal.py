@@ -144,7 +144,7 @@ class Journal(AbstractContextManager["Journal"]):
 
     def _open(self, name: str) -> int:
         try:
-            return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            return os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise failure(f"{self.folder / name} cannot be opened", error) from error
 

@@ -105,7 +105,7 @@ class LogWriter:
         self._open = threading.Lock()
         self._entered = False
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise failure(f"the log {self.name} cannot be made", error) from error
         try:

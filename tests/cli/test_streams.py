@@ -88,3 +88,10 @@ def test_points_of_an_unknown_metric_name_those_that_there_are(command, runs):
     result = command("points", runs[0].id, "acuracy")
     assert (result.code, result.out) == (3, "")
     assert "no points of 'acuracy'; its metrics are accuracy" in result.err
+
+
+def test_points_of_a_time_that_no_calendar_has_are_shown(command, workspace, runs):
+    writer = workspace.runs.open_writer(runs[0].id)
+    writer.point("far", 0, 1.5, 2**63 - 1)
+    writer.close()
+    assert command("points", runs[0].id, "far", "--json").json[0]["times"] == [str(2**63 - 1)]

@@ -149,3 +149,9 @@ def test_of_metrics_logged_together_all_are_stored_or_none(workspace, run, value
     with pytest.raises(padre.InvalidObjectError):
         run.log_metrics(values, step=step)
     assert points(workspace, run, "loss") == ([], [])
+
+
+@pytest.mark.parametrize("time", [1_764_374_400_000_000_000, -(10**17), 2**63 - 1])
+def test_times_that_are_no_microseconds_are_refused(run, time):
+    with pytest.raises(padre.InvalidObjectError, match="microseconds since 1970"):
+        run.log_points("loss", [1.0, 2.0], times=[0, time])

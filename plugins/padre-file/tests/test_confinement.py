@@ -255,3 +255,29 @@ def test_a_closed_store_says_that_it_is_closed(tmp_path):
     workspace.close()
     with pytest.raises(padre.BackendError, match="closed"):
         workspace.projects.put(padre.Project(name="late"))
+
+
+def test_a_store_is_not_made_within_another(store, tmp_path):
+    inner = tmp_path / "store" / "runs" / "inner"
+    store.write("padre.json", b"{}")
+    with pytest.raises(InvalidObjectError, match=r"within the store .* outside"):
+        FileStore(str(inner))
+    assert not inner.parent.exists()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
+def test_whom_the_umask_allows_may_write_in_a_store(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with padre.open(tmp_path / "shared") as workspace, workspace.start_run() as run:
+            run.log_metric("loss", 1.0)
+            run.log_output("large", rows={"row": list(range(20_000))})
+            modes = [_modes(tmp_path / "shared")]
+        modes.append(_modes(tmp_path / "shared"))
+    finally:
+        os.umask(before)
+    assert modes == [{mode}, {mode}]
+
+
+def _modes(folder):
+    return {stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*") if path.is_file()}

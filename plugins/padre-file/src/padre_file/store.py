@@ -309,12 +309,12 @@ class FileStore(ByteStore):
         flags = os.O_WRONLY | os.O_CLOEXEC
         if hasattr(os, "O_TMPFILE"):
             try:
-                return os.open(".", flags | os.O_TMPFILE, 0o644, dir_fd=self._root), None
+                return os.open(".", flags | os.O_TMPFILE, 0o666, dir_fd=self._root), None
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
                     raise
         name = f".{secrets.token_hex(8)}{_TEMPORARY}"
-        return os.open(name, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=self._root), name
+        return os.open(name, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=self._root), name
 
     def _publish(self, fd: int, temporary: str | None, parent: int, name: str) -> None:
         if temporary is not None:
@@ -388,6 +388,7 @@ def _open_root(path: Path, readonly: bool) -> int:
     if path.is_file():
         raise InvalidObjectError(f"{path} is a file: a store is a folder")
     if not readonly:
+        _check_outside(path)
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         for folder in missing:
@@ -404,6 +405,15 @@ def _open_root(path: Path, readonly: bool) -> int:
             f"{path} is no store, and not empty: choose an empty or new folder, or put {_MARKER} of the store back"
         )
     return fd
+
+
+def _check_outside(path: Path) -> None:
+    """Checks that a folder that is no store yet does not lie in one, whose tree it would damage."""
+    if (path / _MARKER).exists():
+        return
+    around = next((folder for folder in path.parents if (folder / _MARKER).exists()), None)
+    if around is not None:
+        raise InvalidObjectError(f"{path} lies within the store {around}: choose a folder outside of it")
 
 
 @contextlib.contextmanager
@@ -469,7 +479,7 @@ def _replace(
     """
     temporary = f".{name}{_TEMPORARY}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, 0o644, dir_fd=parent)
+    fd = os.open(temporary, flags, 0o666, dir_fd=parent)
     try:
         _write_all(fd, *pieces)
         status = os.fstat(fd)

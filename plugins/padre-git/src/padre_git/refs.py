@@ -75,7 +75,7 @@ class BranchRef:
                 yield
                 return
             try:
-                fd = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+                fd = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             except OSError as error:
                 raise BackendError(f"{self._lock_file} cannot be opened: {error.strerror}") from error
             try:
