@@ -12,6 +12,7 @@ from padre_core.objects import canonical
 from padre_core.objects.identity import check_digest, check_id, is_id, run_of
 from padre_core.objects.kinds import kind_of, kinds
 from padre_core.objects.record import Record, decode, decode_edited, encode, successor
+from padre_core.objects.references import is_named
 from padre_core.streams.columns import Stream
 
 FORMAT: Final = 1
@@ -198,9 +199,15 @@ def accept_edits(key: str, data: bytes) -> list[Record]:
         except CorruptObjectError:
             before = decode_edited(line, key)
             try:
-                content = kind_of(before.kind).from_content(before.content).content()
+                object = kind_of(before.kind).from_content(before.content)
+                content = object.content()
             except InvalidObjectError as error:
                 raise CorruptObjectError(f"{key} cannot be taken as edited: {error}") from None
+            if object.parent_reference != before.parent or not is_named(before, object):
+                raise CorruptObjectError(
+                    f"{key} cannot be taken as edited: what names the {before.kind} {before.id} never changes; "
+                    "put it back, and make a new one"
+                ) from None
             after = successor(before, content, by=None, at=canonical.now())
             record = replace(after, version=before.version + 1)
         records.append(record)

@@ -6,12 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from padre_core.objects import canonical
-from padre_core.objects.identity import is_digest
+from padre_core.objects.base import PadreObject
+from padre_core.objects.identity import child_id, is_digest
 from padre_core.objects.kinds import kind_of
 from padre_core.objects.record import Record
 
 Ref = tuple[str, str]
 """A kind and an id."""
+
+MAX_GENERATIONS = 100
+"""How often a name may have been deleted for its id to be known by itself."""
 
 _LINKS: Mapping[str, str] = {
     "code": "code", "dataset": "dataset", "datasets": "dataset", "derived_from": "dataset", "parent": "run",
@@ -26,6 +30,17 @@ def parent_kind(record: Record) -> str:
         return model.parents[0]
     named = record.data().get(f"{model.parent_field}_kind")
     return named if named in model.parents else model.parents[0]
+
+
+def is_named(record: Record, object: PadreObject) -> bool:
+    """Whether a record has the id that follows from its parent and what names the object; runs have theirs by chance.
+
+    Args:
+        object: That of the record's content.
+    """
+    above, key = parent_kind(record) if record.ancestors else None, object.key()
+    ids = (child_id(record.kind, above, record.parent, key, number) for number in range(MAX_GENERATIONS))
+    return record.kind == "run" or record.id in ids
 
 
 def parent_ref(record: Record) -> Ref | None:

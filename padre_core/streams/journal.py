@@ -256,6 +256,8 @@ class Journal(AbstractContextManager["Journal"]):
 
     def damaged(self) -> list[str]:
         """The names of logs that were damaged in the middle, and are kept for people to look at."""
+        if not self.folder.exists():
+            return []
         return sorted(name for name in os.listdir(self.folder) if name.endswith(".damaged"))
 
     @contextlib.contextmanager

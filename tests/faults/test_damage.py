@@ -226,6 +226,31 @@ def test_a_file_that_was_edited_by_hand_is_refused_until_it_is_accepted(store):
         assert list(workspace.verify()) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("experiments", b'"name":"svc"', b'"name":"svm"'),
+        ("projects", b'"name":"iris"', b'"name":"digits"'),
+        ("runs", b'"execution":"', b'"execution":"0'),
+    ],
+)
+def test_an_edit_of_what_names_an_object_is_refused(store, kind, old, new):
+    file = next(file for file in sorted(store.rglob("*.json")) if kind in file.parts and old in file.read_bytes())
+    before = file.read_bytes()
+    file.write_bytes(before.replace(old, new))
+    with padre.open(store) as workspace, pytest.raises(padre.CorruptObjectError, match="never changes"):
+        workspace.refresh(accept_edits=True)
+    file.write_bytes(before)
+    with padre.open(store) as workspace:
+        assert list(workspace.verify()) == []
+
+
+def test_a_store_without_its_folder_of_logs_is_verified(store):
+    shutil.rmtree(store / "log")
+    with padre.open(store, readonly=True) as workspace:
+        assert list(workspace.verify()) == []
+
+
 def test_two_stores_do_not_share_an_index(tmp_path, check):
     for name in ("one", "two"):
         fill(tmp_path / name)

@@ -8,15 +8,12 @@ from typing import NamedTuple
 
 from padre_core import InvalidObjectError, NotFoundError, kind_of, kinds
 from padre_core.backends.backend import Backend
-from padre_core.objects.identity import child_id, is_digest, run_of
+from padre_core.objects.identity import is_digest, run_of
 from padre_core.objects.record import Record
-from padre_core.objects.references import parent_kind
+from padre_core.objects.references import is_named, parent_kind
 from padre_core.query import And, Compare, Expression, Field, In, Operator, Or, Query
 from padre_server.rights import EVERYWHERE, Caller, Scope
 from padre_server.visibility import Visibility, is_shared, references
-
-MAX_GENERATIONS = 100
-"""How often a name may have been deleted and made again, for a caller who is limited."""
 
 
 class Limited(NamedTuple):
@@ -205,13 +202,7 @@ def _check_identity(record: Record) -> None:
     Raises:
         InvalidObjectError: It has not.
     """
-    if record.kind == "run":  # whose ids come from chance
-        return
-    model = kind_of(record.kind)
-    key = model.from_content(record.content).key()
-    above = parent_kind(record) if record.ancestors else None
-    known = (child_id(record.kind, above, record.parent, key, number) for number in range(MAX_GENERATIONS))
-    if record.id not in known:
+    if record.kind != "run" and not is_named(record, kind_of(record.kind).from_content(record.content)):
         raise InvalidObjectError(
             f"{record.kind} {record.id} does not have the id that follows from its parent and name"
         )
