@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from padre_core import plugins, query
 from padre_core.backends.backend import Backend, Changes, Problem
@@ -356,6 +356,9 @@ class Workspace:
             if error is None:
                 raise
             error.add_note(f"PaDRe could not finish with {self.url}: {failure}")  # the script's own must come through
+
+    def __reduce__(self) -> NoReturn:
+        self.records.__reduce__()
 
     def __repr__(self) -> str:
         return f"<padre workspace {self.url}>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from padre_core import query
 from padre_core.backends.backend import Backend, Changes, Page, Write
@@ -17,6 +17,7 @@ from padre_core.errors import (
     NotFoundError,
     PadreError,
     PluginError,
+    UnsupportedError,
 )
 from padre_core.hookspecs import Action, ObjectChanged, Ref, Request
 from padre_core.objects import canonical
@@ -56,6 +57,11 @@ class Records:
         self.url = backend.info().url
         self._alive = _Alive(None, set())
         self._places: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
+
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError(
+            f"a workspace is not sent to another process (impossible): open one there with padre.open({self.url!r})"
+        )
 
     def peek(self, kind: str, id: str) -> Record | None:
         """The head of an object, past the hooks: to find out which object is meant, never to show it."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NoReturn, Self
 
-from padre_core.errors import ConflictError, InvalidObjectError, PadreError
+from padre_core.errors import ConflictError, InvalidObjectError, PadreError, UnsupportedError
 from padre_core.hookspecs import Stopped
 from padre_core.objects.artifact import Artifact
 from padre_core.objects.base import Handle
@@ -206,6 +206,12 @@ class ActiveRun(RunStreams, Handle):
         except PadreError as failure:
             # The script's own exception must come through.
             error.add_note(f"PaDRe could not store the end of run {self.id}: {failure}")
+
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError(
+            f"a run is not sent to another process (impossible): open the workspace there with "
+            f"padre.open({self._home.records.url!r}), and join the run with start_run(resume={self.id!r})"
+        )
 
     def __repr__(self) -> str:
         return f"<ActiveRun {self.id} {self.object.status}>"

@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 import sys
 
@@ -179,3 +180,9 @@ def test_a_script_that_only_stores_loads_nothing_that_it_does_not_use(tmp_path):
     )
     result = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_workspace_says_how_another_process_gets_its_own(workspace):
+    for thing in (workspace, workspace.projects, workspace.projects.list()):
+        with pytest.raises(padre.UnsupportedError, match=r"padre\.open"):
+            pickle.dumps(thing)

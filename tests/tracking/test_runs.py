@@ -1,5 +1,6 @@
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -466,3 +467,8 @@ def test_a_parameter_is_replaced_under_any_form_of_its_key(workspace):
         run.set_tags({"é": "1"})
         run.set_tags({"e\u0301": "2"})
     assert (run.object.parameters, run.object.tags) == ({"é": 2}, {"é": "2"})
+
+
+def test_a_run_that_works_says_how_another_process_joins_it(workspace):
+    with workspace.start_run() as run, pytest.raises(padre.UnsupportedError, match=f"resume='{run.id}'"):
+        pickle.dumps(run)
