@@ -145,6 +145,7 @@ def test_what_an_interrupted_eviction_left_counts_no_more():
     assert values(backend, id) == []
     evict(backend, id)
     assert not any(layout.parse_segment(entry.key) for entry in store.list("runs/"))
+    backend.close()
 
 
 def test_a_damaged_record_of_a_run_that_came_again_leaves_its_points_readable(opened, folder):
