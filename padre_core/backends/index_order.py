@@ -11,7 +11,7 @@ from padre_core.backends.index_file import TRUE, pack, stored, unpack
 from padre_core.errors import InvalidObjectError
 from padre_core.objects.identity import is_id
 from padre_core.query.cursor import Key, decode_cursor
-from padre_core.query.model import Order, Query, Scalar
+from padre_core.query.model import Field, Order, Query, Scalar
 
 Row = tuple[Any, ...]
 """The id of an object that was found, its rank and value in each field of the order, and its record if it was read."""
@@ -73,6 +73,15 @@ class Ordering:
             place = self.places[index]
             if place is not None:
                 yield join(f" LEFT JOIN {place.table} k{index} ON k{index}.", place.scope, f" AND k{index}.id = d.id")
+
+    def at_hand(self, first: int) -> dict[Field, str]:
+        """The columns that `joins` brings, by field; ids apart, on which conditions are others."""
+        places = zip(self.fields, self.places, strict=True)
+        return {
+            item.field: f"k{index}.{place.column}"
+            for index, (item, place) in enumerate(places)
+            if index >= first and place is not None and place.column != "id"
+        }
 
     def columns(self, first: int) -> tuple[list[str], list[str]]:
         """Rank and value in the fields of the order from one on: to select, and to order by."""

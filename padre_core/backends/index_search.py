@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -45,6 +45,9 @@ PATIENCE = 200
 
 PEEK = 1000
 """So many objects are looked at along a field of which there is no index."""
+
+Leaf = Compare | In | Matches
+"""A condition on one field."""
 
 
 class Source(NamedTuple):
@@ -134,7 +137,7 @@ class Search:
             return 0
         source = self._rare() or self._broad()
         base = self._drawn(source)
-        return int(self._one(join("SELECT count(*) FROM ", base.rows(), *self._tests(base, source)))[0])
+        return int(self._one(join("SELECT count(*) FROM ", base.rows(), *self._tests(base, {}, source)))[0])
 
     def _one(self, statement: Sql) -> Any:
         return self.connection.execute(*statement).fetchone()
@@ -240,7 +243,7 @@ class Search:
         base = self._drawn(source)
         columns, ordering = self.order.columns(0)
         beyond = [join(" AND ", self.order.beyond(after, 0))] if after else []
-        tests = self._tests(base, source)
+        tests = self._tests(base, self.order.at_hand(0), source)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
         rows = base.rows(self.order.joins(0))
         return self._all(join("SELECT d.id", *columns, ", NULL FROM ", rows, *tests, *beyond, end))
@@ -256,10 +259,9 @@ class Search:
         )
         first = join("(", table, f" ORDER BY {self.order.by(column)}, d.id LIMIT {PEEK})")
         base = Base(first, Sql("1"), objects=False)
+        tests = self._tests(base, {self.order.fields[0].field: column})
         end = f" ORDER BY {self.order.by(column)}, d.id LIMIT {limit}"
-        return self._all(
-            join(f"SELECT d.id, 0, {column}, NULL FROM ", base.rows(), *self._tests(base, along=place), end)
-        )
+        return self._all(join(f"SELECT d.id, 0, {column}, NULL FROM ", base.rows(), *tests, end))
 
     def _walk(self, rank: int, after: After | None, limit: int) -> list[Row]:
         """Walks along those that have a value (rank 0), NaN (1) or nothing (2) in the order's first field."""
@@ -270,12 +272,14 @@ class Search:
         columns, ordering = self.order.columns(1)
         column = f"d.{place.column}" if place and rank == 0 else "NULL"
         beyond: list[Sql] = []
+        at_hand = self.order.at_hand(1)
         if rank == 0:
+            at_hand[self.order.fields[0].field] = column
             ordering.insert(0, self.order.by(column))
             beyond = self.order.onward(column, after)
         elif after:
             beyond.append(join(" AND ", self.order.beyond(after, 1)))
-        tests = self._tests(base, along=place if rank == 0 else None)
+        tests = self._tests(base, at_hand)
         end = f" ORDER BY {', '.join([*ordering, 'd.id'])} LIMIT {limit}"
         if rank == 0 and self._unsorted(base):  # then what is found can be read on the way
             rows = base.rows([Sql(" JOIN head h ON h.seq = d.seq")])
@@ -336,19 +340,19 @@ class Search:
         walkable = column in ("value", "last")
         return None if number is None else Place(table, column, Sql("key = ?", (number,)), 1, walkable)
 
-    def _tests(self, base: Base, source: Source | None = None, along: Place | None = None) -> Iterator[Sql]:
+    def _tests(self, base: Base, at_hand: Mapping[Field, str], source: Source | None = None) -> Iterator[Sql]:
         """All that the object d must fulfil beyond what the base or the source ensures.
 
         Args:
-            along: The place of the order's first field, if the base is a walk along its values.
+            at_hand: The columns that the statement has of some fields, which need not be looked up again.
         """
         for item in self.conditions:
             if source and item is source.condition:
                 continue
-            if along and isinstance(item, Compare | In | Matches) and item.field == self.order.fields[0].field:
-                yield join(" AND ", holds(item, f"d.{along.column}"))
+            if not isinstance(item, And | Or | Not) and at_hand.get(item.field, "").startswith("d."):
+                yield join(" AND ", holds(item, at_hand[item.field]))  # in a form that a walk along an index follows
             else:
-                yield join(" AND ", self._test(item, base))
+                yield join(" AND ", self._test(item, base, at_hand))
         state: list[Sql] = []
         name = "d" if base.objects else "o"
         deleted, below = self._gone
@@ -366,22 +370,44 @@ class Search:
             state = [head, *state, Sql(")")]
         yield from state
 
-    def _test(self, item: Expression, base: Base) -> Sql:
+    def _test(self, item: Expression, base: Base, at_hand: Mapping[Field, str]) -> Sql:
         """That the object d fulfils a condition, as 1 or 0, never NULL."""
         match item:
             case And(items):
-                return join("(", between(" AND ", [self._test(part, base) for part in items]), ")")
+                return join("(", between(" AND ", [self._test(part, base, at_hand) for part in items]), ")")
             case Or(items):
-                return join("(", between(" OR ", [self._test(part, base) for part in items]), ")")
+                return join("(", between(" OR ", list(self._alternatives(items, base, at_hand))), ")")
             case Not(part):
-                return join("NOT ", self._test(part, base))
-        place = self._place(item.field)
+                return join("NOT ", self._test(part, base, at_hand))
+        return self._any([item], base, at_hand)
+
+    def _alternatives(self, items: Iterable[Expression], base: Base, at_hand: Mapping[Field, str]) -> Iterator[Sql]:
+        """That the object d fulfils one of some conditions; a field is looked up once for all those on it."""
+        by_field: dict[Field, list[Leaf]] = {}
+        for item in items:
+            if isinstance(item, And | Or | Not):
+                yield self._test(item, base, at_hand)
+            else:
+                by_field.setdefault(item.field, []).append(item)
+        for leaves in by_field.values():
+            yield self._any(leaves, base, at_hand)
+
+    def _any(self, items: Sequence[Leaf], base: Base, at_hand: Mapping[Field, str]) -> Sql:
+        """That the object d fulfils one of some conditions on one field."""
+        field = items[0].field
+        place = self._place(field)
         if place is None:
             return Sql("0")
+
+        def either(column: str) -> Sql:
+            return between(" OR ", [holds(item, column) for item in items])
+
+        if field in at_hand:  # in no form that lets SQLite begin with what was joined
+            return join("coalesce(", either(at_hand[field]), ", 0)")
         if place.table == "object" and base.objects:
-            return join(f"(d.{place.column} IS NOT NULL AND ", holds(item, f"d.{place.column}"), ")")
-        condition = holds(item, place.column)
-        return join(f"EXISTS (SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id AND ", condition, ")")
+            return join(f"(d.{place.column} IS NOT NULL AND (", either(f"d.{place.column}"), "))")
+        row = join(f"SELECT 1 FROM {place.table} WHERE ", place.scope, " AND id = d.id")
+        return join("EXISTS (", row, " AND (", either(place.column), "))")
 
 
 class _ImpatientError(Exception):

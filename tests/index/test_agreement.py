@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -172,6 +173,35 @@ def test_pages_and_counts_are_those_of_the_evaluator(records: list[Record], quer
     index = Index(None)
     index.put(records)
     assert paged(index, query) == expected(records, query)
+    assert index.count("run", query) == len(expected(records, query))
+    index.close()
+
+
+X, MEAN = Field(("parameters", "x")), Field(("metrics", "m", "mean"))
+ONE, TEXT, HIGH = Compare(X, Operator.EQ, 1), Matches(X, "a*"), Compare(MEAN, Operator.GT, 0)
+
+
+@pytest.mark.usefixtures("ways")
+@pytest.mark.parametrize("where", [Not(ONE), Not(Or((ONE, HIGH, TEXT))), Not(HIGH), Or((ONE, TEXT)), And((TEXT, HIGH))])
+@pytest.mark.parametrize("order", [(X,), (MEAN, X), (Field(("created_at",)), MEAN, X)])
+def test_a_negation_finds_what_lacks_the_field_or_has_nan_there_whatever_the_order(
+    where: Expression, order: tuple[Field, ...]
+) -> None:
+    (execution, experiment), *_ = EXECUTIONS.items()
+    records = [
+        Record(
+            "run", id, canonical.to_json({"execution": execution, "parameters": {} if x is None else {"x": x}}),
+            f"1-{number:016x}", (experiment, execution), version=1, created_at="2026-01-01T00:00:00.000000Z",
+            summaries=() if point is None else (summarise("m", "w", [0], [0], [point]),),
+        )
+        for number, (id, (x, point)) in enumerate(
+            zip(ids, itertools.product([1, 2, "a", "b", math.nan, None], [1.0, -1.0, math.nan, None]), strict=False)
+        )
+    ]  # fmt: skip
+    index = Index(None)
+    index.put(records)
+    query = Query(where=where, order=tuple(map(Order, order)), limit=5)
+    assert paged(index, query) == expected(records, query) != []
     assert index.count("run", query) == len(expected(records, query))
     index.close()
 
