@@ -43,7 +43,7 @@ from padre_http.pages import PART
 from padre_http.secret import Secret
 from padre_http.tokens import Token, TokenFile, default_path
 from padre_http.tokens.keep import FileKeep
-from padre_http.wire import blobs
+from padre_http.wire import blobs, queries
 from padre_http.wire.blobs import encode_many
 from padre_http.wire.info import ServerInfo, encode_model
 
@@ -343,6 +343,24 @@ def test_a_page_that_fails_when_it_is_read_ahead_is_an_error_to_who_wants_it(ser
         assert len(page.records) == PART
         with pytest.raises(BackendError):
             backend.query("project", Query(limit=1000, cursor=page.cursor))
+
+
+def test_a_server_that_gives_one_cursor_again_and_again_is_found_out(server, monkeypatch):
+    with HttpBackend(server.url, token=server.token) as backend:
+        backend.put_many([Write(record, ABSENT) for record in numbered(3)])
+        page, part = backend.query("project", Query(limit=1)), backend.changes(limit=1)
+        assert page.cursor
+        assert part.more
+        ask = backend._ask
+        repeated = {"search": queries.encode_query(Query(limit=1)), "changes": "/v1/changes?limit=1"}
+        monkeypatch.setattr(
+            backend._pages, "_ask", lambda *_: ask("POST", "/v1/projects/search", repeated["search"]).body
+        )
+        with pytest.raises(BackendError, match="one cursor again"):
+            backend.query("project", Query(limit=1, cursor=page.cursor))
+        monkeypatch.setattr(backend, "_ask", lambda *_: ask("GET", repeated["changes"]))
+        with pytest.raises(BackendError, match="one cursor again"):
+            backend.changes(part.cursor, limit=1)
 
 
 def test_a_part_that_hangs_does_not_keep_a_process_alive(server):

@@ -130,6 +130,7 @@ class HttpBackend(Backend):
             raise InvalidObjectError(f"a page holds at least one object, not {query.limit}")
         lines, cursor = self.client.read(records.split_page, self._pages.take(kind, query))
         if cursor is not None:
+            self._moves_on(query.cursor, cursor)
             self._pages.begin(kind, replace(query, cursor=cursor, limit=query.limit - len(lines)))
         found = self.client.read(records.decode_records, lines)
         self._fits([record.kind == kind for record in found], found)
@@ -146,7 +147,10 @@ class HttpBackend(Backend):
     def changes(self, cursor: str | None = None, *, limit: int = 1000) -> Changes:
         place = "" if cursor is None else f"&cursor={quote(cursor, safe='')}"
         answer = self._ask("GET", f"/v1/changes?limit={min(limit, queries.MAX_PAGE)}{place}")
-        return self.client.read(queries.decode_changes, answer.body)
+        part = self.client.read(queries.decode_changes, answer.body)
+        if part.more:
+            self._moves_on(cursor, part.cursor)
+        return part
 
     def append_stream(self, run: str, writer: str, first: int, columns: Columns) -> int:
         self._writable()
@@ -362,6 +366,10 @@ class HttpBackend(Backend):
     def _fits(self, each: Sequence[bool], asked: Sequence[object]) -> None:
         if not all(each) or len(each) != len(asked):
             raise BackendError(f"{self.url} answered with other objects than those that were asked for")
+
+    def _moves_on(self, before: str | None, after: str) -> None:
+        if before == after:
+            raise BackendError(f"{self.url} gave one cursor again and again, so its list would never end")
 
     def _bundled(self, writes: Sequence[Write]) -> Iterator[list[Write]]:
         """Writes in batches that a server takes."""
