@@ -61,7 +61,7 @@ def _check_tag(value: object, key: str) -> str:
 def _check_time(value: object) -> object:
     if isinstance(value, str):
         with contextlib.suppress(ValueError):  # what is none, pydantic says
-            value = datetime.fromisoformat(value)
+            value = canonical.read_time(value)
     return canonical.in_utc(value) if isinstance(value, datetime) else value
 
 

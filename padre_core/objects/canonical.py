@@ -63,17 +63,27 @@ def digest(data: bytes) -> str:
 
 
 def in_utc(time: datetime) -> datetime:
-    """The same time in UTC, which one that names no zone is in already: what is stored depends on no machine's zone.
+    """The same time in UTC.
 
     Raises:
-        InvalidObjectError: It is before the year 1 or after 9999.
+        InvalidObjectError: It names no zone, or is before the year 1 or after 9999.
     """
     if time.tzinfo is None:
-        return time.replace(tzinfo=UTC)
+        raise InvalidObjectError(f"the time {time} names no zone; `datetime.now(UTC)` and `.astimezone()` give one")
     try:
         return time.astimezone(UTC)
     except OverflowError:
         raise InvalidObjectError(f"the time {time} is before the year 1 or after 9999 in UTC") from None
+
+
+def read_time(text: str) -> datetime:
+    """The time of an ISO 8601 text that somebody wrote; where it names no zone, it is in UTC.
+
+    Raises:
+        ValueError: It is none.
+    """
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def format_time(time: datetime) -> str:
@@ -90,9 +100,13 @@ def now() -> str:
     return datetime.now(UTC).isoformat("T", "microseconds")[:26] + "Z"
 
 
+def _as_meant(time: datetime) -> str:
+    return format_time(time) if time.tzinfo else time.isoformat()  # of no zone, it is no moment
+
+
 # The last three are for subclasses, such as enumerations and numpy.float64.
 _CONVERTERS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
-    (datetime, format_time), (date, date.isoformat), (os.PathLike, os.fspath), (Indices, str),
+    (datetime, _as_meant), (date, date.isoformat), (os.PathLike, os.fspath), (Indices, str),
     (str, str), (int, int), (float, float),
 )  # fmt: skip
 

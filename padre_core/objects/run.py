@@ -75,7 +75,7 @@ class Run(PadreObject, init=False):
     Attributes:
         parent: The id of the run that this one is a part of; it is no ancestor.
         command: The command line, with values of secret-looking options replaced by `***`.
-        started_at: In UTC, as `ended_at`; a time that names no zone is taken as UTC.
+        started_at: In UTC, as `ended_at`; a `datetime` must name its zone, text without one is in UTC.
         progress: As last noted when the run ended; `runs.progress` follows a run while it works.
         moved_from: The ids of executions that the run belonged to before, oldest first.
     """

@@ -189,7 +189,7 @@ def check_time(value: Scalar) -> str:
         if _TIME.fullmatch(value):
             return value
         try:
-            time = datetime.fromisoformat(value)
+            time = canonical.read_time(value)
         except ValueError:
             pass
         else:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from padre_core.errors import InvalidObjectError
-from padre_core.objects.canonical import format_time
+from padre_core.objects.canonical import format_time, read_time
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?")
 
@@ -20,7 +20,7 @@ def moment(text: str) -> str | None:
     if not _TIME.fullmatch(text):
         return None
     try:
-        time = datetime.fromisoformat(text)
+        time = read_time(text)
     except ValueError as error:
         raise InvalidObjectError(f"{text!r:.40} is no time: {error}; write 2026-11-23 or 2026-11-23T12:00") from None
     if len(text) == len("2026-11-23"):

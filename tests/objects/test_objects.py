@@ -256,7 +256,6 @@ def test_what_cannot_be_stored_is_named_by_its_key(value, named):
 @pytest.mark.parametrize(
     "time",
     [
-        datetime(2026, 1, 1, 12),  # noqa: DTZ001  # such are given
         "2026-01-01T12:00:00",
         "2026-01-01T12:00:00Z",
         datetime(2026, 1, 1, 14, tzinfo=timezone(timedelta(hours=2))),
@@ -273,6 +272,16 @@ def test_all_times_of_an_object_are_in_utc_on_every_machine(monkeypatch, time):
     finally:
         monkeypatch.undo()
         tzset()
+
+
+def test_a_time_of_no_zone_is_refused_where_a_moment_is_meant_and_kept_as_it_is_where_it_is_data():
+    time = datetime(2026, 1, 1, 12)  # noqa: DTZ001  # such are given
+    with pytest.raises(InvalidObjectError, match="names no zone"):
+        Run(execution="e", started_at=time)
+    run = Run(execution="e")
+    with pytest.raises(InvalidObjectError, match="names no zone"):
+        run.ended_at = time
+    assert Run(execution="e", parameters={"until": time}).parameters == {"until": "2026-01-01T12:00:00"}
 
 
 @pytest.mark.parametrize(
